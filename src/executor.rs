@@ -1,0 +1,382 @@
+//! The executor: a pool's handle, for its owner or for another submitter.
+
+use crate::builder::Builder;
+use crate::codec::{Bytes, Payload, push_item};
+use crate::error::{Error, Result};
+use crate::future::Future;
+use crate::life::Bit;
+use crate::map::{Map, MapOptions};
+use crate::policy::{OnWorkerDeath, Policy};
+use crate::pool::{Pool, Ticket};
+use crate::search::Rings;
+use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
+use crate::state::Phase;
+use crate::submit::WhenFull;
+use crate::supervisor::Supervisor;
+use crate::sync::Ordering::Relaxed;
+use crate::task::Task;
+use crate::task_set::TaskSet;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Options of one task.
+#[derive(Clone, Debug, Default)]
+pub struct SubmitOptions {
+    pub(crate) set: u32,
+    idempotent: Option<bool>,
+    attempts_max: Option<u8>,
+}
+
+impl SubmitOptions {
+    /// No set, and the pool's policy for a worker's death.
+    #[must_use]
+    pub fn new() -> SubmitOptions {
+        SubmitOptions::default()
+    }
+    /// The task belongs to this set.
+    #[must_use]
+    pub fn set(mut self, set: &TaskSet) -> SubmitOptions {
+        self.set = set.name();
+        self
+    }
+    /// The task may run again when its worker died in it: doing it twice does no harm.
+    #[must_use]
+    pub fn idempotent(mut self, may_run_again: bool) -> SubmitOptions {
+        self.idempotent = Some(may_run_again);
+        self
+    }
+    /// How often an idempotent task is started at most, counting the first time. The default is 2.
+    #[must_use]
+    pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
+        self.attempts_max = Some(attempts);
+        self
+    }
+}
+
+/// A process pool in shared memory. Threads share it by reference or in an `Arc`; dropping it waits for everything that was submitted.
+///
+/// ```
+/// # taskring::test_support!();
+/// taskring::task! { fn square(x: u64) -> u64 { x * x } }
+/// fn main() -> Result<(), taskring::Error> {
+///     taskring::init();
+///     let pool = taskring::Executor::builder().workers(2).build()?;
+///     assert_eq!(pool.submit(square, 7)?.result()?, 49);
+///     let squares: Vec<u64> = pool.map(square, 0..5)?.collect::<Result<_, _>>()?;
+///     assert_eq!(squares, [0, 1, 4, 9, 16]);
+///     Ok(())
+/// }
+/// ```
+pub struct Executor {
+    pool: Arc<Pool>,
+    supervisor: Option<Arc<Supervisor>>,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Executor({} workers, capacity {})", self.workers(), self.capacity())
+    }
+}
+
+thread_local! {
+    /// Encoded arguments: one allocation for the life of the thread.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = f(&mut scratch);
+    if scratch.capacity() <= 1 << 20 {
+        SCRATCH.set(scratch);
+    }
+    result
+}
+
+fn request(pool: &Pool, options: &SubmitOptions, function: u16) -> Request {
+    let policy = Policy::from_bits(pool.segment().header().identity.policy.load(Relaxed));
+    let (by_policy, attempts) = match policy.on_worker_death {
+        OnWorkerDeath::Retry(n) => (true, n.saturating_add(1)),
+        OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (false, 2),
+    };
+    let idempotent = options.idempotent.unwrap_or(by_policy);
+    Request {
+        function,
+        options: if idempotent { OPTION_IDEMPOTENT } else { 0 },
+        attempts_max: options.attempts_max.unwrap_or(attempts),
+        kills_max: policy.kills_max,
+        set: options.set,
+        ..Request::default()
+    }
+}
+
+/// Encodes and submits.
+#[inline]
+pub(crate) fn submit_to<A: Payload, R: Payload>(
+    pool: &Arc<Pool>,
+    options: &SubmitOptions,
+    task: Task<A, R>,
+    args: &A,
+    when_full: WhenFull,
+) -> Result<Future<R>> {
+    pool.member.check_fork()?;
+    let request = request(pool, options, pool.function(&task)?);
+    let ticket = with_scratch(|bytes| {
+        args.encode(bytes).map_err(|message| Error::Encode { message })?;
+        pool.submit(pool.prepare(request, bytes)?, when_full)
+    })?;
+    Ok(Future::new(pool.clone(), ticket))
+}
+
+impl Executor {
+    /// The way to a new pool.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn from_parts(pool: Arc<Pool>, supervisor: Option<Arc<Supervisor>>) -> Executor {
+        Executor { pool, supervisor }
+    }
+
+    /// Submits a task. Waits while the ring is full of unfinished tasks.
+    ///
+    /// # Errors
+    /// [`Error::Encode`], [`Error::PayloadTooLarge`], [`Error::OutOfMemory`], [`Error::UnknownFunction`], [`Error::ShutDown`],
+    /// [`Error::Broken`], [`Error::Corrupt`], [`Error::Stalled`], [`Error::Forked`]. Nothing was submitted then.
+    #[inline]
+    pub fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
+        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::Wait)
+    }
+
+    /// Submits a task if there is room for it now.
+    ///
+    /// # Errors
+    /// [`Error::Full`], and those of [`submit`](Executor::submit).
+    pub fn try_submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
+        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::Refuse)
+    }
+
+    /// Submits a task, waiting no longer than `timeout` for room.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`], and those of [`submit`](Executor::submit).
+    pub fn submit_timeout<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A, timeout: Duration) -> Result<Future<R>> {
+        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::WaitFor(timeout))
+    }
+
+    /// Submits a task with options.
+    ///
+    /// # Errors
+    /// [`Error::Discarded`] when the options name a discarded set, and those of [`submit`](Executor::submit).
+    pub fn submit_with<A: Payload, R: Payload>(
+        &self,
+        options: &SubmitOptions,
+        task: Task<A, R>,
+        args: A,
+    ) -> Result<Future<R>> {
+        if options.set != 0 && self.pool.segment().sets().is_discarded(crate::set::SetRef(options.set)) {
+            return Err(Error::Discarded);
+        }
+        submit_to(&self.pool, options, task, &args, WhenFull::Wait)
+    }
+
+    /// Submits a task for each argument, many with one hold of the ring's mutex. Waits while the ring is full.
+    ///
+    /// # Errors
+    /// Those of [`submit`](Executor::submit). The tasks that were submitted before the error run, and their results are dropped.
+    pub fn submit_bulk<A: Payload, R: Payload>(
+        &self,
+        task: Task<A, R>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<Future<R>>> {
+        const AT_A_TIME: usize = 64;
+        let pool = &self.pool;
+        pool.member.check_fork()?;
+        let request = request(pool, &SubmitOptions::default(), pool.function(&task)?);
+        let mut args = args.into_iter();
+        let mut futures = Vec::with_capacity(args.size_hint().0);
+        let mut ends = Vec::with_capacity(AT_A_TIME);
+        with_scratch(|bytes| {
+            loop {
+                bytes.clear();
+                ends.clear();
+                for arg in args.by_ref().take(AT_A_TIME) {
+                    arg.encode(bytes).map_err(|message| Error::Encode { message })?;
+                    ends.push(bytes.len());
+                }
+                if ends.is_empty() {
+                    return Ok(futures);
+                }
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let ready = starts.zip(&ends).map(|(from, &to)| pool.prepare(request, &bytes[from..to]));
+                let ready = ready.collect::<Result<Vec<_>>>()?;
+                pool.submit_all(ready, |ticket| futures.push(Future::new(pool.clone(), ticket)))?;
+            }
+        })
+    }
+
+    pub(crate) fn submit_chunk<A: Payload, R: Payload>(
+        &self,
+        options: &SubmitOptions,
+        task: Task<A, R>,
+        inputs: &[A],
+    ) -> Result<Future<Bytes>> {
+        let pool = &self.pool;
+        pool.member.check_fork()?;
+        let mut request = request(pool, options, pool.function(&task)?);
+        request.options |= OPTION_CHUNK;
+        let ticket: Ticket = with_scratch(|bytes| {
+            for input in inputs {
+                push_item(bytes, |into| input.encode(into)).map_err(|message| Error::Encode { message })?;
+            }
+            pool.submit(pool.prepare(request, bytes)?, WhenFull::Wait)
+        })?;
+        Ok(Future::new(pool.clone(), ticket))
+    }
+
+    /// Runs a task over inputs, with twice as many tasks in the pool at a time as there are workers. Work starts at this call.
+    ///
+    /// # Errors
+    /// None but those of [`map_with`](Executor::map_with).
+    pub fn map<A, R, I>(&self, task: Task<A, R>, inputs: I) -> Result<Map<'_, A, R, I::IntoIter>>
+    where
+        A: Payload,
+        R: Payload,
+        I: IntoIterator<Item = A>,
+    {
+        self.map_with(&MapOptions::new(), task, inputs)
+    }
+
+    /// The same with a window and chunks of your own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a window or chunk of 0. Other errors stand at their places among the results.
+    pub fn map_with<A, R, I>(&self, options: &MapOptions, task: Task<A, R>, inputs: I) -> Result<Map<'_, A, R, I::IntoIter>>
+    where
+        A: Payload,
+        R: Payload,
+        I: IntoIterator<Item = A>,
+    {
+        Map::start(self, task, inputs.into_iter(), options)
+    }
+
+    /// A new task set, whose tasks can be discarded in one call.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`], [`Error::Forked`].
+    pub fn task_set(&self) -> Result<TaskSet> {
+        TaskSet::new(self.pool.clone())
+    }
+
+    /// Workers of this pool: as planned by its owner; as attached just now, for any other submitter or a pool without workers of its own.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let planned = self.supervisor.as_ref().map_or(0, |s| s.planned_workers());
+        if planned != 0 { planned } else { self.pool.segment().life().workers.load(Relaxed) as usize }
+    }
+
+    /// Slots of this submitter's lane: how many unfinished tasks it can have.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.pool.capacity()
+    }
+
+    /// The processes of the workers: those that the owner has started, or (for any other submitter) those attached.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        let attached = || {
+            let workers = self.pool.member.participants().filter(|(_, state, _)| state.is_worker());
+            workers.map(|(_, _, record)| record.pid.load(Relaxed)).collect()
+        };
+        match self.supervisor.as_ref().map(|s| s.worker_pids()) {
+            Some(pids) if !pids.is_empty() => pids,
+            _ => attached(),
+        }
+    }
+
+    /// Takes no new tasks from now on. `cancel_pending` cancels what has not started; whoever waits for such a task is told. `wait`
+    /// returns when everything has ended and the workers have left. Running tasks are never interrupted. May be called again, and with
+    /// other arguments.
+    ///
+    /// Without `wait` the rest runs in the background, and a normal end of this process still waits for it
+    /// (see [`Builder::detach_on_exit`]). Of a submitter that is not the owner this ends its own part only.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on.
+    pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
+        let pool = &self.pool;
+        pool.member.check_fork()?;
+        pool.shut.store(true, Relaxed);
+        let locked = match &self.supervisor {
+            Some(supervisor) => close(supervisor),
+            None => Ok(()),
+        };
+        if cancel_pending {
+            self.cancel_pending();
+        }
+        if wait {
+            match &self.supervisor {
+                Some(supervisor) => drop(supervisor.wait_over(None)),
+                None => self.wait_for_own()?,
+            }
+        }
+        locked
+    }
+
+    /// Cancels what is pending: the owner everything, others their own.
+    fn cancel_pending(&self) {
+        let pool = &self.pool;
+        for (lane, ring) in pool.segment().lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                let ours = self.supervisor.is_some() || slot.submitted_by() == pool.member.who();
+                if state.is(Phase::Pending) && ours {
+                    let slot = pool.segment().slot_number(lane, index);
+                    pool.cancel(Ticket { slot, generation: state.generation() });
+                }
+            }
+        }
+    }
+
+    /// Waits until no task of this submitter is unfinished.
+    fn wait_for_own(&self) -> Result<()> {
+        let pool = &self.pool;
+        let ring = pool.segment().lane(pool.lane);
+        for (index, slot) in ring.slots.iter().enumerate() {
+            let state = slot.load();
+            let unfinished = state.is(Phase::Pending) || state.is(Phase::Running);
+            if unfinished && slot.submitted_by() == pool.member.who() {
+                let slot = pool.segment().slot_number(pool.lane, index);
+                pool.wait_ended(Ticket { slot, generation: state.generation() })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No new tasks from anybody. What was published before has been published when this returns.
+pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
+    let pool = supervisor.pool();
+    let segment = pool.segment();
+    segment.set(Bit::Closing);
+    let mut stalled = Ok(());
+    for (_, ring) in segment.lanes() {
+        if let Err(s) = ring.hold(pool.member.who(), &pool.member) {
+            stalled = Err(pool.member.stalled(s));
+        }
+    }
+    segment.wake_everybody();
+    supervisor.ring();
+    stalled
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // Without an earlier shutdown everything submitted is waited for; after one, as it was asked.
+        if !self.pool.member.is_foreign() && !self.pool.shut.load(Relaxed) {
+            let _ = self.shutdown(true, false);
+        }
+    }
+}

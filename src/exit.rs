@@ -1,0 +1,46 @@
+//! The normal end of the owner: returning from `main` or calling `exit` waits for everything that was submitted, also after
+//! `shutdown(wait = false)`. A hook that the C library runs does it, so it holds for C programs too.
+
+use crate::pool::lock;
+use crate::supervisor::Supervisor;
+use crate::sys;
+use std::sync::{Arc, Mutex, Once, Weak};
+use std::time::{Duration, Instant};
+
+struct Remembered {
+    supervisor: Weak<Supervisor>,
+    /// Keeps a pool that was shut down without waiting.
+    fork: u32,
+    limit: Option<Duration>,
+}
+
+static POOLS: Mutex<Vec<Remembered>> = Mutex::new(Vec::new());
+
+/// Has the end of this process wait for a pool.
+pub(crate) fn remember(supervisor: &Arc<Supervisor>, detach: bool, limit: Option<Duration>) {
+    static HOOK: Once = Once::new();
+    if detach {
+        return;
+    }
+    HOOK.call_once(|| {
+        sys::at_exit(at_exit);
+    });
+    let mut pools = lock(&POOLS);
+    // The supervisor's own thread holds it until the pool is over.
+    pools.retain(|p| p.supervisor.strong_count() != 0);
+    pools.push(Remembered { supervisor: Arc::downgrade(supervisor), fork: crate::fork::side(), limit });
+}
+
+extern "C" fn at_exit() {
+    let pools = std::mem::take(&mut *lock(&POOLS));
+    for pool in pools {
+        // A forked child that exits has nothing to wait for.
+        let Some(supervisor) = pool.supervisor.upgrade().filter(|_| pool.fork == crate::fork::side()) else { continue };
+        let start = Instant::now();
+        let _ = crate::executor::close(&supervisor);
+        let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        if !supervisor.wait_over(left) {
+            supervisor.kill_workers();
+        }
+    }
+}

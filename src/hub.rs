@@ -1,0 +1,191 @@
+//! Waiting for many futures: one announcement word for each submitting process, and a queue for each wait.
+//!
+//! ```text
+//! whoever ends a task whose NOTIFY flag is set        a waiting thread
+//! 1 slot word: DONE or CANCELLED                      1 event_waiters += 1, read event
+//! 2 bit in the lane's bitmap, event += 1              2 fence
+//! 3 fence                                             3 drain the bitmap, look at its queue
+//! 4 event_waiters != 0: futex wake (all)              4 empty: futex wait on event as read in 1
+//! ```
+//! Whoever drains the bitmap delivers to the queues of all waits of the process, and wakes their threads. So each end of a task costs one look,
+//! however many futures a wait has. Bits are hints: a slot is delivered when its state word says that it is finished or gone.
+
+use crate::pool::{Pool, Ticket, lock};
+use crate::search::Rings;
+use crate::state::{Flag, Phase, State};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{Wait, fence, futex_wake};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+/// The queue of one wait: keys of its futures that are finished.
+#[derive(Default)]
+pub(crate) struct Queue(Mutex<VecDeque<usize>>);
+
+impl Queue {
+    pub(crate) fn push(&self, key: usize) {
+        lock(&self.0).push_back(key);
+    }
+    pub(crate) fn pop(&self) -> Option<usize> {
+        lock(&self.0).pop_front()
+    }
+    fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+}
+
+struct Watch {
+    generation: u32,
+    queue: Arc<Queue>,
+    key: usize,
+}
+
+/// The waits of a process on one pool, by slot.
+#[derive(Default)]
+pub(crate) struct Hub {
+    watches: Mutex<HashMap<u32, Vec<Watch>>>,
+}
+
+fn is_unfinished(state: State, generation: u32) -> bool {
+    state.generation() == generation && (state.is(Phase::Pending) || state.is(Phase::Running))
+}
+
+impl Hub {
+    /// Has `key` put into `queue` when the task is finished; at once if it is.
+    pub(crate) fn watch(&self, pool: &Pool, ticket: Ticket, queue: &Arc<Queue>, key: usize) {
+        let watch = Watch { generation: ticket.generation, queue: queue.clone(), key };
+        lock(&self.watches).entry(ticket.slot).or_default().push(watch);
+        if pool.slot(ticket).flag(ticket.generation, Flag::Notify).is_err() {
+            self.deliver(pool, ticket);
+        }
+    }
+
+    /// Takes back what `watch` asked for.
+    pub(crate) fn unwatch(&self, ticket: Ticket, queue: &Arc<Queue>) {
+        let mut watches = lock(&self.watches);
+        if let Some(of_slot) = watches.get_mut(&ticket.slot) {
+            of_slot.retain(|w| !Arc::ptr_eq(&w.queue, queue) || w.generation != ticket.generation);
+            if of_slot.is_empty() {
+                watches.remove(&ticket.slot);
+            }
+        }
+    }
+
+    /// Tells all waits for a finished task, and wakes their threads.
+    pub(crate) fn deliver(&self, pool: &Pool, ticket: Ticket) {
+        if self.deliver_slot(pool, ticket.slot) {
+            wake_event(pool);
+        }
+    }
+
+    /// Looks at one slot and delivers what is over there. True when anything was.
+    fn deliver_slot(&self, pool: &Pool, slot: u32) -> bool {
+        let mut watches = lock(&self.watches);
+        let Some(of_slot) = watches.get_mut(&slot) else { return false };
+        let state = pool.slot(Ticket { slot, generation: 0 }).load();
+        let before = of_slot.len();
+        of_slot.retain(|w| {
+            let waiting = is_unfinished(state, w.generation);
+            if !waiting {
+                w.queue.push(w.key);
+            }
+            waiting
+        });
+        let delivered = of_slot.len() != before;
+        if of_slot.is_empty() {
+            watches.remove(&slot);
+        }
+        delivered
+    }
+
+    /// Delivers everything that was announced.
+    fn drain(&self, pool: &Pool) -> bool {
+        let segment = pool.segment();
+        let ring = segment.lane(pool.lane);
+        let mut delivered = false;
+        for (i, word) in ring.ended.iter().enumerate() {
+            // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
+            let mut bits = word.load(Acquire);
+            while bits != 0 {
+                let bit = bits & bits.wrapping_neg();
+                bits &= !bit;
+                let index = i * 64 + bit.trailing_zeros() as usize;
+                let slot = &ring.slots[index];
+                let state = slot.load();
+                let others = !state.is(Phase::Free) && slot.submitted_by() != pool.member.who();
+                if others && slot.load().generation() == state.generation() {
+                    // A shared lane: the bit belongs to another submitter.
+                    continue;
+                }
+                word.fetch_and(!bit, AcqRel);
+                delivered |= self.deliver_slot(pool, segment.slot_number(pool.lane, index));
+            }
+        }
+        delivered
+    }
+
+    /// Drains, and wakes the threads of other waits when something was delivered.
+    fn drain_and_tell(&self, pool: &Pool) {
+        if self.drain(pool) && pool.member.record().event_waiters.load(Relaxed) != 0 {
+            wake_event(pool);
+        }
+    }
+}
+
+fn wake_event(pool: &Pool) {
+    let record = pool.member.record();
+    // Release: the queues were filled before (their own mutexes order them); pairs with the futex wait's compare.
+    record.event.fetch_add(1, Release);
+    fence(SeqCst);
+    if record.event_waiters.load(Relaxed) != 0 {
+        futex_wake(&record.event, i32::MAX);
+    }
+}
+
+/// The next key of `queue`, or `None` at the deadline or (having slept) when it is time to look after things.
+pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Option<usize> {
+    for pool in pools {
+        pool.hub.drain_and_tell(pool);
+    }
+    if let Some(key) = queue.pop() {
+        return Some(key);
+    }
+    let spun = crate::spin::until(pools[0].segment(), || {
+        pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
+        queue.pop()
+    });
+    if spun.is_some() {
+        return spun;
+    }
+    let seen: Vec<u32> = pools
+        .iter()
+        .map(|pool| {
+            let record = pool.member.record();
+            record.event_waiters.fetch_add(1, Relaxed);
+            record.event.load(Acquire)
+        })
+        .collect();
+    // Pairs with the fences of `wake_event` and `announce_end`.
+    fence(SeqCst);
+    for pool in pools {
+        pool.hub.drain_and_tell(pool);
+    }
+    if queue.is_empty() {
+        sleep(pools, &seen, until_ns);
+    }
+    for pool in pools {
+        pool.member.record().event_waiters.fetch_sub(1, Relaxed);
+        pool.hub.drain_and_tell(pool);
+    }
+    queue.pop()
+}
+
+fn sleep(pools: &[Arc<Pool>], seen: &[u32], until_ns: u64) -> Wait {
+    match pools {
+        [pool] => crate::sync::futex_wait(&pool.member.record().event, seen[0], Some(until_ns)),
+        _ => {
+            let words: Vec<_> = pools.iter().map(|p| &p.member.record().event).zip(seen.iter().copied()).collect();
+            crate::sys::futex_wait_any(&words, Some(until_ns))
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A read-only look at a named pool from outside: it takes no seat and writes nothing.
+
+use crate::error::{Cause, Result};
+use crate::life::Bit;
+use crate::mutex::ShmMutex;
+use crate::named;
+use crate::registry::{Kind, Presence, RecordState};
+use crate::segment::{Segment, validate};
+use crate::state::Phase;
+use crate::sync::Ordering::Relaxed;
+use crate::sys;
+use std::os::fd::AsFd;
+
+/// What [`inspect`] saw. `Display` prints it as a report.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The pool's name.
+    pub name: String,
+    /// `open`, `closing`, `broken`, `corrupt`; with `orphaned` when the owner is gone.
+    pub life: String,
+    /// Slots of each lane.
+    pub capacity: usize,
+    /// The lanes in use.
+    pub lanes: Vec<LaneView>,
+    /// The participants attached.
+    pub participants: Vec<ParticipantView>,
+    /// Processes that ended: pid and cause, of seats not taken again.
+    pub last_deaths: Vec<(u32, Cause)>,
+    /// Payload blocks in use.
+    pub blocks: usize,
+}
+
+/// A lane of a [`Snapshot`].
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LaneView {
+    /// Its number.
+    pub index: usize,
+    /// The next positions to claim and to publish.
+    pub head: u64,
+    /// See `head`.
+    pub tail: u64,
+    /// The process that holds the mutex.
+    pub mutex_owner: Option<u32>,
+    /// Slots by state: pending, running, cancelled, done; the others are free.
+    pub slots: [usize; 4],
+}
+
+/// A participant of a [`Snapshot`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ParticipantView {
+    /// Its process.
+    pub pid: u32,
+    /// `owner`, `submitter`, `worker` or `thread`.
+    pub role: &'static str,
+    /// Whether its seat is locked, as that of every living participant is.
+    pub seated: bool,
+    /// Tasks that it has finished.
+    pub finished: u64,
+}
+
+/// Looks at a named pool.
+///
+/// # Errors
+/// As [`Executor::attach`](crate::Executor::attach), but a pool that is shut down can be looked at.
+pub fn inspect(name: &str) -> Result<Snapshot> {
+    named::check_name(name)?;
+    let file = sys::open_read(&named::path(name)).map_err(|e| named::open_error(name, e))?;
+    let geometry = validate(file.as_fd(), name)?;
+    let segment = Segment::read_only(file, geometry)?;
+    let pid_of = |who: crate::state::Participant| segment.records().get(who.index()).map_or(0, |r| r.pid.load(Relaxed));
+    let mut view = Snapshot {
+        name: name.to_owned(),
+        life: life(&segment),
+        capacity: geometry.capacity,
+        blocks: segment.blocks_in_use(),
+        ..Snapshot::default()
+    };
+    for (index, lane) in segment.lanes() {
+        let mut slots = [0; 4];
+        for slot in lane.slots {
+            match slot.load().phase() {
+                Some(Phase::Pending) => slots[0] += 1,
+                Some(Phase::Running) => slots[1] += 1,
+                Some(Phase::Cancelled) => slots[2] += 1,
+                Some(Phase::Done) => slots[3] += 1,
+                Some(Phase::Free) | None => {}
+            }
+        }
+        let mutex_owner = ShmMutex(&lane.head.mutex).owner().map(pid_of);
+        let (head, tail) = (lane.head.head.load(Relaxed), lane.head.tail.load(Relaxed));
+        view.lanes.push(LaneView { index, head, tail, mutex_owner, slots });
+    }
+    for (index, record) in segment.records().iter().enumerate() {
+        let state = RecordState::of(record);
+        let pid = record.pid.load(Relaxed);
+        if state.presence() != Presence::Active {
+            view.last_deaths.extend(crate::registry::cause_of(record).map(|cause| (pid, cause)));
+            continue;
+        }
+        let role = match state.kind() {
+            Some(Kind::Owner) => "owner",
+            Some(Kind::Submitter) => "submitter",
+            Some(Kind::ThreadWorker) => "thread",
+            Some(Kind::Worker) | None => "worker",
+        };
+        let seated = sys::is_locked(segment.file(), index as u64)?;
+        view.participants.push(ParticipantView { pid, role, seated, finished: record.finished.load(Relaxed) });
+    }
+    Ok(view)
+}
+
+fn life(segment: &Segment) -> String {
+    let mut words = Vec::new();
+    for (bit, word) in [(Bit::Corrupt, "corrupt"), (Bit::Broken, "broken"), (Bit::Closing, "closing")] {
+        if segment.has(bit) {
+            words.push(word);
+        }
+    }
+    if words.is_empty() {
+        words.push("open");
+    }
+    if segment.has(Bit::Orphaned) {
+        words.push("orphaned");
+    }
+    words.join(", ")
+}
+
+impl std::fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "pool {:?}: {}, {} slots a lane, {} payload blocks in use",
+            self.name, self.life, self.capacity, self.blocks
+        )?;
+        for lane in &self.lanes {
+            let [pending, running, cancelled, done] = lane.slots;
+            let free = self.capacity - pending - running - cancelled - done;
+            let owner = lane.mutex_owner.map_or_else(|| "nobody".to_owned(), |pid| format!("process {pid}"));
+            write!(f, "lane {}: head {} tail {}, mutex held by {owner}; ", lane.index, lane.head, lane.tail)?;
+            writeln!(f, "pending {pending} running {running} cancelled {cancelled} done {done} free {free}")?;
+        }
+        for p in &self.participants {
+            let seat = if p.seated { "" } else { ", seat not locked: dead or about to be found so" };
+            writeln!(f, "{} {}: {} tasks finished{seat}", p.role, p.pid, p.finished)?;
+        }
+        for (pid, cause) in &self.last_deaths {
+            writeln!(f, "gone: {pid}: {cause}")?;
+        }
+        Ok(())
+    }
+}

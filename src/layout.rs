@@ -1,0 +1,293 @@
+//! The shared memory: every struct that lies in the segment, where it lies, and who writes it.
+//!
+//! ```text
+//! offset            what                                   committed
+//! 0                 Header, one page                       at creation
+//! PARTICIPANTS_AT   Record   x PARTICIPANTS_MAX, 384 B     at creation
+//! FUNCTIONS_AT      Function x FUNCTIONS_MAX, 256 B        at creation
+//! SETS_AT           u64      x SETS_MAX                    at creation
+//! LANES_AT          LaneHead x LANES_MAX, 512 B            at creation
+//! slots_at          Slot     x capacity, 128 B, then the completion bitmap; for each lane, when it is first used
+//! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
+//! payload_at        payload memory                         step by step
+//! ```
+//! Rules: fixed widths only; no pointers, addresses of functions, bools or enums; every word is an atomic, so a racing look is a stale
+//! value and never undefined; a word that is read and then used is loaded once into a local and checked. Zero is a valid
+//! start for all of it, so fresh memory needs no initialisation. The header's first part is written once, before the segment can be
+//! found by anybody; the magic is written last.
+
+use crate::limits::*;
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// "taskring" in little-endian.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"taskring");
+
+/// Two cache lines: the adjacent-line prefetcher pulls lines in pairs, and a 64-byte slot was measured 5-30 % slower.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The first page. `identity` is written by the creator alone, before anybody else can attach.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Header {
+    pub(crate) identity: Apart<Identity>,
+    pub(crate) life: Apart<Life>,
+    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it.
+    pub(crate) idle: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
+    /// One bit for each worker that is awake and looking for work, kept only while others are idle. Set and cleared by the worker.
+    pub(crate) searching: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
+    /// Guards the registry: the choice of a lane and new function names.
+    pub(crate) registry_mutex: Apart<AtomicU32>,
+    /// Guards the carving of new payload blocks.
+    pub(crate) blocks_mutex: Apart<AtomicU32>,
+    pub(crate) payload: Apart<Payload>,
+}
+
+/// Written once by the creator; the magic last.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Identity {
+    pub(crate) magic: AtomicU64,
+    /// Computed from sizes, offsets and options: see [`format_word`].
+    pub(crate) format: AtomicU64,
+    pub(crate) segment_len: AtomicU64,
+    pub(crate) capacity: AtomicU64,
+    pub(crate) payload_len: AtomicU64,
+    pub(crate) pid_namespace: AtomicU64,
+    /// The pool's policies, see `policy.rs`.
+    pub(crate) policy: AtomicU64,
+    /// CPUs that the creator could use: more runnable participants than this must not spin.
+    pub(crate) cpus: AtomicU32,
+    /// Whether the pool has a name (and so outlives its owner while there is work).
+    pub(crate) named: AtomicU32,
+    /// Random: tells two pools that had the same name one after the other.
+    pub(crate) nonce: AtomicU64,
+}
+
+/// The pool's life, a line that is read often and written rarely.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Life {
+    /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. Bits are only ever set.
+    pub(crate) flags: AtomicU32,
+    /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.
+    pub(crate) epoch: AtomicU32,
+    /// One bit for each lane in use.
+    pub(crate) lanes: AtomicU64,
+    /// Why the pool is broken, see `life.rs`.
+    pub(crate) broken: AtomicU32,
+    /// Ready workers: a hint, for whether spinning is polite.
+    pub(crate) workers: AtomicU32,
+}
+
+/// The pool's payload area.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Payload {
+    /// Bytes committed from the start of the area. Only ever grows.
+    pub(crate) committed: AtomicU64,
+    /// Blocks carved. The store that counts a block is what makes it exist.
+    pub(crate) carved: AtomicU32,
+    pub(crate) resv: AtomicU32,
+    /// For each class the block carved last, plus one. Only ever grows; follow `Block::next`.
+    pub(crate) newest: [AtomicU32; BLOCK_CLASSES],
+    /// For each class a block that was freed lately, plus one. A hint.
+    pub(crate) freed: [AtomicU32; BLOCK_CLASSES],
+}
+
+/// A participant. The byte lock of its index says who may write `state`, `pid` and `start`; its reaper writes them too, holding the reaper byte.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Record {
+    /// {kind:8, phase:8, incarnation:16}, see `registry.rs`.
+    pub(crate) state: AtomicU32,
+    pub(crate) pid: AtomicU32,
+    /// The process's start time in clock ticks, which tells a reused pid from the one meant.
+    pub(crate) start: AtomicU64,
+    /// Why it ended, written by its parent: {kind:32, code:32}.
+    pub(crate) cause: AtomicU64,
+    /// The lane it submits to, plus one.
+    pub(crate) lane: AtomicU32,
+    /// 1 once a worker has said which functions it has.
+    pub(crate) ready: AtomicU32,
+    /// Tasks finished, for display. Written by the worker alone.
+    pub(crate) finished: AtomicU64,
+    /// What a worker sleeps on.
+    pub(crate) park: Apart<AtomicU32>,
+    /// Counts announcements to this submitter; what its waiting threads sleep on, beside.
+    pub(crate) event: AtomicU32,
+    /// Threads that sleep, or are about to sleep, on `event`.
+    pub(crate) event_waiters: AtomicU32,
+}
+
+/// A function name. `ready` is stored last, and the entry never changes after that.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Function {
+    pub(crate) ready: AtomicU32,
+    pub(crate) len: AtomicU32,
+    pub(crate) resv: AtomicU64,
+    /// One bit for each ready worker that has the function. Set and cleared by the worker, cleared by its reaper.
+    pub(crate) workers: [AtomicU64; PARTICIPANT_WORDS],
+    pub(crate) name: [AtomicU64; FUNCTION_NAME_MAX / 8],
+}
+
+/// A lane: what its mutex guards, and the two ends of the ring.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct LaneHead {
+    pub(crate) mutex: Apart<AtomicU32>,
+    /// Next position to publish. Written under the mutex.
+    pub(crate) tail: Apart<AtomicU64>,
+    /// Next position to claim. Swapped by workers.
+    pub(crate) head: Apart<AtomicU64>,
+    pub(crate) resv: Apart<AtomicU64>,
+}
+
+/// A task slot. A small task's words share the first cache line with the state word.
+///
+/// Field access: FREE, who holds the lane's mutex; PENDING, nobody writes; RUNNING, the owner writes `progress`, `result_*`,
+/// `outcome` and the inline bytes behind the arguments; DONE and CANCELLED, the one thread that took the slot reads. A reaper stands in for a dead owner.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) state: AtomicU64,
+    pub(crate) progress: AtomicU32,
+    /// {options:16, function:16}
+    pub(crate) function: AtomicU32,
+    /// {kills_max:8, attempts_max:8, submitter:16}
+    pub(crate) submitter: AtomicU32,
+    /// The task set {generation:20, index + 1:12}, or 0.
+    pub(crate) set: AtomicU32,
+    pub(crate) args_len: AtomicU32,
+    pub(crate) result_len: AtomicU32,
+    /// The block that holds the arguments, plus one; 0 when they are inline.
+    pub(crate) args_block: AtomicU32,
+    /// The same for the result. Of a lost task: the pid of its worker.
+    pub(crate) result_block: AtomicU32,
+    /// {code:16, cause:8, kind:8}, see `outcome.rs`.
+    pub(crate) outcome: AtomicU32,
+    /// The low half of the position where the task was published. A slot at the head that carries another position is a task that was left behind there.
+    pub(crate) place: AtomicU32,
+    /// Arguments, then (from the next multiple of eight) the result.
+    pub(crate) inline: [AtomicU64; INLINE_MAX / 8],
+}
+
+/// A payload block's descriptor. `offset`, `class` and `next` are written once, before the block is counted.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Block {
+    /// Who holds it, see `payload.rs`.
+    pub(crate) owner: AtomicU64,
+    /// From the start of the payload area.
+    pub(crate) offset: AtomicU64,
+    pub(crate) class: AtomicU32,
+    /// The block of the same class carved before, plus one.
+    pub(crate) next: AtomicU32,
+    pub(crate) resv: AtomicU64,
+}
+
+pub(crate) const PARTICIPANTS_AT: u64 = 4096;
+pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
+pub(crate) const SETS_AT: u64 = FUNCTIONS_AT + (FUNCTIONS_MAX * size_of::<Function>()) as u64;
+pub(crate) const LANES_AT: u64 = SETS_AT + (SETS_MAX * 8) as u64;
+/// Where the lanes' slots begin; everything before is committed at creation.
+pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>()) as u64).next_multiple_of(4096);
+
+/// Where things lie in a segment of a given capacity. A private copy: computed once from checked numbers, never re-read from shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) capacity: usize,
+    pub(crate) payload_len: u64,
+}
+
+impl Geometry {
+    /// Bytes of one lane: its slots, then a bitmap with a bit for each, in whole pages.
+    pub(crate) fn lane_len(&self) -> u64 {
+        let bytes = self.capacity * size_of::<Slot>() + self.bitmap_words() * 8;
+        (bytes as u64).next_multiple_of(4096)
+    }
+    pub(crate) fn bitmap_words(&self) -> usize {
+        self.capacity.div_ceil(64)
+    }
+    pub(crate) fn lane_at(&self, lane: usize) -> u64 {
+        SLOTS_AT + lane as u64 * self.lane_len()
+    }
+    pub(crate) fn blocks_at(&self) -> u64 {
+        self.lane_at(LANES_MAX)
+    }
+    pub(crate) fn payload_at(&self) -> u64 {
+        self.blocks_at() + (BLOCKS_MAX * size_of::<Block>()) as u64
+    }
+    pub(crate) fn segment_len(&self) -> u64 {
+        self.payload_at() + self.payload_len
+    }
+}
+
+/// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
+pub(crate) const fn format_word() -> u64 {
+    const MUTEX_KIND_OWNER_WORD: u64 = 1;
+    let facts = [
+        1, // the layout's own version, for changes that no size shows
+        size_of::<Header>() as u64,
+        size_of::<Record>() as u64,
+        size_of::<Function>() as u64,
+        size_of::<LaneHead>() as u64,
+        size_of::<Slot>() as u64,
+        size_of::<Block>() as u64,
+        SLOTS_AT,
+        LANES_MAX as u64,
+        BLOCKS_MAX as u64,
+        BLOCK_CLASSES as u64,
+        INLINE_MAX as u64,
+        SETS_MAX as u64,
+        size_of::<usize>() as u64,
+        cfg!(target_endian = "little") as u64,
+        MUTEX_KIND_OWNER_WORD,
+    ];
+    // FNV-1a: it only has to tell one build from another.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut i = 0;
+    while i < facts.len() {
+        hash = (hash ^ facts[i]).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<Header>() <= 4096);
+    assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 512);
+    assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
+    assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
+    assert!(size_of::<Block>() == 32);
+    assert!(LANES_AT % 128 == 0 && FUNCTIONS_AT % 128 == 0 && PARTICIPANTS_AT % 128 == 0);
+};
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_pool_commits_little() {
+        let g = Geometry { capacity: CAPACITY_DEFAULT, payload_len: PAYLOAD_AREA_DEFAULT };
+        assert!(SLOTS_AT + g.lane_len() <= 8 << 20, "{}", SLOTS_AT + g.lane_len());
+        assert!(g.segment_len() <= SEGMENT_MAX);
+    }
+
+    #[test]
+    fn the_largest_capacity_fits_the_segment() {
+        let g = Geometry { capacity: CAPACITY_MAX, payload_len: PAYLOAD_AREA_DEFAULT };
+        assert!(g.segment_len() <= SEGMENT_MAX, "{}", g.segment_len());
+        assert!(g.lane_at(1) - g.lane_at(0) >= (CAPACITY_MAX * size_of::<Slot>()) as u64);
+    }
+}

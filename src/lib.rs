@@ -1,0 +1,133 @@
+//! A process pool in shared memory.
+//!
+//! Programs submit tasks into a ring of task slots; worker processes claim, run and complete them; futures bring the results back.
+//! Any participant may be killed at any instruction, and every task is still accounted for exactly once.
+//!
+//! ```text
+//! submit -> encode -> publish under the lane's mutex -> (wake) -> claim -> run -> complete -> (wake) -> collect
+//! submit.rs  codec.rs  ring.rs, mutex.rs, slot.rs      sleep.rs  search.rs  worker.rs            hub.rs    future.rs, pool.rs
+//! ```
+//! The shared memory is described in `layout.rs`, the state word of a slot in `state.rs`, what happens after a death in `recovery.rs`.
+//!
+//! ```
+//! # taskring::test_support!();
+//! taskring::task! { fn square(x: u64) -> u64 { x * x } }
+//!
+//! fn main() -> Result<(), taskring::Error> {
+//!     taskring::init(); // first: spawned workers are this program, and serve the pool here
+//!     let pool = taskring::Executor::builder().workers(2).build()?;
+//!     let future = pool.submit(square, 7)?;
+//!     assert_eq!(future.result()?, 49);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Only for 64-bit Linux; tested on x86-64.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
+compile_error!("taskring needs 64-bit little-endian Linux");
+
+// What runs under the loom model checker too (`RUSTFLAGS="--cfg loom"`): it knows no processes and no system calls.
+mod layout;
+mod limits;
+mod mutex;
+mod ring;
+mod search;
+mod set;
+mod sleep;
+mod slot;
+mod state;
+mod sync;
+
+#[cfg(all(loom, test))]
+mod models;
+
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+mod codec;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod executor;
+#[cfg(not(loom))]
+mod exit;
+#[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
+mod functions;
+#[cfg(not(loom))]
+mod future;
+#[cfg(not(loom))]
+mod hub;
+#[cfg(all(not(loom), feature = "named"))]
+mod inspect;
+#[cfg(not(loom))]
+mod life;
+#[cfg(not(loom))]
+mod map;
+#[cfg(all(not(loom), feature = "named"))]
+mod named;
+#[cfg(not(loom))]
+mod outcome;
+#[cfg(not(loom))]
+mod payload;
+#[cfg(not(loom))]
+mod policy;
+#[cfg(not(loom))]
+mod pool;
+#[cfg(not(loom))]
+mod recovery;
+#[cfg(not(loom))]
+mod registry;
+#[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
+mod spin;
+#[cfg(not(loom))]
+mod start;
+#[cfg(not(loom))]
+mod submit;
+#[cfg(not(loom))]
+mod supervisor;
+#[cfg(not(loom))]
+mod sys;
+#[cfg(not(loom))]
+pub mod task;
+#[cfg(not(loom))]
+mod task_set;
+#[cfg(not(loom))]
+mod wait;
+#[cfg(not(loom))]
+mod worker;
+#[cfg(not(loom))]
+mod zygote;
+
+#[cfg(not(loom))]
+mod public {
+    pub use crate::builder::Builder;
+    pub use crate::codec::{Bytes, Payload};
+    pub use crate::error::{Cause, Error, Result, Stage, TaskError};
+    pub use crate::executor::{Executor, SubmitOptions};
+    pub use crate::future::{Future, State};
+    #[cfg(feature = "named")]
+    pub use crate::inspect::{Snapshot, inspect};
+    pub use crate::map::{Map, MapOptions};
+    #[cfg(feature = "named")]
+    pub use crate::named::{remove_dead, work};
+    pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::start::{StartMethod, init};
+    pub use crate::task::{Task, register, register_fallible};
+    pub use crate::task_set::{Discarded, TaskSet};
+    pub use crate::wait::{AsCompleted, Waited, When, as_completed, wait};
+}
+#[cfg(not(loom))]
+pub use public::*;
+
+/// For the macros.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};
+    pub use linkme;
+}

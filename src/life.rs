@@ -1,0 +1,153 @@
+//! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
+
+use crate::error::{Error, Result};
+use crate::limits::START_FAILURES_MAX;
+use crate::search::Rings;
+use crate::segment::Segment;
+use crate::slot::Request;
+use crate::state::{Flag, State};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{fence, futex_wake, futex_wake_low};
+
+/// Bits of the pool's flags word. Bits are only ever set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bit {
+    /// No new tasks; workers leave when nothing is pending.
+    Closing = 1,
+    /// Tasks cannot be run any more.
+    Broken = 2,
+    /// A word had an impossible value.
+    Corrupt = 4,
+    /// The owner is gone. An anonymous pool's workers leave at once.
+    Orphaned = 8,
+}
+
+/// Why a pool is broken, as it stands in the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    WorkerDied = 1,
+    CannotStart = 2,
+    NotAWorker = 3,
+}
+
+impl Segment {
+    #[inline]
+    pub(crate) fn has(&self, bit: Bit) -> bool {
+        // Acquire: pairs with `set`.
+        self.life().flags.load(Acquire) & bit as u32 != 0
+    }
+
+    /// Sets a bit; true for the one who set it.
+    pub(crate) fn set(&self, bit: Bit) -> bool {
+        self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0
+    }
+
+    /// Says why, marks the pool broken and wakes everybody.
+    pub(crate) fn break_pool(&self, why: Broken) {
+        let _ = self.life().broken.compare_exchange(0, why as u32, AcqRel, Relaxed);
+        self.set(Bit::Broken);
+        self.wake_everybody();
+    }
+
+    /// An impossible word was met: nobody may trust the pool any more.
+    pub(crate) fn poison(&self, what: impl Into<String>) -> Error {
+        self.set(Bit::Corrupt);
+        self.wake_everybody();
+        Error::Corrupt { what: what.into() }
+    }
+
+    /// Refuses when the pool can take no tasks.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.life().flags.load(Acquire) & !(Bit::Orphaned as u32) {
+            0 => Ok(()),
+            _ => Err(self.why_closed()),
+        }
+    }
+
+    #[cold]
+    fn why_closed(&self) -> Error {
+        if self.has(Bit::Corrupt) {
+            Error::Corrupt { what: "found before, by this or another process".into() }
+        } else if self.has(Bit::Broken) {
+            broken(self)
+        } else {
+            Error::ShutDown
+        }
+    }
+
+    /// A new epoch: everybody looks at every slot once.
+    pub(crate) fn new_epoch(&self) {
+        // Release: pairs with the Acquire in `Search::look`.
+        self.life().epoch.fetch_add(1, Release);
+    }
+
+    /// Re-asserts every hint: workers, waiters on slots, and those who wait for announcements. What follows each death.
+    pub(crate) fn wake_everybody(&self) {
+        self.new_epoch();
+        // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
+        fence(SeqCst);
+        self.sleepers().wake_all();
+        for (_, lane) in self.lanes() {
+            for (index, slot) in lane.slots.iter().enumerate() {
+                let state = slot.load();
+                if state.has(Flag::Waiter) {
+                    futex_wake_low(&slot.state);
+                }
+                if state.is_finished() && state.has(Flag::Notify) {
+                    lane.ended[index / 64].fetch_or(1 << (index % 64), Release);
+                }
+            }
+        }
+        for record in self.records() {
+            record.event.fetch_add(1, Release);
+            futex_wake(&record.event, i32::MAX);
+        }
+    }
+
+    /// After a slot has left PENDING or RUNNING for good: wakes who waits for it, and gives back the blocks of a task that nobody
+    /// collects. `old` is the word before.
+    #[inline]
+    pub(crate) fn announce_end(&self, lane: usize, slot: usize, old: State, request: &Request) {
+        if old.has(Flag::Waiter) || old.has(Flag::Notify) || old.has(Flag::Detached) {
+            self.announce_end_slow(lane, slot, old, request);
+        }
+    }
+
+    #[cold]
+    fn announce_end_slow(&self, lane: usize, index: usize, old: State, request: &Request) {
+        let ring = self.lane(lane);
+        let slot = &ring.slots[index];
+        if old.has(Flag::Waiter) {
+            futex_wake_low(&slot.state);
+        }
+        if old.has(Flag::Notify) {
+            // Release: pairs with the drain of the bitmap, which then looks at the slot.
+            ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
+            if let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index()) {
+                record.event.fetch_add(1, Release);
+                // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
+                fence(SeqCst);
+                if record.event_waiters.load(Relaxed) != 0 {
+                    futex_wake(&record.event, i32::MAX);
+                }
+            }
+        }
+    }
+
+    /// What a slot is called in tickets and block owners.
+    pub(crate) fn slot_number(&self, lane: usize, slot: usize) -> u32 {
+        (lane * self.geometry().capacity + slot) as u32
+    }
+}
+
+/// The error of a broken pool.
+pub(crate) fn broken(segment: &Segment) -> Error {
+    let cause = match segment.life().broken.load(Acquire) {
+        1 => "a worker died, and the pool's policy is BreakPool".to_owned(),
+        2 => format!("{START_FAILURES_MAX} workers in a row ended before they were ready"),
+        3 => "the worker program never attached".to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    Error::Broken { cause }
+}

@@ -1,0 +1,129 @@
+//! `ShmMutex`: a mutex between processes whose word names its owner, so that whoever waits can find out that the owner is dead.
+//!
+//! ```text
+//! word   31      24 23           8 7        2   1       0
+//!        0          owner:16       0          WAITERS LOCKED         0 = unlocked
+//! ```
+//! Locking an unlocked word is one compare-and-swap. Every wait is bounded: after `MUTEX_SLICE_NS` the waiter looks for
+//! proof of the owner's death and takes over by a compare-and-swap from the exact dead word, while it holds the reaper byte of
+//! the dead owner. A living owner that does not go on is never robbed: the wait ends with `Stalled`.
+//! It is held over no user code, no blocking system call, and at most `SLOTS_PER_HOLD_MAX` slots.
+//!
+//! A pthread mutex is not enough: a robust one stays locked when its owner's memory is reaped before its list is walked (the
+//! kernel's out-of-memory path), and equal thread ids in two PID namespaces break exclusion.
+
+use crate::limits::{MUTEX_NS_MAX, MUTEX_SLICE_NS};
+use crate::state::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, Wait, futex_wait, futex_wake, now_ns, spin_loop};
+
+const LOCKED: u32 = 1;
+const WAITERS: u32 = 2;
+const OWNER_SHIFT: u32 = 8;
+/// Looks at a held mutex before sleeping: a hold is a few hundred nanoseconds.
+const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
+
+/// Who can prove that a participant is dead.
+pub(crate) trait Peers {
+    /// Runs `act` while `who` is proved dead and nobody else can act for it; `None` when it is not proved dead.
+    fn if_dead<R>(&self, who: Participant, act: impl FnOnce() -> R) -> Option<R>;
+}
+
+/// The lock is held by a participant that lives and does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stalled(pub(crate) Participant);
+
+/// A mutex word in the segment.
+#[derive(Clone, Copy)]
+pub(crate) struct ShmMutex<'a>(pub(crate) &'a AtomicU32);
+
+/// Holds the mutex until dropped.
+#[must_use]
+pub(crate) struct Guard<'a> {
+    word: &'a AtomicU32,
+    /// It was taken from a dead owner: what it guards may be half done.
+    pub(crate) taken_over: bool,
+}
+
+impl<'a> ShmMutex<'a> {
+    #[inline]
+    pub(crate) fn lock(self, me: Participant, peers: &impl Peers) -> Result<Guard<'a>, Stalled> {
+        let mine = u32::from(me.bits()) << OWNER_SHIFT | LOCKED;
+        // Acquire: pairs with the Release in `drop`: what the last owner wrote is visible.
+        match self.0.compare_exchange(0, mine, Acquire, Relaxed) {
+            Ok(_) => Ok(Guard { word: self.0, taken_over: false }),
+            Err(_) => self.lock_slow(mine, peers),
+        }
+    }
+
+    #[cold]
+    fn lock_slow(self, mine: u32, peers: &impl Peers) -> Result<Guard<'a>, Stalled> {
+        for _ in 0..SPINS {
+            // Acquire: as in `lock`.
+            if self.0.load(Relaxed) == 0 && self.0.compare_exchange(0, mine, Acquire, Relaxed).is_ok() {
+                return Ok(Guard { word: self.0, taken_over: false });
+            }
+            spin_loop();
+        }
+        let give_up = now_ns() + MUTEX_NS_MAX;
+        loop {
+            let seen = self.0.load(Relaxed);
+            if seen & LOCKED == 0 {
+                // Others may sleep behind us, so we take it with the mark that makes our unlock wake one. Acquire: as in `lock`.
+                if self.0.compare_exchange(seen, mine | WAITERS, Acquire, Relaxed).is_ok() {
+                    return Ok(Guard { word: self.0, taken_over: false });
+                }
+                continue;
+            }
+            let marked = seen | WAITERS;
+            if seen != marked && self.0.compare_exchange(seen, marked, Relaxed, Relaxed).is_err() {
+                continue;
+            }
+            // In a model no time passes: there every failed wait is followed by the search for proof.
+            let outcome = futex_wait(self.0, marked, Some(now_ns() + MUTEX_SLICE_NS));
+            if !cfg!(loom) && outcome != Wait::TimedOut {
+                continue;
+            }
+            let owner = Participant::from_bits((marked >> OWNER_SHIFT) as u16);
+            // Acquire: the dead owner's stores reached memory before its death could be proved.
+            let take = || self.0.compare_exchange(marked, mine | WAITERS, Acquire, Relaxed).is_ok();
+            match peers.if_dead(owner, take) {
+                Some(true) => return Ok(Guard { word: self.0, taken_over: true }),
+                Some(false) => {}
+                None if !cfg!(loom) && now_ns() >= give_up => return Err(Stalled(owner)),
+                None => {}
+            }
+        }
+    }
+
+    /// Who holds it.
+    pub(crate) fn owner(self) -> Option<Participant> {
+        let word = self.0.load(Relaxed);
+        (word & LOCKED != 0).then(|| Participant::from_bits((word >> OWNER_SHIFT) as u16))
+    }
+
+    /// For the reaper of `dead`, which holds its reaper byte: takes the mutex if the dead participant held it.
+    pub(crate) fn take_from(self, dead: Participant, me: Participant) -> Option<Guard<'a>> {
+        let mine = u32::from(me.bits()) << OWNER_SHIFT | LOCKED | WAITERS;
+        loop {
+            let seen = self.0.load(Relaxed);
+            if self.owner() != Some(dead) || seen & LOCKED == 0 {
+                return None;
+            }
+            // Acquire: as at a takeover in `lock_slow`. A waiter may set its mark in between: look again.
+            if self.0.compare_exchange(seen, mine, Acquire, Relaxed).is_ok() {
+                return Some(Guard { word: self.0, taken_over: true });
+            }
+        }
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire of the next owner.
+        if self.word.swap(0, Release) & WAITERS != 0 {
+            futex_wake(self.word, 1);
+        }
+    }
+}

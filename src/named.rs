@@ -1,0 +1,261 @@
+//! Pools with a name: files under `/dev/shm` that unrelated programs attach to.
+//!
+//! A pool is made under a random temporary name, at its full size, committed and initialised, and its owner takes its seat; only then is it linked
+//! to its name, so nobody ever sees half a pool, and the link fails if the name exists. What dead creators left behind under temporary names is
+//! swept by the next one. A pool whose participants are all dead may be replaced: the replacer first locks every participant's byte.
+//!
+//! Files cannot be sealed: a process of the same user that truncates one makes others fail with SIGBUS. Anonymous pools cannot be truncated.
+
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::layout::Geometry;
+use crate::limits::{PARTICIPANTS_MAX, POOL_NAME_MAX};
+use crate::pool::Pool;
+use crate::registry::Kind;
+use crate::segment::{Plan, Segment, random, validate};
+use crate::sync::Ordering::Relaxed;
+use crate::sys;
+use shared_memory::ShmemConf;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+const DIR: &str = "/dev/shm";
+const PREFIX: &str = "taskring.";
+const TEMPORARY: &str = "taskring-new.";
+
+/// Checks a pool's name before it goes anywhere.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > POOL_NAME_MAX || !name.chars().all(good) {
+        let wanted = format!("1 to {POOL_NAME_MAX} letters, digits, '-', '_' or '.'");
+        return Err(Error::invalid("the pool's name", format!("{name:?}"), wanted));
+    }
+    Ok(())
+}
+
+fn path_of(file: &str) -> CString {
+    CString::new(format!("{DIR}/{file}")).expect("checked names hold no zero byte")
+}
+
+pub(crate) fn path(name: &str) -> CString {
+    path_of(&format!("{PREFIX}{name}"))
+}
+
+/// A segment under its temporary name.
+pub(crate) struct New {
+    segment: Segment,
+    temporary: Temporary,
+}
+
+/// The temporary name; unlinked when dropped.
+pub(crate) struct Temporary(CString);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = sys::unlink(&self.0);
+    }
+}
+
+impl New {
+    pub(crate) fn create(plan: &Plan) -> Result<New> {
+        sweep_temporaries();
+        let file = format!("{TEMPORARY}{}.{:016x}", sys::pid(), random());
+        let created = ShmemConf::new().os_id(format!("/{file}")).size(plan.geometry.segment_len() as usize).create();
+        let mut shmem = created.map_err(|e| match e {
+            shared_memory::ShmemError::MapCreateFailed(errno) => Error::System { call: "shm_open", errno: errno as i32 },
+            _ => Error::System { call: "creation of a named segment", errno: sys::last_errno() },
+        })?;
+        // The library would unlink by name in its Drop, also in a forked child; the name is ours to keep.
+        shmem.set_owner(false);
+        let temporary = Temporary(path_of(&file));
+        let opened = sys::open_existing(&temporary.0)?;
+        let segment = Segment::created(plan, opened, shmem)?;
+        Ok(New { segment, temporary })
+    }
+
+    pub(crate) fn into_parts(self) -> (Segment, Temporary) {
+        (self.segment, self.temporary)
+    }
+}
+
+impl Temporary {
+    /// Gives the pool its name, replacing a dead pool of that name.
+    pub(crate) fn publish(self, name: &str, pool: &mut Pool) -> Result<()> {
+        let to = path(name);
+        for _ in 0..3 {
+            match sys::link(&self.0, &to) {
+                Ok(()) => {
+                    pool.name = Some(to);
+                    return Ok(());
+                }
+                Err(e) if e.errno == libc::EEXIST => remove_if_dead(name)?,
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(Error::Exists { name: name.into() })
+    }
+}
+
+/// Removes the pool of that name if nobody is attached to it any more.
+fn remove_if_dead(name: &str) -> Result<()> {
+    let path = path(name);
+    let exists = || Error::Exists { name: name.into() };
+    let file = match sys::open_existing(&path) {
+        Ok(file) => file,
+        Err(e) if e.errno == libc::ENOENT => return Ok(()),
+        Err(_) => return Err(exists()),
+    };
+    if sys::stat(file.as_fd())?.uid != sys::uid() {
+        return Err(exists());
+    }
+    // Every participant's byte: from here on nobody can take a seat in it, and one that had opened it sees that its name is gone.
+    if !sys::try_lock_range(file.as_fd(), 0, 2 * PARTICIPANTS_MAX as u64)? {
+        return Err(exists());
+    }
+    if still_named(&file, &path)? {
+        sys::unlink(&path)?;
+    }
+    Ok(())
+}
+
+fn still_named(file: &OwnedFd, path: &CString) -> Result<bool> {
+    let ours = sys::stat(file.as_fd())?.inode;
+    match sys::open_existing(path) {
+        Ok(now) => Ok(sys::stat(now.as_fd())?.inode == ours),
+        Err(e) if e.errno == libc::ENOENT => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Removes what dead creators left under temporary names. Best effort: the next creator tries again.
+fn sweep_temporaries() {
+    let Ok(entries) = std::fs::read_dir(DIR) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|n| n.starts_with(TEMPORARY)) else { continue };
+        // A creator that is alive but has not taken its seat yet is known by the pid in the name.
+        let pid = name[TEMPORARY.len()..].split('.').next().and_then(|p| p.parse().ok());
+        if pid.is_none_or(|pid| !matches!(sys::start_time(pid), Ok(None))) {
+            continue;
+        }
+        let path = path_of(name);
+        if let Ok(file) = sys::open_existing(&path)
+            && sys::stat(file.as_fd()).is_ok_and(|s| s.uid == sys::uid())
+            && sys::try_lock_range(file.as_fd(), 0, 2 * PARTICIPANTS_MAX as u64).unwrap_or(false)
+        {
+            let _ = sys::unlink(&path);
+        }
+    }
+}
+
+/// Opens and checks the pool of that name, and maps it.
+pub(crate) fn open(name: &str) -> Result<Segment> {
+    check_name(name)?;
+    let (file, geometry) = open_file(name)?;
+    let shmem =
+        ShmemConf::new().os_id(format!("/{PREFIX}{name}")).open().map_err(|_| Error::NotFound { name: name.into() })?;
+    let nonce = read_nonce(&file)?;
+    let segment = Segment::opened(geometry, file, shmem)?;
+    if segment.header().identity.nonce.load(Relaxed) != nonce {
+        // The name passed to another pool between our opening it and the mapping.
+        return Err(Error::NotFound { name: name.into() });
+    }
+    Ok(segment)
+}
+
+fn open_file(name: &str) -> Result<(OwnedFd, Geometry)> {
+    let file = sys::open_existing(&path(name)).map_err(|e| open_error(name, e))?;
+    let geometry = validate(file.as_fd(), name)?;
+    Ok((file, geometry))
+}
+
+pub(crate) fn open_error(name: &str, e: sys::SysError) -> Error {
+    match e.errno {
+        libc::ENOENT => Error::NotFound { name: name.into() },
+        libc::EACCES => not_owner(name),
+        libc::ELOOP => Error::incompatible("the type of file", "a symbolic link", "a regular file"),
+        _ => e.into(),
+    }
+}
+
+fn not_owner(name: &str) -> Error {
+    use std::os::unix::fs::MetadataExt;
+    let uid = std::fs::symlink_metadata(format!("{DIR}/{PREFIX}{name}")).map_or(u32::MAX, |m| m.uid());
+    Error::NotOwner { name: name.into(), uid }
+}
+
+fn read_nonce(file: &OwnedFd) -> Result<u64> {
+    let mut bytes = [0; 8];
+    sys::read_at(file.as_fd(), &mut bytes, std::mem::offset_of!(crate::layout::Identity, nonce) as u64)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Fails when the pool lost its name before we had a seat in it: then it is over, or has been replaced.
+fn check_still_named(segment: &Segment, name: &str) -> Result<()> {
+    match sys::stat(segment.file())?.nlink {
+        0 => Err(Error::NotFound { name: name.into() }),
+        _ => segment.check_open(),
+    }
+}
+
+fn not_found_if_gone(segment: &Segment, name: &str, error: Error) -> Error {
+    check_still_named(segment, name).err().unwrap_or(error)
+}
+
+impl Executor {
+    /// Attaches to a named pool as another submitter, from any process of the same user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotOwner`], [`Error::Incompatible`], [`Error::ShutDown`], [`Error::TooMany`].
+    pub fn attach(name: &str) -> Result<Executor> {
+        let segment = Arc::new(open(name)?);
+        check_still_named(&segment, name)?;
+        let pool = Pool::join(segment.clone(), Kind::Submitter, Duration::from_secs(10))
+            .map_err(|e| not_found_if_gone(&segment, name, e))?;
+        check_still_named(&segment, name)?;
+        Ok(Executor::from_parts(Arc::new(pool), None))
+    }
+
+    /// Makes a named pool with the default options.
+    ///
+    /// # Errors
+    /// As [`Builder::create_named`](crate::Builder::create_named).
+    pub fn create_named(name: &str) -> Result<Executor> {
+        Executor::builder().create_named(name)
+    }
+}
+
+/// Serves a named pool as a worker in this thread, with the functions of this program, until the pool ends.
+///
+/// # Errors
+/// As [`Executor::attach`].
+pub fn work(name: &str) -> Result<()> {
+    let segment = Arc::new(open(name)?);
+    check_still_named(&segment, name)?;
+    crate::worker::serve(segment.clone(), Kind::Worker).map_err(|e| not_found_if_gone(&segment, name, e))
+}
+
+/// Removes the file of a named pool to which nobody is attached any more. False when there is none.
+///
+/// # Errors
+/// [`Error::Exists`] when somebody is attached or it belongs to another user.
+pub fn remove_dead(name: &str) -> Result<bool> {
+    check_name(name)?;
+    let path = path(name);
+    match sys::open_existing(&path) {
+        Err(e) if e.errno == libc::ENOENT => Ok(false),
+        _ => remove_if_dead(name).map(|()| true),
+    }
+}
+
+/// For the owner at its end: takes the name away, if it still is this pool's.
+pub(crate) fn unlink_own(segment: &Segment, path: &CString) {
+    if let Ok(now) = sys::open_existing(path)
+        && let (Ok(a), Ok(b)) = (sys::stat(now.as_fd()), sys::stat(segment.file()))
+        && a.inode == b.inode
+    {
+        let _ = sys::unlink(path);
+    }
+}

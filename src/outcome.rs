@@ -1,0 +1,243 @@
+//! How a task ended: the outcome word in its slot, and the result as a process keeps it once it has been collected.
+//!
+//! ```text
+//! outcome   31      16 15      8 7      0
+//!           code:16    cause:8   kind:8        cause and code only of a lost task, whose worker's pid lies in `result_block`
+//! ```
+
+use crate::error::{Cause, Error, Result, Stage};
+use crate::layout::Slot;
+use crate::limits::INLINE_MAX;
+use crate::registry::Member;
+use crate::segment::Segment;
+use crate::slot::Request;
+use crate::sync::Ordering::Relaxed;
+
+/// What a finished slot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The bytes are the result.
+    Value = 1,
+    /// The bytes are the message of the error that the task returned.
+    Failed = 2,
+    /// The bytes are the panic's message, a zero byte, and the backtrace.
+    Panicked = 3,
+    LostMayHaveRun = 4,
+    LostResult = 5,
+    /// No worker that knows the function came in time.
+    NoWorker = 6,
+    /// The pool broke before the task ran.
+    Broken = 7,
+    /// The bytes say why the result could not be encoded or stored.
+    Unstorable = 8,
+}
+
+impl Kind {
+    fn from_bits(bits: u32) -> Option<Kind> {
+        Some(match bits & 0xff {
+            1 => Kind::Value,
+            2 => Kind::Failed,
+            3 => Kind::Panicked,
+            4 => Kind::LostMayHaveRun,
+            5 => Kind::LostResult,
+            6 => Kind::NoWorker,
+            7 => Kind::Broken,
+            8 => Kind::Unstorable,
+            _ => return None,
+        })
+    }
+}
+
+/// The outcome word of a lost task.
+pub(crate) fn lost_bits(stage: Stage, cause: Cause) -> u32 {
+    let kind = match stage {
+        Stage::MayHaveRun => Kind::LostMayHaveRun,
+        Stage::RanResultLost => Kind::LostResult,
+    };
+    let (cause, code) = match cause {
+        Cause::Exit(code) => (1, code),
+        Cause::Signal(signal) => (2, signal),
+        Cause::Unknown => (3, 0),
+    };
+    kind as u32 | cause << 8 | (code as u32 & 0xffff) << 16
+}
+
+fn lost_cause(bits: u32) -> Cause {
+    let code = (bits >> 16) as i32;
+    match bits >> 8 & 0xff {
+        1 => Cause::Exit(code),
+        2 => Cause::Signal(code),
+        _ => Cause::Unknown,
+    }
+}
+
+/// Bytes of a result, in private memory.
+#[derive(Clone)]
+pub(crate) enum Bytes {
+    Short(u8, [u8; INLINE_MAX]),
+    Long(Box<[u8]>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Short(len, bytes) => &bytes[..*len as usize],
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// A collected outcome.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Value(Bytes),
+    Error(Box<Error>),
+}
+
+impl Outcome {
+    pub(crate) fn error(e: Error) -> Outcome {
+        Outcome::Error(Box::new(e))
+    }
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Outcome::Error(e) if e.is_task_failure())
+    }
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Outcome::Error(e) if **e == Error::Cancelled)
+    }
+}
+
+/// Where a result goes in the slot behind arguments of this length; `None` when it does not fit there.
+pub(crate) fn inline_place(args_len: usize, args_inline: bool, result_len: usize) -> Option<usize> {
+    let at = if args_inline { args_len.next_multiple_of(8) } else { 0 };
+    (at + result_len <= INLINE_MAX).then_some(at)
+}
+
+/// Writes a result into a slot that the caller owns: in place, or into a block that the slot holds from now on. The state word follows.
+pub(crate) fn store(member: &Member, slot: &Slot, number: u32, generation: u32, kind: Kind, bytes: &[u8]) -> Result<()> {
+    let request = slot.read();
+    let inline = inline_place(request.args_len as usize, request.args_block == 0, bytes.len());
+    match inline {
+        Some(at) => {
+            slot.write_inline(at, bytes);
+            slot.result_block.store(0, Relaxed);
+        }
+        None => {
+            let lease = member.allocate(bytes.len())?;
+            lease.write(bytes)?;
+            let name = lease.name();
+            // First the name, so that a reaper finds the block; then the block; then (by the caller) the state word.
+            slot.result_block.store(name, Relaxed);
+            if !lease.hand_to(number, generation) {
+                return Err(Error::Corrupt { what: format!("the owner of payload block {name}") });
+            }
+        }
+    }
+    slot.result_len.store(bytes.len() as u32, Relaxed);
+    slot.outcome.store(kind as u32, Relaxed);
+    Ok(())
+}
+
+/// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
+pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
+    let outcome = slot.outcome.load(Relaxed);
+    let Some(kind) = Kind::from_bits(outcome) else {
+        return Outcome::error(Error::Corrupt { what: format!("an outcome word is {outcome:#x}") });
+    };
+    let lost = |stage| {
+        let pid = slot.result_block.load(Relaxed);
+        Outcome::error(Error::WorkerLost { pid, cause: lost_cause(outcome), stage })
+    };
+    match kind {
+        Kind::LostMayHaveRun => return lost(Stage::MayHaveRun),
+        Kind::LostResult => return lost(Stage::RanResultLost),
+        Kind::NoWorker => {
+            let name = segment.function_name(request.function);
+            let waited = std::time::Duration::from_millis(u64::from(slot.result_len.load(Relaxed)));
+            return Outcome::error(Error::NoWorkerFor { name, waited });
+        }
+        Kind::Broken => return Outcome::error(crate::life::broken(segment)),
+        Kind::Value | Kind::Failed | Kind::Panicked | Kind::Unstorable => {}
+    }
+    let bytes = match load_bytes(segment, slot, request) {
+        Ok(bytes) => bytes,
+        Err(e) => return Outcome::error(e),
+    };
+    match text_error(kind, &bytes) {
+        None => Outcome::Value(bytes),
+        Some(e) => Outcome::error(e),
+    }
+}
+
+/// The error that a kind and its text stand for; `None` for a value.
+fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(match kind {
+        Kind::Value => return None,
+        Kind::Failed => Error::TaskFailed { message: text(bytes) },
+        Kind::Panicked => {
+            let split = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+            let backtrace = text(bytes.get(split + 1..).unwrap_or_default());
+            Error::Panicked { message: text(&bytes[..split]), backtrace }
+        }
+        _ => Error::Encode { message: text(bytes) },
+    })
+}
+
+/// The result of one item of a chunk.
+pub(crate) fn item_result<R: crate::codec::Payload>(kind: u8, bytes: &[u8]) -> Result<R> {
+    let kind =
+        Kind::from_bits(u32::from(kind)).ok_or_else(|| Error::Decode { message: format!("an item of kind {kind}") })?;
+    match text_error(kind, bytes) {
+        Some(e) => Err(e),
+        None => R::decode(bytes).map_err(|message| Error::Decode { message }),
+    }
+}
+
+fn load_bytes(segment: &Segment, slot: &Slot, request: &Request) -> Result<Bytes> {
+    let len = slot.result_len.load(Relaxed) as usize;
+    let name = slot.result_block.load(Relaxed);
+    if name == 0 {
+        let at = inline_place(request.args_len as usize, request.args_block == 0, len);
+        let at = at.ok_or_else(|| Error::Corrupt { what: format!("an inline result of {len} bytes") })?;
+        let mut bytes = [0; INLINE_MAX];
+        slot.read_inline(at, &mut bytes[..len]);
+        return Ok(Bytes::Short(len as u8, bytes));
+    }
+    Ok(Bytes::Long(copy_block(segment, name, len)?))
+}
+
+/// Copies a block's bytes out.
+pub(crate) fn copy_block(segment: &Segment, name: u32, len: usize) -> Result<Box<[u8]>> {
+    let from = segment.block_bytes(name, len)?;
+    let mut bytes = Vec::with_capacity(len);
+    // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory; the block belongs to the slot that the
+    // caller owns or has taken, so nobody writes to it; the vector has room for them and is private.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), len);
+        bytes.set_len(len);
+    }
+    Ok(bytes.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_loss_survives_the_slot() {
+        for cause in [Cause::Exit(0), Cause::Exit(255), Cause::Signal(9), Cause::Unknown] {
+            assert_eq!(lost_cause(lost_bits(Stage::MayHaveRun, cause)), cause);
+        }
+    }
+
+    #[test]
+    fn a_result_never_lands_on_its_arguments() {
+        assert_eq!(inline_place(8, true, 8), Some(8));
+        assert_eq!(inline_place(3, true, 72), Some(8));
+        assert_eq!(inline_place(3, true, 73), None);
+        assert_eq!(inline_place(80, true, 0), Some(80));
+        assert_eq!(inline_place(80, true, 1), None);
+        assert_eq!(inline_place(1 << 20, false, 80), Some(0));
+    }
+}

@@ -1,0 +1,68 @@
+//! A pool's policies: chosen by its owner, written once into the header, and followed by whoever acts for a dead participant.
+
+use crate::limits::KILLS_MAX_DEFAULT;
+
+/// What becomes of the task that a dead worker was running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnWorkerDeath {
+    /// It gets its verdict, [`Error::WorkerLost`](crate::Error::WorkerLost); nothing else is touched.
+    #[default]
+    FailTask,
+    /// It is run again, up to this many times, for the pool's tasks may run more than once. A task that has killed two workers is
+    /// given up all the same.
+    Retry(u8),
+    /// The pool is broken: every unfinished task fails.
+    BreakPool,
+}
+
+/// What becomes of the pending tasks of a submitter that died, if it is not the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Orphans {
+    /// They run, and their results are dropped.
+    #[default]
+    Run,
+    /// They are cancelled.
+    CancelPending,
+}
+
+/// The policies as they stand in the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    pub(crate) on_worker_death: OnWorkerDeath,
+    pub(crate) orphans: Orphans,
+    pub(crate) kills_max: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { on_worker_death: OnWorkerDeath::FailTask, orphans: Orphans::Run, kills_max: KILLS_MAX_DEFAULT }
+    }
+}
+
+impl Policy {
+    pub(crate) fn bits(self) -> u64 {
+        let (kind, retries) = match self.on_worker_death {
+            OnWorkerDeath::FailTask => (0_u64, 0),
+            OnWorkerDeath::Retry(n) => (1, n),
+            OnWorkerDeath::BreakPool => (2, 0),
+        };
+        kind | u64::from(retries) << 8
+            | u64::from(self.orphans == Orphans::CancelPending) << 16
+            | u64::from(self.kills_max) << 24
+    }
+
+    /// Unknown bits read as the default.
+    pub(crate) fn from_bits(bits: u64) -> Policy {
+        Policy {
+            on_worker_death: match bits & 0xff {
+                1 => OnWorkerDeath::Retry((bits >> 8) as u8),
+                2 => OnWorkerDeath::BreakPool,
+                _ => OnWorkerDeath::FailTask,
+            },
+            orphans: if bits >> 16 & 1 == 1 { Orphans::CancelPending } else { Orphans::Run },
+            kills_max: (bits >> 24) as u8,
+        }
+    }
+}

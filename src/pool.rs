@@ -1,0 +1,378 @@
+//! A submitter's attachment to a pool: its lane, its private table of collected results, and the waits of its threads.
+//! Shared by the executor and all its futures.
+
+use crate::error::{Error, Result};
+use crate::hub::Hub;
+use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
+use crate::mutex::ShmMutex;
+use crate::outcome::{self, Kind as OutcomeKind, Outcome};
+use crate::registry::{Kind, Member};
+use crate::search::Rings;
+use crate::segment::Segment;
+use crate::state::{Flag, Phase, State};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{futex_wait_low, now_ns};
+use crate::task::{Task, is_known};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Task numbers below this find their function's index in an array.
+const KNOWN_MAX: usize = 4096;
+
+/// What a task is called while it lives: slot and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl Ticket {
+    pub(crate) fn id(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+}
+
+pub(crate) struct Pool {
+    pub(crate) member: Member,
+    pub(crate) lane: usize,
+    /// For each slot of the lane the generation (plus one) whose outcome a thread of this process has taken or is about to. Set before
+    /// anything is copied, so exactly one thread collects.
+    taken: Box<[AtomicU64]>,
+    /// Outcomes that were collected to make room before anybody asked for them.
+    harvested: Mutex<HashMap<Ticket, Outcome>>,
+    pub(crate) hub: Hub,
+    /// Function index plus one, by task number.
+    known: Box<[AtomicU32]>,
+    /// When a function was first seen to have no worker.
+    unserved: Mutex<HashMap<u16, u64>>,
+    pub(crate) shut: AtomicBool,
+    pub(crate) start_timeout: Duration,
+    /// The path of the named pool that this process owns.
+    pub(crate) name: Option<std::ffi::CString>,
+    /// What this process knows of why the pool broke: more than the header says.
+    pub(crate) failure: OnceLock<Error>,
+    /// Slots that this submitter may fill: all of its lane, or its part of a shared one.
+    pub(crate) held: AtomicU32,
+}
+
+/// What a finished slot held, copied, and the blocks it names.
+struct Finished {
+    outcome: Outcome,
+    blocks: [u32; 2],
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// Attaches as a submitter or owner, and takes a lane.
+    pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
+        let member = Member::join(segment, kind)?;
+        let lane = match choose_lane(&member) {
+            Ok(lane) => lane,
+            Err(e) => {
+                member.seat.leave(&member.segment);
+                return Err(e);
+            }
+        };
+        let capacity = member.segment.geometry().capacity;
+        Ok(Pool {
+            member,
+            lane,
+            taken: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
+            harvested: Mutex::new(HashMap::new()),
+            hub: Hub::default(),
+            known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
+            unserved: Mutex::new(HashMap::new()),
+            shut: AtomicBool::new(false),
+            start_timeout,
+            name: None,
+            failure: OnceLock::new(),
+            held: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.member.segment
+    }
+
+    pub(crate) fn slot(&self, ticket: Ticket) -> &crate::layout::Slot {
+        let (lane, slot) = (ticket.slot as usize / self.capacity(), ticket.slot as usize % self.capacity());
+        &self.segment().lane(lane).slots[slot]
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.segment().geometry().capacity
+    }
+
+    /// The index of a task's function in this pool.
+    #[inline]
+    pub(crate) fn function<A, R>(&self, task: &Task<A, R>) -> Result<u16> {
+        let number = task.number.get() as usize;
+        match self.known.get(number).map_or(0, |k| k.load(Relaxed)) {
+            0 => self.resolve(task.name, number),
+            known => Ok((known - 1) as u16),
+        }
+    }
+
+    #[cold]
+    fn resolve(&self, name: &str, number: usize) -> Result<u16> {
+        crate::functions::check_name(name)?;
+        let segment = self.segment();
+        let served = segment.find_function(name).filter(|&index| segment.is_served(index));
+        let workers_ready = self.member.participants().any(|(_, state, r)| state.is_worker() && r.ready.load(Relaxed) == 1);
+        if served.is_none() && workers_ready && !is_known(name) {
+            return Err(Error::UnknownFunction { name: name.to_owned() });
+        }
+        let index = self.member.add_function(name)?;
+        if served.is_some()
+            && let Some(known) = self.known.get(number)
+        {
+            known.store(u32::from(index) + 1, Relaxed);
+        }
+        Ok(index)
+    }
+
+    /// Takes a finished task's outcome, if this thread is the one to take it: copies it, then frees the slot. `None` when somebody else was
+    /// first, or nothing is finished there.
+    pub(crate) fn take(&self, ticket: Ticket, state: State) -> Option<Outcome> {
+        if !self.mark_taken(ticket, state) {
+            return None;
+        }
+        Some(self.take_marked(ticket, state))
+    }
+
+    #[inline]
+    fn mark_taken(&self, ticket: Ticket, state: State) -> bool {
+        let mark = &self.taken[ticket.slot as usize % self.capacity()];
+        let wanted = u64::from(ticket.generation) + 1;
+        let seen = mark.load(Relaxed);
+        state.is_finished()
+            && state.generation() == ticket.generation
+            && seen != wanted
+            && mark.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
+    }
+
+    fn take_marked(&self, ticket: Ticket, state: State) -> Outcome {
+        let finished = self.read_finished(ticket, state);
+        self.release(ticket, &finished);
+        finished.outcome
+    }
+
+    /// Copies what a taken slot holds.
+    fn read_finished(&self, ticket: Ticket, state: State) -> Finished {
+        let slot = self.slot(ticket);
+        let request = slot.read();
+        if !state.is(Phase::Done) {
+            return Finished { outcome: Outcome::error(Error::Cancelled), blocks: [request.args_block, 0] };
+        }
+        let outcome = match outcome::load(self.segment(), slot, &request) {
+            Outcome::Error(e) if matches!(*e, Error::Broken { .. }) => Outcome::error(self.explain(*e)),
+            outcome => outcome,
+        };
+        Finished { outcome, blocks: [request.args_block, slot.result_block.load(Relaxed)] }
+    }
+
+    /// A broken pool's owner knows more about it than the header says.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if matches!(error, Error::Broken { .. }) { self.failure.get().cloned().unwrap_or(error) } else { error }
+    }
+
+    /// Frees a finished slot that this thread has taken.
+    fn release(&self, ticket: Ticket, finished: &Finished) {
+        let slot = self.slot(ticket);
+        if let Ok(old) = slot.free(ticket.generation) {
+            self.held.fetch_sub(1, Relaxed);
+            if old.has(Flag::Waiter) {
+                // A submitter may wait for just this slot to be free.
+                crate::sync::futex_wake_low(&slot.state);
+            }
+        }
+        // A lost task's worker has its pid where the result's block would be named: no block of that name is held by this slot.
+        if finished.blocks != [0, 0] {
+            self.segment().free_slot_blocks(finished.blocks, ticket.slot, ticket.generation);
+        }
+    }
+
+    /// Collects finished tasks, oldest first, to make room in the lane. Returns how many.
+    pub(crate) fn harvest(&self) -> usize {
+        const AT_A_TIME: usize = 64;
+        let ring = self.segment().lane(self.lane);
+        let from = ring.next_slot();
+        let mut collected = Vec::new();
+        {
+            // Under the table's lock, so that a thread that finds a slot taken finds its outcome in the table.
+            let mut table = lock(&self.harvested);
+            for step in 0..self.capacity() {
+                let index = (from + step) % self.capacity();
+                let state = ring.slots[index].load();
+                if !state.is_finished() || ring.slots[index].submitted_by() != self.member.who() {
+                    continue;
+                }
+                let slot = self.segment().slot_number(self.lane, index);
+                let ticket = Ticket { slot, generation: state.generation() };
+                if !self.mark_taken(ticket, state) {
+                    continue;
+                }
+                // The entry first, the slot afterwards: a look-up goes by the slot to the table.
+                let finished = self.read_finished(ticket, state);
+                table.insert(ticket, finished.outcome.clone());
+                self.release(ticket, &finished);
+                collected.push(ticket);
+                if collected.len() == AT_A_TIME {
+                    break;
+                }
+            }
+        }
+        for &ticket in &collected {
+            self.hub.deliver(self, ticket);
+        }
+        collected.len()
+    }
+
+    /// An outcome that was harvested, handed over.
+    pub(crate) fn take_harvested(&self, ticket: Ticket) -> Option<Outcome> {
+        lock(&self.harvested).remove(&ticket)
+    }
+
+    pub(crate) fn peek_harvested<T>(&self, ticket: Ticket, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
+        lock(&self.harvested).get(&ticket).map(look)
+    }
+
+    /// Cancels a pending task. Whoever cancels also tells those who wait.
+    pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
+        let slot = self.slot(ticket);
+        let request = slot.read();
+        let lane = ticket.slot as usize / self.capacity();
+        match slot.cancel(ticket.generation, self.member.who()) {
+            Ok(old) => {
+                self.member.finish(lane, ticket.slot as usize % self.capacity(), old, &request);
+                true
+            }
+            Err(found) => {
+                if found.is(Phase::Running) && found.generation() == ticket.generation {
+                    // A running task is only asked.
+                    let _ = slot.flag(ticket.generation, Flag::Cancel);
+                }
+                found.is(Phase::Cancelled) && found.generation() == ticket.generation
+            }
+        }
+    }
+
+    /// Ends a pending task with a verdict of ours, by claiming it as a worker would.
+    pub(crate) fn fail_pending(&self, lane: usize, index: usize, state: State, kind: OutcomeKind, detail: u32) {
+        let slot = &self.segment().lane(lane).slots[index];
+        let me = self.member.who();
+        let Ok(claimed) = slot.claim(state, me) else { return };
+        let request = slot.read();
+        slot.outcome.store(kind as u32, Relaxed);
+        slot.result_block.store(0, Relaxed);
+        slot.result_len.store(detail, Relaxed);
+        if let Ok(old) = slot.complete(me, claimed.generation()) {
+            self.member.finish(lane, index, old, &request);
+        }
+    }
+
+    /// Ends our pending tasks whose function no worker has had for the start time-out.
+    pub(crate) fn expire_unserved(&self) {
+        let segment = self.segment();
+        let now = now_ns();
+        let limit = self.start_timeout.as_nanos() as u64;
+        let mut unserved = lock(&self.unserved);
+        unserved.retain(|&f, _| !segment.is_served(f));
+        let ring = segment.lane(self.lane);
+        for (index, slot) in ring.slots.iter().enumerate() {
+            let state = slot.load();
+            let function = slot.function_index();
+            if !state.is(Phase::Pending) || slot.submitted_by() != self.member.who() || segment.is_served(function) {
+                continue;
+            }
+            let since = *unserved.entry(function).or_insert(now);
+            if now - since >= limit && slot.load() == state {
+                let waited_ms = ((now - since) / 1_000_000).min(u64::from(u32::MAX)) as u32;
+                self.fail_pending(self.lane, index, state, OutcomeKind::NoWorker, waited_ms);
+            }
+        }
+    }
+
+    /// Ends every pending task of a pool that can run none any more.
+    pub(crate) fn fail_all_pending(&self) {
+        for (lane, ring) in self.segment().lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                if state.is(Phase::Pending) {
+                    self.fail_pending(lane, index, state, OutcomeKind::Broken, 0);
+                }
+            }
+        }
+    }
+
+    /// Waits until a task of ours is over, without taking its outcome.
+    pub(crate) fn wait_ended(&self, ticket: Ticket) -> Result<()> {
+        while let Ok(word) = self.slot(ticket).flag(ticket.generation, Flag::Waiter) {
+            let now = now_ns();
+            futex_wait_low(&self.slot(ticket).state, word.0, Some(now + SLEEP_NS_MAX / 4));
+            if now_ns() - now >= SLEEP_NS_MAX / 4 {
+                self.look_after_waits()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a waiting thread does between two sleeps: tasks that nobody sees, nobody can run, or whose workers died unnoticed.
+    pub(crate) fn look_after_waits(&self) -> Result<()> {
+        self.member.check_fork()?;
+        let segment = self.segment();
+        if segment.has(crate::life::Bit::Corrupt) {
+            return Err(Error::Corrupt { what: "found before, by this or another process".into() });
+        }
+        if segment.has(crate::life::Bit::Broken) {
+            self.fail_all_pending();
+        }
+        self.expire_unserved();
+        self.member.reap_all();
+        let sleepers = segment.sleepers();
+        if sleepers.anybody_idle() && segment.has_pending(self.lane) {
+            segment.new_epoch();
+            sleepers.wake_one();
+        }
+        Ok(())
+    }
+}
+
+impl Segment {
+    fn has_pending(&self, lane: usize) -> bool {
+        self.lane(lane).slots.iter().any(|slot| slot.load().is(Phase::Pending))
+    }
+}
+
+/// The lane with the fewest submitters, by their records.
+fn choose_lane(member: &Member) -> Result<usize> {
+    let mutex = ShmMutex(&member.segment.header().registry_mutex);
+    let guard = mutex.lock(member.who(), member).map_err(|s| member.stalled(s))?;
+    let mut users = [0_u32; LANES_MAX];
+    for (_, _, record) in member.participants() {
+        if let Some(count) = users.get_mut((record.lane.load(Relaxed) as usize).wrapping_sub(1)) {
+            *count += 1;
+        }
+    }
+    let lane = (0..LANES_MAX).min_by_key(|&i| users[i]).expect("there are lanes");
+    member.record().lane.store(lane as u32 + 1, Relaxed);
+    drop(guard);
+    // Outside the mutex, for committing may block.
+    member.segment.use_lane(lane)?;
+    Ok(lane)
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.member.is_foreign() {
+            return;
+        }
+        // No future is left, so nobody will collect: what is still unfinished is detached already. Sets close with their handles.
+        self.member.seat.leave(self.segment());
+    }
+}

@@ -1,0 +1,228 @@
+//! The only code that acts for a dead participant.
+//!
+//! Whoever notices a death may do it: the supervisor at once, others when a timed sleep or a lock's time-out makes them look. It needs
+//! no lock of a living participant. Every step can be repeated, for the reaper may die as well: each one is a compare-and-swap from a word that
+//! names the dead, or a hint that may be set twice. The record is freed last, so until then the next reaper comes by again.
+//!
+//! | phase at death | fact | verdict | if the task may run again |
+//! |---|---|---|---|
+//! | PENDING | nobody took it | stays pending | same |
+//! | RUNNING, no note for this attempt | not entered | requeued, same attempt | same |
+//! | RUNNING, STARTED | entered | lost, may have run | requeued, attempt + 1, up to the limits |
+//! | RUNNING, RETURNED | ran, result not committed | ran, result lost | requeued, attempt + 1, up to the limits |
+//! | DONE | committed | its result | same |
+
+use crate::error::{Cause, Stage};
+use crate::life::{Bit, Broken};
+use crate::limits::CAUSE_GRACE_NS;
+use crate::mutex::{Peers, ShmMutex};
+use crate::outcome::lost_bits;
+use crate::payload::Holder;
+use crate::policy::{OnWorkerDeath, Orphans, Policy};
+use crate::registry::{Kind, Member, RecordState};
+use crate::search::Rings;
+use crate::set::SetRef;
+use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::state::{Flag, Participant, Phase, State, Step};
+use crate::sync::Ordering::{AcqRel, Relaxed};
+use crate::sync::now_ns;
+
+impl Member {
+    /// Looks for dead participants and recovers what they left. Returns how many.
+    pub(crate) fn reap_all(&self) -> usize {
+        let dead: Vec<_> = self.participants().map(|(who, ..)| who).filter(|&who| self.is_dead(who)).collect();
+        dead.into_iter().filter(|&who| self.reap(who)).count()
+    }
+
+    /// Recovers what one dead participant left; false when it is not proved dead, or somebody else is at it.
+    pub(crate) fn reap(&self, dead: Participant) -> bool {
+        self.await_cause(dead);
+        self.if_dead(dead, || self.recover(dead)).unwrap_or(false)
+    }
+
+    /// Gives a living supervisor the time to write down why its worker died.
+    fn await_cause(&self, dead: Participant) {
+        if self.seat.kind == Kind::Owner || !self.owner_is_alive() {
+            return;
+        }
+        let deadline = now_ns() + CAUSE_GRACE_NS;
+        while self.cause(dead).is_none() && now_ns() < deadline && self.is_worker(dead) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn is_worker(&self, who: Participant) -> bool {
+        let state = RecordState::of(&self.segment.records()[who.index()]);
+        state.is_active_as(who) && state.is_worker()
+    }
+
+    fn recover(&self, dead: Participant) -> bool {
+        let record = &self.segment.records()[dead.index()];
+        let state = RecordState::of(record);
+        if !state.is_active_as(dead) {
+            return false;
+        }
+        let cause = self.cause(dead).unwrap_or(Cause::Unknown);
+        let pid = record.pid.load(Relaxed);
+        let policy = Policy::from_bits(self.segment.header().identity.policy.load(Relaxed));
+        self.settle_tasks(dead, pid, cause, &policy);
+        if !state.is_worker() {
+            self.settle_submitter(dead, &policy);
+        } else if policy.on_worker_death == OnWorkerDeath::BreakPool {
+            self.segment.break_pool(Broken::WorkerDied);
+        }
+        self.release_locks(dead);
+        self.segment.sweep_blocks(Some(dead));
+        self.segment.remove_server(dead);
+        self.segment.sleepers().forget(dead.index());
+        if state.kind() == Some(Kind::Owner) {
+            self.segment.set(Bit::Orphaned);
+        }
+        self.segment.wake_everybody();
+        self.bury(dead);
+        true
+    }
+
+    /// What it was running. A submitter holds a task for a moment too, when it gives it a verdict of its own.
+    fn settle_tasks(&self, dead: Participant, pid: u32, cause: Cause, policy: &Policy) {
+        for (lane, ring) in self.segment.lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                if state.is_run_by(dead, state.generation()) {
+                    self.settle_task(lane, index, state, (dead, pid, cause), policy);
+                }
+            }
+        }
+    }
+
+    /// Gives a task of a dead worker back to the ring, or its verdict.
+    fn settle_task(&self, lane: usize, index: usize, state: State, dead: (Participant, u32, Cause), policy: &Policy) {
+        let (who, pid, cause) = dead;
+        let slot = &self.segment.lane(lane).slots[index];
+        let request = slot.read();
+        let generation = state.generation();
+        let number = self.segment.slot_number(lane, index);
+        let progress = slot.progress();
+        let set = SetRef(request.set);
+        // A result block that was named but not committed belongs to nobody now.
+        let unfinished = slot.result_block.swap(0, AcqRel);
+        self.segment.free_block(unfinished, Holder::Slot { number, generation });
+        if progress.step == Step::None {
+            if request.set != 0 && self.segment.sets().is_discarded(set) {
+                if let Ok(old) = slot.cancel_unstarted(who, generation) {
+                    self.finish(lane, index, old, &request);
+                }
+                return;
+            }
+            let _ = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued);
+            return;
+        }
+        let again = request.options & OPTION_IDEMPOTENT != 0
+            && progress.attempt + 1 < u16::from(request.attempts_max)
+            && progress.kills + 1 < request.kills_max
+            && policy.on_worker_death != OnWorkerDeath::BreakPool;
+        if again {
+            // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
+            slot.note(progress.next_attempt(true));
+            let _ = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued);
+            return;
+        }
+        let stage = if progress.step == Step::Started { Stage::MayHaveRun } else { Stage::RanResultLost };
+        slot.outcome.store(lost_bits(stage, cause), Relaxed);
+        slot.result_len.store(0, Relaxed);
+        slot.result_block.store(pid, Relaxed);
+        if let Ok(old) = slot.complete(who, generation) {
+            self.finish(lane, index, old, &request);
+        }
+    }
+
+    /// What follows the end of a task, whoever ended it.
+    pub(crate) fn finish(&self, lane: usize, index: usize, old: State, request: &Request) {
+        self.segment.announce_end(lane, index, old, request);
+        if old.has(Flag::Detached) {
+            // The slot is free already; of its blocks only the arguments' name is known here. A result's block is swept.
+            let number = self.segment.slot_number(lane, index);
+            self.segment.free_slot_blocks([request.args_block, 0], number, old.generation());
+        }
+    }
+
+    fn settle_submitter(&self, dead: Participant, policy: &Policy) {
+        for (set, discarded) in self.segment.sets().of(dead) {
+            if discarded {
+                self.sweep_set(set);
+            }
+        }
+        for (lane, ring) in self.segment.lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                // The state before and after the look at the submitter tells whether the two belong together.
+                let state = slot.load();
+                if state.is(Phase::Free) || slot.submitted_by() != dead || slot.load().generation() != state.generation() {
+                    continue;
+                }
+                self.settle_orphan(lane, index, state.generation(), policy);
+            }
+        }
+        for (set, _) in self.segment.sets().of(dead) {
+            self.segment.sets().close(set);
+        }
+        self.segment.records()[dead.index()].lane.store(0, Relaxed);
+    }
+
+    /// A slot whose submitter died: its result will not be collected.
+    fn settle_orphan(&self, lane: usize, index: usize, generation: u32, policy: &Policy) {
+        let slot = &self.segment.lane(lane).slots[index];
+        let request = slot.read();
+        if slot.flag(generation, Flag::Detached).is_ok() {
+            if policy.orphans == Orphans::CancelPending
+                && let Ok(old) = slot.cancel(generation, self.who())
+            {
+                self.finish(lane, index, old, &request);
+            }
+            return;
+        }
+        let result = slot.result_block.load(Relaxed);
+        if slot.free(generation).is_ok() {
+            let number = self.segment.slot_number(lane, index);
+            self.segment.free_slot_blocks([request.args_block, result], number, generation);
+        }
+    }
+
+    /// The sweep of a discarded set: cancels its pending tasks in every lane. Returns how many it cancelled, and how many it saw running.
+    pub(crate) fn sweep_set(&self, set: SetRef) -> (usize, usize) {
+        let (mut cancelled, mut running) = (0, 0);
+        for (lane, ring) in self.segment.lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                if state.is(Phase::Free) || slot.set.load(Relaxed) != set.0 {
+                    continue;
+                }
+                let request = slot.read();
+                match slot.cancel(state.generation(), self.who()) {
+                    Ok(old) => {
+                        cancelled += 1;
+                        self.finish(lane, index, old, &request);
+                    }
+                    Err(found) => {
+                        running += usize::from(found.is(Phase::Running) && found.generation() == state.generation())
+                    }
+                }
+            }
+        }
+        (cancelled, running)
+    }
+
+    /// Takes the mutexes that the dead participant holds, repairs what they guard, and unlocks them.
+    fn release_locks(&self, dead: Participant) {
+        for (lane, ring) in self.segment.lanes() {
+            if let Some(guard) = ShmMutex(&ring.head.mutex).take_from(dead, self.who()) {
+                let hold = ring.held(guard);
+                self.segment.sweep_unpublished(lane, &hold);
+            }
+        }
+        let header = self.segment.header();
+        for word in [&header.registry_mutex, &header.blocks_mutex] {
+            // What these two guard is made valid by one last store each; what came before is written over.
+            drop(ShmMutex(word).take_from(dead, self.who()));
+        }
+    }
+}

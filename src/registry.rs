@@ -1,0 +1,319 @@
+//! Who takes part, and who is alive.
+//!
+//! Participant `i` holds byte `i` of the segment's file as an open-file-description lock, through a description of its own.
+//! The kernel gives the byte to one description at a time and takes it back when the last descriptor of it is closed, however the
+//! process ends. So the byte says who may write record `i`, and a free byte raises the suspicion of a death. It is no proof: a task may
+//! have closed every descriptor. Proof is that no process of that pid and start time runs any more.
+//!
+//! Whoever acts for a dead participant holds the reaper byte `PARTICIPANTS_MAX + i` meanwhile. A reaper that dies gives it back the same
+//! way, and the next one repeats: every step of `recovery.rs` can be repeated.
+//!
+//! ```text
+//! record state   31         24 23     16 15       0
+//!                kind:8       phase:8    incarnation          FREE 0 -> JOINING 3 -> ACTIVE 5 -> FREE
+//! ```
+
+use crate::error::{Cause, Error, Result};
+use crate::layout::Record;
+use crate::limits::PARTICIPANTS_MAX;
+use crate::mutex::{Peers, Stalled};
+use crate::segment::Segment;
+use crate::state::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sys;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+/// What a participant is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Made the pool, supervises its workers, and submits.
+    Owner = 1,
+    Submitter = 2,
+    /// A worker process.
+    Worker = 3,
+    /// A worker that is a thread of the owner.
+    ThreadWorker = 4,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Free,
+    Joining,
+    Active,
+}
+
+/// A record's state word, loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordState(u32);
+
+impl RecordState {
+    fn new(kind: Kind, presence: Presence, incarnation: u32) -> RecordState {
+        let phase = match presence {
+            Presence::Free => 0,
+            Presence::Joining => 3,
+            Presence::Active => 5,
+        };
+        RecordState((kind as u32) << 24 | phase << 16 | incarnation & 0x3f)
+    }
+    pub(crate) fn of(record: &Record) -> RecordState {
+        // Acquire: pairs with `Seat::activate`, so that pid and start time belong to this state.
+        RecordState(record.state.load(Acquire))
+    }
+    pub(crate) fn kind(self) -> Option<Kind> {
+        Some(match self.0 >> 24 {
+            1 => Kind::Owner,
+            2 => Kind::Submitter,
+            3 => Kind::Worker,
+            4 => Kind::ThreadWorker,
+            _ => return None,
+        })
+    }
+    pub(crate) fn presence(self) -> Presence {
+        match self.0 >> 16 & 0xff {
+            5 => Presence::Active,
+            3 => Presence::Joining,
+            _ => Presence::Free,
+        }
+    }
+    pub(crate) fn is_worker(self) -> bool {
+        matches!(self.kind(), Some(Kind::Worker | Kind::ThreadWorker))
+    }
+    pub(crate) fn incarnation(self) -> u32 {
+        self.0 & 0x3f
+    }
+    /// Whether this is the record of `who`, attached.
+    pub(crate) fn is_active_as(self, who: Participant) -> bool {
+        self.presence() == Presence::Active && self.incarnation() == who.incarnation()
+    }
+}
+
+/// A place at the table: the byte lock, for as long as this lives.
+pub(crate) struct Seat {
+    /// In a forked child this number has been closed already and may belong to somebody else: there it must not be dropped.
+    lock: ManuallyDrop<OwnedFd>,
+    fork: u32,
+    pub(crate) who: Participant,
+    pub(crate) kind: Kind,
+    guard_slot: Option<usize>,
+}
+
+impl Seat {
+    /// Takes a free seat and becomes a participant of `kind`.
+    pub(crate) fn take(segment: &Segment, kind: Kind) -> Result<Seat> {
+        let lock = sys::reopen(segment.file())?;
+        let start =
+            sys::start_time(sys::pid())?.ok_or(Error::System { call: "open /proc/self/stat", errno: libc::ENOENT })?;
+        for (index, record) in segment.records().iter().enumerate() {
+            let before = RecordState::of(record);
+            // A record that is not FREE belongs to somebody, alive or not yet reaped. One that was left JOINING named nobody.
+            if before.presence() == Presence::Active || !sys::try_lock(lock.as_fd(), index as u64)? {
+                continue;
+            }
+            let now = RecordState::of(record);
+            if now.presence() == Presence::Active {
+                sys::unlock(lock.as_fd(), index as u64)?;
+                continue;
+            }
+            let incarnation = now.incarnation() + 1;
+            record.state.store(RecordState::new(kind, Presence::Joining, incarnation).0, Relaxed);
+            record.pid.store(sys::pid(), Relaxed);
+            record.start.store(start, Relaxed);
+            record.cause.store(0, Relaxed);
+            record.lane.store(0, Relaxed);
+            record.ready.store(0, Relaxed);
+            record.finished.store(0, Relaxed);
+            record.event_waiters.store(0, Relaxed);
+            // Release: pairs with `RecordState::of`.
+            record.state.store(RecordState::new(kind, Presence::Active, incarnation).0, Release);
+            let who = Participant::new(index, incarnation);
+            let guard_slot = crate::fork::guard(lock.as_raw_fd());
+            let (lock, fork) = (ManuallyDrop::new(lock), crate::fork::side());
+            return Ok(Seat { lock, fork, who, kind, guard_slot });
+        }
+        Err(Error::TooMany { what: "participants", max: PARTICIPANTS_MAX })
+    }
+
+    /// Gives the seat back. The caller has left nothing behind that names it.
+    pub(crate) fn leave(&self, segment: &Segment) {
+        let record = &segment.records()[self.who.index()];
+        // Release: pairs with `RecordState::of` in the next `take`: everything we did lies before.
+        record.state.store(RecordState::new(self.kind, Presence::Free, self.who.incarnation()).0, Release);
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.fork == crate::fork::side() {
+            crate::fork::release(self.guard_slot.take(), self.lock.as_raw_fd());
+            // SAFETY: dropped once, here, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.lock) };
+        }
+    }
+}
+
+/// One participant's attachment: the segment, its seat, and its knowledge of the others.
+pub(crate) struct Member {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) seat: Seat,
+    /// Threads of a process share the lock description, so among themselves they need this to be the only reaper.
+    reaping: Mutex<()>,
+}
+
+impl Member {
+    pub(crate) fn join(segment: Arc<Segment>, kind: Kind) -> Result<Member> {
+        let seat = Seat::take(&segment, kind)?;
+        Ok(Member { segment, seat, reaping: Mutex::new(()) })
+    }
+
+    pub(crate) fn who(&self) -> Participant {
+        self.seat.who
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.segment.records()[self.seat.who.index()]
+    }
+
+    /// Whether this handle was made on the other side of a fork. Then nothing may be touched.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.seat.fork != crate::fork::side()
+    }
+
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        if self.is_foreign() { Err(Error::Forked) } else { Ok(()) }
+    }
+
+    /// Whether `who` is proved dead: no process of its pid and start time runs. Errors count as alive.
+    pub(crate) fn is_dead(&self, who: Participant) -> bool {
+        let Some(record) = self.segment.records().get(who.index()) else { return false };
+        if !RecordState::of(record).is_active_as(who) {
+            // Reaped or left before, and a reaper clears every word that names its dead last of all.
+            return true;
+        }
+        if who == self.who() {
+            return false;
+        }
+        let pid = record.pid.load(Relaxed);
+        if pid == sys::pid() {
+            // A thread of ours: it is gone when its descriptor is.
+            return RecordState::of(record).kind() == Some(Kind::ThreadWorker)
+                && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held);
+        }
+        process_is_gone(pid, record.start.load(Relaxed)) || self.fence_by_kill(who, pid)
+    }
+
+    /// A living worker process whose byte is free has closed our descriptor (a task called `close_range`, or became another
+    /// program by `exec`): it cannot be told from a dead one any more, so it is made one. A submitter is left alone.
+    fn fence_by_kill(&self, who: Participant, pid: u32) -> bool {
+        let record = &self.segment.records()[who.index()];
+        let held = sys::is_locked(self.seat.fd(), who.index() as u64);
+        if held.unwrap_or(true) || RecordState::of(record).kind() != Some(Kind::Worker) {
+            return false;
+        }
+        let Ok(Some(pidfd)) = sys::pidfd_open(pid) else { return false };
+        // Looked at again with the pidfd open: from here on the pid cannot pass to somebody else unnoticed.
+        if sys::start_time(pid).ok().flatten() != Some(record.start.load(Relaxed))
+            || !RecordState::of(record).is_active_as(who)
+        {
+            return false;
+        }
+        let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        let mut ready = Vec::new();
+        sys::poll(&[pidfd.as_fd()], &mut ready, 100).is_ok_and(|n| n > 0)
+    }
+
+    /// Why a participant ended, as its parent wrote it down.
+    pub(crate) fn cause(&self, who: Participant) -> Option<Cause> {
+        cause_of(&self.segment.records()[who.index()])
+    }
+
+    /// For the parent of a worker, before it reaps it.
+    pub(crate) fn write_cause(&self, who: Participant, cause: Cause) {
+        let (kind, code) = match cause {
+            Cause::Exit(code) => (1_u64, code),
+            Cause::Signal(signal) => (2, signal),
+            Cause::Unknown => (3, 0),
+        };
+        // Release: pairs with `cause`.
+        self.segment.records()[who.index()].cause.store(kind << 32 | u64::from(code as u32), Release);
+    }
+
+    /// The attached participants.
+    pub(crate) fn participants(&self) -> impl Iterator<Item = (Participant, RecordState, &Record)> + '_ {
+        self.segment.records().iter().enumerate().filter_map(|(index, record)| {
+            let state = RecordState::of(record);
+            (state.presence() == Presence::Active).then(|| (Participant::new(index, state.incarnation()), state, record))
+        })
+    }
+
+    /// Whether the pool's owner is attached and alive.
+    pub(crate) fn owner_is_alive(&self) -> bool {
+        self.participants().any(|(who, state, _)| state.kind() == Some(Kind::Owner) && !self.is_dead(who))
+    }
+
+    pub(crate) fn stalled(&self, stalled: Stalled) -> Error {
+        Error::Stalled { pid: self.segment.records().get(stalled.0.index()).map_or(0, |r| r.pid.load(Relaxed)) }
+    }
+
+    /// Marks a record free, at the end of its reaping.
+    pub(crate) fn bury(&self, dead: Participant) {
+        let record = &self.segment.records()[dead.index()];
+        let state = RecordState::of(record);
+        if state.is_active_as(dead) {
+            let kind = state.kind().unwrap_or(Kind::Worker);
+            // Release: pairs with `RecordState::of` in `take`.
+            record.state.store(RecordState::new(kind, Presence::Free, dead.incarnation()).0, Release);
+        }
+    }
+}
+
+impl Peers for Member {
+    fn if_dead<R>(&self, who: Participant, act: impl FnOnce() -> R) -> Option<R> {
+        if who.index() >= PARTICIPANTS_MAX || !self.is_dead(who) {
+            return None;
+        }
+        let _alone = self.reaping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let byte = (PARTICIPANTS_MAX + who.index()) as u64;
+        if !sys::try_lock(self.seat.fd(), byte).unwrap_or(false) {
+            return None;
+        }
+        // Again, now that nobody else can act for it: the index may have been reaped and taken anew meanwhile.
+        let result = self.is_dead(who).then(act);
+        let _ = sys::unlock(self.seat.fd(), byte);
+        result
+    }
+}
+
+/// The cause of death in a record.
+pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
+    // Acquire: pairs with `write_cause`.
+    let bits = record.cause.load(Acquire);
+    let code = bits as u32 as i32;
+    match bits >> 32 {
+        1 => Some(Cause::Exit(code)),
+        2 => Some(Cause::Signal(code)),
+        3 => Some(Cause::Unknown),
+        _ => None,
+    }
+}
+
+/// Whether no process of this pid and start time runs. A zombie does not run.
+fn process_is_gone(pid: u32, start: u64) -> bool {
+    match sys::start_time(pid) {
+        Ok(None) => true,
+        Ok(Some(found)) if found != start => true,
+        Ok(Some(_)) => match sys::pidfd_open(pid) {
+            Ok(None) => true,
+            // The pid may have passed on between the two looks, but then the process meant is gone just the same.
+            Ok(Some(pidfd)) => sys::pidfd_exited(pidfd.as_fd()).unwrap_or(false),
+            Err(_) => false,
+        },
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,226 @@
+//! A lane: a shared-memory ring buffer of task slots. Publishing is guarded by the lane's mutex; claiming is a
+//! compare-and-swap of the head and one of the slot's state word. It knows no processes and no waiting.
+//!
+//! ```text
+//! submit   lock: step from the tail to FREE slots, fill, FREE -> PENDING; tail past the last one; unlock
+//! claim    slot[head] is PENDING and was published at this position, or head < tail:
+//!          head -> head + 1, then PENDING -> RUNNING
+//! ```
+//! Head and tail are hints. The truth is in the state words: a task that a dead worker had reserved is found by the look at
+//! every slot that follows a new epoch.
+//!
+//! Why a worker may look at `slot[head]` without reading the tail, which would cost the transfer of a second cache line: a
+//! task is published at one position, written into the slot (`place`). A PENDING slot whose place is the head was published
+//! there, and its submitter's tail is or soon will be past it; should the submitter die in between, whoever takes its mutex
+//! over repairs the tail. A task left behind from an earlier lap carries another place and is taken only when head < tail:
+//! otherwise the head could overtake the tail, and the next task would be published behind it, unseen.
+
+use crate::layout::{LaneHead, Slot};
+use crate::limits::SLOTS_PER_HOLD_MAX;
+use crate::mutex::{Guard, Peers, ShmMutex, Stalled};
+use crate::state::{Participant, Phase, State};
+use crate::sync::AtomicU64;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// A lane of the segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    pub(crate) head: &'a LaneHead,
+    pub(crate) slots: &'a [Slot],
+    /// One bit for each slot that ended and whose submitter wants to be told.
+    pub(crate) ended: &'a [AtomicU64],
+}
+
+/// A task that the claimer runs from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) slot: usize,
+    pub(crate) state: State,
+}
+
+/// What a look at the head of a lane found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Found {
+    Task(Claim),
+    Nothing,
+    /// The task at the head is one that the caller cannot run.
+    Foreign,
+}
+
+impl<'a> Lane<'a> {
+    fn at(&self, position: u64) -> (usize, &'a Slot) {
+        let index = position as usize & (self.slots.len() - 1);
+        (index, &self.slots[index])
+    }
+
+    /// Locks the lane for publishing; repairs the tail if the last owner died.
+    #[inline]
+    pub(crate) fn hold(self, me: Participant, peers: &impl Peers) -> Result<Hold<'a>, Stalled> {
+        let guard = ShmMutex(&self.head.mutex).lock(me, peers)?;
+        Ok(self.held(guard))
+    }
+
+    /// The same, for a mutex that was taken already.
+    #[inline]
+    pub(crate) fn held(self, guard: Guard<'a>) -> Hold<'a> {
+        let taken_over = guard.taken_over;
+        // Relaxed: the mutex orders all accesses to the tail by its writers.
+        let tail = self.head.tail.load(Relaxed);
+        let mut hold = Hold { lane: self, tail, stored: tail, looked: 0, published: false, guard };
+        if taken_over {
+            hold.repair();
+        }
+        hold
+    }
+
+    /// Looks for the next task in order. `runnable` says whether the caller has the function.
+    pub(crate) fn claim(&self, me: Participant, runnable: &mut impl FnMut(u16) -> bool) -> Found {
+        loop {
+            // Acquire: pairs with the Release of the swap below; a head that was seen never seems to run backwards.
+            let position = self.head.head.load(Acquire);
+            let (index, slot) = self.at(position);
+            let mut state = slot.load();
+            let published_here = state.is(Phase::Pending) && slot.place.load(Relaxed) == position as u32;
+            if !published_here {
+                // Acquire: pairs with the Release in `Hold::drop`: what was published before this tail is visible.
+                if position >= self.head.tail.load(Acquire) {
+                    return Found::Nothing;
+                }
+                state = slot.load();
+            }
+            let pending = state.is(Phase::Pending);
+            if pending && !runnable(slot.function_index()) {
+                // Left for somebody who can run it: the head stays. If the slot changed meanwhile, the look was stale.
+                if slot.load() == state {
+                    return Found::Foreign;
+                }
+                continue;
+            }
+            // Release: pairs with the Acquire above. Success reserves the position; a worker that dies now leaves PENDING.
+            let reserved = self.head.head.compare_exchange(position, position + 1, Release, Relaxed).is_ok();
+            if reserved
+                && pending
+                && let Ok(state) = slot.claim(state, me)
+            {
+                return Found::Task(Claim { slot: index, state });
+            }
+        }
+    }
+
+    /// Looks at every slot from `from` on, whatever head and tail say, and takes the first task that is pending.
+    pub(crate) fn claim_anywhere(
+        &self,
+        from: usize,
+        me: Participant,
+        runnable: &mut impl FnMut(u16) -> bool,
+    ) -> Option<Claim> {
+        for (index, slot) in self.slots.iter().enumerate().skip(from) {
+            let state = slot.load();
+            if state.is(Phase::Pending)
+                && runnable(slot.function_index())
+                && let Ok(state) = slot.claim(state, me)
+            {
+                return Some(Claim { slot: index, state });
+            }
+        }
+        None
+    }
+
+    /// Whether positions are waiting between head and tail. A hint.
+    pub(crate) fn has_backlog(&self) -> bool {
+        // Acquire: pairs with `Hold::drop`, for the look before sleeping.
+        self.head.head.load(Acquire) < self.head.tail.load(Acquire)
+    }
+
+    /// The first slot that the next submit will look at: what a blocked submitter waits for.
+    pub(crate) fn next_slot(&self) -> usize {
+        self.at(self.head.tail.load(Relaxed)).0
+    }
+}
+
+/// The lane's mutex, held: the only way to publish a task or to move a tail.
+pub(crate) struct Hold<'a> {
+    lane: Lane<'a>,
+    tail: u64,
+    stored: u64,
+    looked: usize,
+    published: bool,
+    /// It unlocks when dropped, after the tail was stored.
+    guard: Guard<'a>,
+}
+
+impl<'a> Hold<'a> {
+    /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them.
+    #[inline]
+    pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
+        let limit = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len());
+        while self.looked < limit {
+            let (index, slot) = self.lane.at(self.tail);
+            let state = slot.load();
+            self.looked += 1;
+            if state.is(Phase::Free) && !state.is_retired() {
+                return Some((index, slot, state));
+            }
+            self.tail += 1;
+        }
+        None
+    }
+
+    /// The position that `next_free` stopped at, for the slot's `place`.
+    pub(crate) fn place(&self) -> u32 {
+        self.tail as u32
+    }
+
+    /// FREE -> PENDING of the slot that `next_free` gave and the caller has filled. False when the slot was not free any
+    /// more, which nobody but damaged memory can bring about.
+    #[inline]
+    #[must_use]
+    pub(crate) fn publish(&mut self, slot: &Slot, free: State) -> bool {
+        debug_assert!(std::ptr::eq(self.lane.at(self.tail).1, slot));
+        let published = slot.swap(free, free.published()).is_ok();
+        self.tail += 1;
+        self.published |= published;
+        published
+    }
+
+    /// Whether the last holder died.
+    pub(crate) fn taken_over(&self) -> bool {
+        self.guard.taken_over
+    }
+
+    /// Whether this hold has published anything.
+    pub(crate) fn has_published(&self) -> bool {
+        self.published
+    }
+
+    /// A dead owner may have published behind the tail that it left: at most one hold's worth of positions.
+    fn repair(&mut self) {
+        let mut tail = self.tail;
+        let reach = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len()) as u64;
+        for position in self.tail..self.tail + reach {
+            let (_, slot) = self.lane.at(position);
+            if !slot.load().is(Phase::Free) && slot.place.load(Relaxed) == position as u32 {
+                tail = tail.max(position + 1);
+            }
+        }
+        // Read after the slots: one that is FREE again had been claimed, and before that its position reserved. Acquire:
+        // pairs with the Release of the reservation, which the slot's later transitions carry along.
+        self.tail = tail.max(self.lane.head.head.load(Acquire));
+    }
+
+    /// The slots that hold nothing: while the lane is held, nobody publishes into them.
+    pub(crate) fn free_slots(&self) -> impl Iterator<Item = (usize, State)> + '_ {
+        self.lane.slots.iter().enumerate().map(|(i, s)| (i, s.load())).filter(|(_, s)| s.is(Phase::Free))
+    }
+}
+
+impl Drop for Hold<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.tail != self.stored {
+            // Release: pairs with the Acquire loads of the tail in `claim`. The mutex is unlocked after this, by the field.
+            self.lane.head.tail.store(self.tail, Release);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch.
+//!
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), or that somebody died
+//! and may have reserved a position without claiming it. Whoever sees the new epoch looks once at every slot, running what it
+//! finds on the way.
+
+use crate::ring::{Claim, Found, Lane};
+use crate::sleep::Sleepers;
+use crate::state::Participant;
+use crate::sync::Ordering::Acquire;
+use crate::sync::{AtomicU32, AtomicU64, Wait};
+
+/// The lanes of a pool and its epoch.
+pub(crate) trait Rings {
+    fn lane(&self, index: usize) -> Lane<'_>;
+    /// One bit for each lane in use.
+    fn used(&self) -> &AtomicU64;
+    fn epoch(&self) -> &AtomicU32;
+}
+
+/// A claimed task and the lane it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) lane: usize,
+    pub(crate) claim: Claim,
+}
+
+/// How a worker's attempt to sleep ended.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Rest {
+    /// There was work after all.
+    Task(Task),
+    /// `stop` said so.
+    Stopped,
+    /// It slept; `by_mark` when a waker had taken its idle mark.
+    Slept { wait: Wait, by_mark: bool },
+}
+
+/// Where one worker is in its search. Private to the worker.
+pub(crate) struct Search {
+    me: Participant,
+    epoch: u32,
+    /// The look at every slot goes on here: lane and slot.
+    scan: Option<(usize, usize)>,
+    next_lane: usize,
+    /// A task that we cannot run stands at the head of this lane, at this position of the head.
+    foreign: Option<(usize, u64)>,
+    /// The one for which we have woken another worker already.
+    passed_on: Option<(usize, u64)>,
+}
+
+impl Search {
+    /// Begins with a look at every slot: what happened before we came, we have not seen.
+    pub(crate) fn new(me: Participant) -> Search {
+        Search { me, epoch: 0, scan: Some((0, 0)), next_lane: 0, foreign: None, passed_on: None }
+    }
+
+    /// The next look goes over every slot.
+    pub(crate) fn look_everywhere(&mut self) {
+        self.scan = Some((0, 0));
+    }
+
+    /// The next task that we can run, claimed.
+    pub(crate) fn look(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+        // Acquire: pairs with the Release of whoever made the new epoch, so the slots it tells of are visible.
+        let epoch = rings.epoch().load(Acquire);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.look_everywhere();
+        }
+        if self.scan.is_some()
+            && let Some(task) = self.scan(rings, runnable)
+        {
+            return Some(task);
+        }
+        // Acquire: pairs with the Release of whoever took the lane into use.
+        let used = rings.used().load(Acquire);
+        if used & (used - (used != 0) as u64) == 0 {
+            return (used != 0).then(|| self.look_at(rings, used.trailing_zeros() as usize, runnable)).flatten();
+        }
+        // Round robin, one task from each lane: no submitter waits behind another one's backlog.
+        for step in 0..64 {
+            let lane = (self.next_lane + step) % 64;
+            if used & 1 << lane != 0
+                && let Some(task) = self.look_at(rings, lane, runnable)
+            {
+                self.next_lane = lane + 1;
+                return Some(task);
+            }
+        }
+        None
+    }
+
+    fn look_at(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+        let ring = rings.lane(lane);
+        match ring.claim(self.me, runnable) {
+            Found::Task(claim) => Some(Task { lane, claim }),
+            Found::Nothing => None,
+            Found::Foreign => {
+                self.foreign = Some((lane, ring.head.head.load(Acquire)));
+                ring.claim_anywhere(0, self.me, runnable).map(|claim| Task { lane, claim })
+            }
+        }
+    }
+
+    #[cold]
+    fn scan(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+        let (mut lane, mut from) = self.scan.take()?;
+        let used = rings.used().load(Acquire);
+        while lane < 64 {
+            if used & 1 << lane != 0
+                && let Some(claim) = rings.lane(lane).claim_anywhere(from, self.me, runnable)
+            {
+                self.scan = Some((lane, claim.slot + 1));
+                return Some(Task { lane, claim });
+            }
+            (lane, from) = (lane + 1, 0);
+        }
+        None
+    }
+
+    /// Sleeps until woken or `deadline_ns`, unless there is work or `stop` holds. The idle mark is gone on return.
+    pub(crate) fn rest(
+        &mut self,
+        rings: &impl Rings,
+        sleepers: Sleepers<'_>,
+        runnable: &mut impl FnMut(u16) -> bool,
+        stop: impl Fn() -> bool,
+        deadline_ns: u64,
+    ) -> Rest {
+        let me = self.me.index();
+        let seen = sleepers.prepare(me);
+        // The second look: whoever published before the fence in `prepare` may not have seen our mark.
+        if let Some(task) = self.look(rings, runnable) {
+            sleepers.cancel(me);
+            return Rest::Task(task);
+        }
+        if stop() {
+            sleepers.cancel(me);
+            return Rest::Stopped;
+        }
+        let wait = sleepers.sleep(me, seen, deadline_ns);
+        let by_mark = sleepers.cancel(me);
+        Rest::Slept { wait, by_mark }
+    }
+
+    /// After a wake that found only a task we cannot run: whether to wake another worker for it. Once for each such task.
+    pub(crate) fn passes_on(&mut self) -> bool {
+        let foreign = self.foreign.take();
+        let first = foreign.is_some() && foreign != self.passed_on;
+        if first {
+            self.passed_on = foreign;
+        }
+        first
+    }
+}

@@ -1,0 +1,279 @@
+//! The segment: one mapping of shared memory, created or attached to, with the single cast from bytes to the structs of
+//! `layout.rs`.
+//!
+//! Anonymous pools live in a memfd, sealed so that nobody can change its size. Named pools are files under `/dev/shm` (see
+//! `named.rs`). Either way the file is as large as the pool can ever get, but sparse: memory is committed by `fallocate` before
+//! anything in it is touched, so a full file system is a typed error and never a SIGBUS.
+
+use crate::error::{Error, Result};
+use crate::layout::*;
+use crate::limits::*;
+use crate::ring::Lane;
+use crate::search::Rings;
+use crate::set::Sets;
+use crate::sleep::Sleepers;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, AtomicU64};
+use crate::sys;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// What keeps the memory mapped.
+#[allow(dead_code, reason = "held for their Drop")]
+enum Mapping {
+    Anonymous(memmap2::MmapRaw),
+    #[cfg(feature = "named")]
+    Named(shared_memory::Shmem),
+}
+
+/// A mapped segment.
+pub(crate) struct Segment {
+    base: *mut u8,
+    geometry: Geometry,
+    file: OwnedFd,
+    _mapping: Mapping,
+}
+
+// SAFETY: the memory behind `base` stays mapped as long as the segment lives, belongs to no thread, and is only accessed through atomics
+// or, for payload bytes, under the ownership that the block's owner word gives.
+unsafe impl Send for Segment {}
+// SAFETY: as above; no method hands out plain references to memory that somebody else writes.
+unsafe impl Sync for Segment {}
+
+/// What the creator decides, written into the first page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) geometry: Geometry,
+    pub(crate) policy: u64,
+    pub(crate) named: bool,
+}
+
+impl Segment {
+    /// A new anonymous segment.
+    pub(crate) fn anonymous(plan: &Plan) -> Result<Segment> {
+        let file = sys::memfd(c"taskring")?;
+        sys::truncate(file.as_fd(), plan.geometry.segment_len())?;
+        sys::seal_size(file.as_fd())?;
+        let map = map_file(file.as_fd(), plan.geometry.segment_len())?;
+        let base = map.as_mut_ptr();
+        let segment = Segment { base, geometry: plan.geometry, file, _mapping: Mapping::Anonymous(map) };
+        segment.initialise(plan)?;
+        Ok(segment)
+    }
+
+    /// A named segment that was just created, under its temporary name.
+    #[cfg(feature = "named")]
+    pub(crate) fn created(plan: &Plan, file: OwnedFd, shmem: shared_memory::Shmem) -> Result<Segment> {
+        let segment = Segment { base: shmem.as_ptr(), geometry: plan.geometry, file, _mapping: Mapping::Named(shmem) };
+        segment.initialise(plan)?;
+        Ok(segment)
+    }
+
+    /// An anonymous segment that a parent process handed down.
+    pub(crate) fn inherited(file: OwnedFd) -> Result<Segment> {
+        let geometry = validate(file.as_fd(), "the inherited segment")?;
+        let map = map_file(file.as_fd(), geometry.segment_len())?;
+        Ok(Segment { base: map.as_mut_ptr(), geometry, file, _mapping: Mapping::Anonymous(map) })
+    }
+
+    /// A named segment whose file was opened and validated.
+    #[cfg(feature = "named")]
+    pub(crate) fn opened(geometry: Geometry, file: OwnedFd, shmem: shared_memory::Shmem) -> Result<Segment> {
+        if shmem.len() as u64 != geometry.segment_len() {
+            return Err(Error::incompatible("the segment's size", shmem.len(), geometry.segment_len()));
+        }
+        Ok(Segment { base: shmem.as_ptr(), geometry, file, _mapping: Mapping::Named(shmem) })
+    }
+
+    /// A segment to look at: any attempt to write to it ends the process.
+    pub(crate) fn read_only(file: OwnedFd, geometry: Geometry) -> Result<Segment> {
+        let map = memmap2::MmapOptions::new().len(geometry.segment_len() as usize).map_raw_read_only(file.as_raw_fd());
+        let map = map.map_err(|e| sys::SysError::from_io("mmap", &e))?;
+        Ok(Segment { base: map.as_mut_ptr(), geometry, file, _mapping: Mapping::Anonymous(map) })
+    }
+
+    fn initialise(&self, plan: &Plan) -> Result<()> {
+        self.commit(0, SLOTS_AT, "the pool")?;
+        let id = &self.header().identity;
+        id.format.store(format_word(), Relaxed);
+        id.segment_len.store(plan.geometry.segment_len(), Relaxed);
+        id.capacity.store(plan.geometry.capacity as u64, Relaxed);
+        id.payload_len.store(plan.geometry.payload_len, Relaxed);
+        id.pid_namespace.store(sys::pid_namespace()?, Relaxed);
+        id.policy.store(plan.policy, Relaxed);
+        id.cpus.store(sys::cpu_count() as u32, Relaxed);
+        id.named.store(u32::from(plan.named), Relaxed);
+        id.nonce.store(random(), Relaxed);
+        // Release: pairs with nothing but the rule "magic last"; attachers read the page by a system call.
+        id.magic.store(MAGIC, Release);
+        Ok(())
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Makes sure that memory stands behind a part of the segment. Idempotent; under no lock, for it may block.
+    pub(crate) fn commit(&self, offset: u64, len: u64, what: &'static str) -> Result<()> {
+        // A memfd takes whatever is asked until the machine (or the memory cgroup) kills somebody, so ask first.
+        if len > COMMIT_STEP
+            && let Some(available) = sys::memory_available()
+            && len > available
+        {
+            return Err(Error::OutOfMemory { what, needed: len, available });
+        }
+        match sys::allocate(self.file(), offset, len) {
+            Ok(()) => Ok(()),
+            Err(e) if e.errno == libc::ENOSPC || e.errno == libc::ENOMEM => {
+                Err(Error::OutOfMemory { what, needed: len, available: sys::memory_available().unwrap_or(0) })
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The one cast from bytes to structs.
+    fn table<T>(&self, offset: u64, count: usize) -> &[T] {
+        debug_assert!(offset + (count * size_of::<T>()) as u64 <= self.geometry.segment_len());
+        debug_assert!(offset.is_multiple_of(align_of::<T>() as u64));
+        // SAFETY: all offsets come from `Geometry`, which was checked against the size of the mapping, so the range lies within
+        // it; the mapping is page-aligned and the offset is aligned for `T`; every `T` of `layout.rs` consists of atomics, for
+        // which any bytes are valid and through which alone it is accessed, here and in other processes.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset as usize).cast::<T>(), count) }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.table::<Header>(0, 1)[0]
+    }
+    pub(crate) fn life(&self) -> &Life {
+        &self.header().life
+    }
+    pub(crate) fn records(&self) -> &[Record] {
+        self.table(PARTICIPANTS_AT, PARTICIPANTS_MAX)
+    }
+    pub(crate) fn functions(&self) -> &[Function] {
+        self.table(FUNCTIONS_AT, FUNCTIONS_MAX)
+    }
+    pub(crate) fn sets(&self) -> Sets<'_> {
+        Sets(self.table(SETS_AT, SETS_MAX))
+    }
+    pub(crate) fn blocks(&self) -> &[Block] {
+        self.table(self.geometry.blocks_at(), BLOCKS_MAX)
+    }
+    pub(crate) fn sleepers(&self) -> Sleepers<'_> {
+        Sleepers::new(self.header(), self.records())
+    }
+
+    /// A range of the payload area. The caller has checked it against the area's length and knows that it is committed.
+    pub(crate) fn payload(&self, offset: u64, len: usize) -> *mut u8 {
+        assert!(offset + len as u64 <= self.geometry.payload_len, "a block within the payload area");
+        // SAFETY: the assertion keeps the result within the mapping.
+        unsafe { self.base.add((self.geometry.payload_at() + offset) as usize) }
+    }
+
+    /// The lanes in use.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (usize, Lane<'_>)> + '_ {
+        // Acquire: pairs with `use_lane`.
+        let used = self.life().lanes.load(Acquire);
+        (0..LANES_MAX).filter(move |i| used & 1 << i != 0).map(|i| (i, self.lane(i)))
+    }
+
+    /// Commits a lane and takes it into use. Idempotent.
+    pub(crate) fn use_lane(&self, lane: usize) -> Result<()> {
+        self.commit(self.geometry.lane_at(lane), self.geometry.lane_len(), "a lane of slots")?;
+        // Release: pairs with whoever reads the bit and then touches the lane.
+        self.life().lanes.fetch_or(1 << lane, AcqRel);
+        Ok(())
+    }
+
+    /// Splits a ticket's slot number into lane and slot; `None` when there is no such slot.
+    pub(crate) fn slot_at(&self, number: u32) -> Option<(usize, usize)> {
+        let (lane, slot) = (number as usize / self.geometry.capacity, number as usize % self.geometry.capacity);
+        (lane < LANES_MAX && self.life().lanes.load(Acquire) & 1 << lane != 0).then_some((lane, slot))
+    }
+}
+
+impl Rings for Segment {
+    #[inline]
+    fn lane(&self, index: usize) -> Lane<'_> {
+        let index = index.min(LANES_MAX - 1);
+        let at = self.geometry.lane_at(index);
+        Lane {
+            head: &self.table::<LaneHead>(LANES_AT, LANES_MAX)[index],
+            slots: self.table(at, self.geometry.capacity),
+            ended: self.table(at + (self.geometry.capacity * size_of::<Slot>()) as u64, self.geometry.bitmap_words()),
+        }
+    }
+    fn used(&self) -> &AtomicU64 {
+        &self.life().lanes
+    }
+    fn epoch(&self) -> &AtomicU32 {
+        &self.life().epoch
+    }
+}
+
+/// A number that no other pool has: the standard library seeds its hashers from the system's random source.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn map_file(file: BorrowedFd<'_>, len: u64) -> Result<memmap2::MmapRaw> {
+    memmap2::MmapOptions::new()
+        .len(len as usize)
+        .map_raw(file.as_raw_fd())
+        .map_err(|e| sys::SysError::from_io("mmap", &e).into())
+}
+
+/// Checks a file before more than its first page is looked at: whose it is, what it is, and that this build can share it.
+pub(crate) fn validate(file: BorrowedFd<'_>, name: &str) -> Result<Geometry> {
+    let stat = sys::stat(file)?;
+    if stat.uid != sys::uid() {
+        return Err(Error::NotOwner { name: name.into(), uid: stat.uid });
+    }
+    if !stat.regular {
+        return Err(Error::incompatible("the type of file", "something else", "a regular file"));
+    }
+    if stat.mode & 0o077 != 0 {
+        return Err(Error::incompatible("the file's mode", format!("{:o}", stat.mode), "600"));
+    }
+    let identity_len = size_of::<Identity>();
+    let mut bytes = vec![0_u8; identity_len];
+    let mut filled = 0;
+    while filled < identity_len {
+        match sys::read_at(file, &mut bytes[filled..], filled as u64)? {
+            0 => return Err(Error::incompatible("the file's size", stat.size, format!("at least {identity_len}"))),
+            n => filled += n,
+        }
+    }
+    let word = |offset: usize| u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"));
+    check_identity(&word, stat.size)
+}
+
+fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometry> {
+    use std::mem::offset_of;
+    let expect = |what, offset: usize, wanted: u64| match word(offset) {
+        found if found == wanted => Ok(()),
+        found => Err(Error::incompatible(what, format!("{found:#x}"), format!("{wanted:#x}"))),
+    };
+    expect("the magic word", offset_of!(Identity, magic), MAGIC)?;
+    expect("the format of the segment (another version or build options)", offset_of!(Identity, format), format_word())?;
+    let capacity = word(offset_of!(Identity, capacity));
+    if !(1..=CAPACITY_MAX as u64).contains(&capacity) || !capacity.is_power_of_two() {
+        return Err(Error::incompatible("the capacity", capacity, format!("a power of two up to {CAPACITY_MAX}")));
+    }
+    let payload_len = word(offset_of!(Identity, payload_len));
+    if payload_len > SEGMENT_MAX {
+        return Err(Error::incompatible("the payload area", payload_len, format!("up to {SEGMENT_MAX} bytes")));
+    }
+    let geometry = Geometry { capacity: capacity as usize, payload_len };
+    let wanted = geometry.segment_len();
+    expect("the segment's length", offset_of!(Identity, segment_len), wanted)?;
+    if file_len != wanted {
+        return Err(Error::incompatible("the file's size", file_len, wanted));
+    }
+    expect("the PID namespace", offset_of!(Identity, pid_namespace), sys::pid_namespace()?)?;
+    Ok(geometry)
+}

@@ -1,0 +1,136 @@
+//! Sleeping and waking of workers, without a system call while anybody is awake.
+//!
+//! ```text
+//! submitter                                 worker
+//! 1 publish (slot, tail)                    1 read its park word, set its idle mark
+//! 2 fence                                   2 fence
+//! 3 look at the idle marks                  3 look for work once more
+//! 4 none: done, no system call              4 found: clear the mark
+//!   one: clear it, park += 1, futex wake      none: futex wait on the park word as read in 1
+//! ```
+//! Whatever the order, one of the two looks (both numbered 3) sees the other's write (1): only the fences order a store before
+//! a later load of another word. A wake between 3 and the futex wait changes the park word, so the wait returns at once.
+//!
+//! A mark is a hint: a waker that dies after clearing it and before the wake is made good by its reaper, which wakes
+//! everybody, and a stopped one by the worker's timed sleep and by the submitter that sees its slot pending for
+//! `PENDING_NS_MAX`.
+//!
+//! While some workers sleep, one that is awake and looking for work says so (`searching`), and submitters then wake nobody
+//! else. It takes its mark away when it finds a task, and then looks (after a fence) whether more work came in the meantime:
+//! if so it wakes the next.
+
+use crate::layout::{Header, Record};
+use crate::limits::PARTICIPANT_WORDS;
+use crate::sync::Ordering::{AcqRel, Relaxed, SeqCst};
+use crate::sync::{AtomicU64, Wait, fence, futex_wait, futex_wake};
+
+/// The idle marks and park words of a pool.
+#[derive(Clone, Copy)]
+pub(crate) struct Sleepers<'a> {
+    pub(crate) idle: &'a [AtomicU64; PARTICIPANT_WORDS],
+    pub(crate) searching: &'a [AtomicU64; PARTICIPANT_WORDS],
+    pub(crate) records: &'a [Record],
+}
+
+impl<'a> Sleepers<'a> {
+    pub(crate) fn new(header: &'a Header, records: &'a [Record]) -> Sleepers<'a> {
+        Sleepers { idle: &header.idle, searching: &header.searching, records }
+    }
+
+    /// After publishing: wakes a worker if all that are awake may be busy.
+    #[inline]
+    pub(crate) fn announce(&self) {
+        // Pairs with the fences in `prepare` and `stop_searching`.
+        fence(SeqCst);
+        if self.anybody_idle() && !any(self.searching) {
+            self.wake_one();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn anybody_idle(&self) -> bool {
+        any(self.idle)
+    }
+
+    /// Wakes one sleeping worker. Whoever clears the mark owes the wake.
+    #[cold]
+    pub(crate) fn wake_one(&self) -> bool {
+        for (i, word) in self.idle.iter().enumerate() {
+            let mut marks = word.load(Relaxed);
+            while marks != 0 {
+                let bit = marks & marks.wrapping_neg();
+                // AcqRel: pairs with `prepare` and `cancel` of the sleeper; nothing but the mark itself is handed over.
+                let before = word.fetch_and(!bit, AcqRel);
+                if before & bit != 0 {
+                    self.wake(i * 64 + bit.trailing_zeros() as usize);
+                    return true;
+                }
+                marks = before & !bit;
+            }
+        }
+        false
+    }
+
+    /// Wakes a participant that sleeps or is about to.
+    pub(crate) fn wake(&self, participant: usize) {
+        if let Some(record) = self.records.get(participant) {
+            record.park.fetch_add(1, Relaxed);
+            futex_wake(&record.park, 1);
+        }
+    }
+
+    /// Clears every mark and wakes everybody: what follows each death, and the end of a pool.
+    #[cold]
+    pub(crate) fn wake_all(&self) {
+        for word in self.idle {
+            word.store(0, Relaxed);
+        }
+        for i in 0..self.records.len() {
+            self.wake(i);
+        }
+    }
+
+    /// Steps 1 and 2 of the worker. Look for work before calling `sleep` with what this returns.
+    #[must_use]
+    pub(crate) fn prepare(&self, me: usize) -> u32 {
+        let seen = self.records[me].park.load(Relaxed);
+        self.idle[me / 64].fetch_or(1 << (me % 64), AcqRel);
+        // Pairs with the fence in `announce`.
+        fence(SeqCst);
+        seen
+    }
+
+    /// Takes the idle mark back. True when it was gone already: a wake was sent to us, which we pass on if we leave.
+    pub(crate) fn cancel(&self, me: usize) -> bool {
+        // AcqRel: pairs with `wake_one`.
+        self.idle[me / 64].fetch_and(!(1 << (me % 64)), AcqRel) & 1 << (me % 64) == 0
+    }
+
+    pub(crate) fn sleep(&self, me: usize, seen: u32, deadline_ns: u64) -> Wait {
+        futex_wait(&self.records[me].park, seen, Some(deadline_ns))
+    }
+
+    pub(crate) fn start_searching(&self, me: usize) {
+        self.searching[me / 64].fetch_or(1 << (me % 64), Relaxed);
+    }
+
+    /// After this the caller must look for further work, and wake another worker if there is some.
+    pub(crate) fn stop_searching(&self, me: usize) {
+        self.searching[me / 64].fetch_and(!(1 << (me % 64)), Relaxed);
+        // Pairs with the fence in `announce`: a submitter that still saw the mark published before it, and our next look
+        // finds that.
+        fence(SeqCst);
+    }
+
+    /// For a reaper: the marks of a dead participant.
+    pub(crate) fn forget(&self, dead: usize) {
+        self.searching[dead / 64].fetch_and(!(1 << (dead % 64)), Relaxed);
+        self.idle[dead / 64].fetch_and(!(1 << (dead % 64)), Relaxed);
+    }
+}
+
+#[inline]
+fn any(marks: &[AtomicU64; PARTICIPANT_WORDS]) -> bool {
+    // Relaxed: the caller's fence orders these loads after its publishing.
+    marks.iter().any(|word| word.load(Relaxed) != 0)
+}

@@ -1,0 +1,204 @@
+//! The slot: transitions of its state word, and the typed views of its fields.
+//!
+//! Every transition is one compare-and-swap that keeps the flags it does not name. A failed one reloads the *same* slot: a flag
+//! that was set in between changes nothing, only another phase, generation or owner does. Orderings: a transition is Acquire
+//! (it sees the fields that the one before left) and Release (it hands on what was written in this phase); each pairs with the
+//! transitions before and after it on the same word, and with `load`.
+
+use crate::layout::Slot;
+use crate::limits::INLINE_MAX;
+use crate::state::{Flag, Participant, Phase, Progress, State};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// What a submitter asks for, written before the task is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) function: u16,
+    pub(crate) options: u16,
+    pub(crate) submitter: u16,
+    pub(crate) attempts_max: u8,
+    pub(crate) kills_max: u8,
+    pub(crate) set: u32,
+    pub(crate) args_len: u32,
+    pub(crate) args_block: u32,
+    pub(crate) place: u32,
+}
+
+/// The arguments are several, each with its length in front; the result is built the same way.
+pub(crate) const OPTION_CHUNK: u16 = 1;
+/// The task may run again after its worker died in it.
+pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
+
+impl Slot {
+    pub(crate) fn load(&self) -> State {
+        // Acquire: pairs with the transition that wrote the word, so the fields it handed on are visible.
+        State(self.state.load(Acquire))
+    }
+
+    /// One attempt at a transition; `Err` is what was found instead.
+    pub(crate) fn swap(&self, from: State, to: State) -> Result<(), State> {
+        // AcqRel: see the module doc.
+        self.state.compare_exchange(from.0, to.0, AcqRel, Acquire).map(|_| ()).map_err(State)
+    }
+
+    /// Repeats a transition for as long as `allowed` holds of what is found. `Ok` is the word before, `Err` the word that is
+    /// not allowed.
+    pub(crate) fn change(
+        &self,
+        mut seen: State,
+        allowed: impl Fn(State) -> bool,
+        next: impl Fn(State) -> State,
+    ) -> Result<State, State> {
+        loop {
+            if !allowed(seen) {
+                return Err(seen);
+            }
+            match self.swap(seen, next(seen)) {
+                Ok(()) => return Ok(seen),
+                Err(found) => seen = found,
+            }
+        }
+    }
+
+    /// PENDING -> RUNNING by `me`, of the generation of `seen`. `Ok` is the word now.
+    pub(crate) fn claim(&self, seen: State, me: Participant) -> Result<State, State> {
+        let generation = seen.generation();
+        let pending = |s: State| s.is(Phase::Pending) && s.generation() == generation;
+        self.change(seen, pending, |s| s.claimed(me)).map(|s| s.claimed(me))
+    }
+
+    /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner. `Ok` is the word before.
+    pub(crate) fn complete(&self, me: Participant, generation: u32) -> Result<State, State> {
+        let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.completed() };
+        self.change(self.load(), |s| s.is_run_by(me, generation), next)
+    }
+
+    /// PENDING -> CANCELLED (or FREE when detached). `Ok` is the word before.
+    pub(crate) fn cancel(&self, generation: u32, me: Participant) -> Result<State, State> {
+        let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(me) };
+        self.change(self.load(), |s| s.is(Phase::Pending) && s.generation() == generation, next)
+    }
+
+    /// RUNNING and not started -> CANCELLED (or FREE when detached), by its owner. `Ok` is the word before.
+    pub(crate) fn cancel_unstarted(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(owner) };
+        self.change(self.load(), |s| s.is_run_by(owner, generation), next)
+    }
+
+    /// DONE or CANCELLED -> FREE. `Ok` is the word before.
+    pub(crate) fn free(&self, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.is_finished() && s.generation() == generation, State::freed)
+    }
+
+    /// Sets a flag unless the task is finished or gone. `Ok` is the word now, `Err` the finished (or later) word.
+    pub(crate) fn flag(&self, generation: u32, flag: Flag) -> Result<State, State> {
+        let open = |s: State| (s.is(Phase::Pending) || s.is(Phase::Running)) && s.generation() == generation;
+        self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
+    }
+
+    /// Writes a task's fields. Only for the holder of the lane's mutex, while the slot is FREE.
+    pub(crate) fn write(&self, t: &Request, inline_args: &[u8]) {
+        self.progress.store(Progress::FRESH.bits(), Relaxed);
+        self.function.store(u32::from(t.options) << 16 | u32::from(t.function), Relaxed);
+        let limits = u32::from(t.kills_max) << 24 | u32::from(t.attempts_max) << 16;
+        self.submitter.store(limits | u32::from(t.submitter), Relaxed);
+        self.set.store(t.set, Relaxed);
+        self.args_len.store(t.args_len, Relaxed);
+        self.args_block.store(t.args_block, Relaxed);
+        self.result_block.store(0, Relaxed);
+        self.place.store(t.place, Relaxed);
+        self.write_inline(0, inline_args);
+    }
+
+    /// The fields as they stand. A racing look may read another task's: compare the state word before and after.
+    pub(crate) fn read(&self) -> Request {
+        let function = self.function.load(Relaxed);
+        let submitter = self.submitter.load(Relaxed);
+        Request {
+            function: function as u16,
+            options: (function >> 16) as u16,
+            submitter: submitter as u16,
+            attempts_max: (submitter >> 16) as u8,
+            kills_max: (submitter >> 24) as u8,
+            set: self.set.load(Relaxed),
+            args_len: self.args_len.load(Relaxed),
+            args_block: self.args_block.load(Relaxed),
+            place: self.place.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn function_index(&self) -> u16 {
+        self.function.load(Relaxed) as u16
+    }
+
+    pub(crate) fn submitted_by(&self) -> Participant {
+        Participant::from_bits(self.submitter.load(Relaxed) as u16)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        // Acquire: pairs with `note`, so that a reaper that reads RETURNED also sees what was written before.
+        Progress::from_bits(self.progress.load(Acquire))
+    }
+
+    /// Notes how far the owner has come.
+    pub(crate) fn note(&self, progress: Progress) {
+        // Release: pairs with `progress`. No barrier is needed before the function itself is entered: a killed process leaves
+        // its stores in program order, and nobody but its reaper asks.
+        self.progress.store(progress.bits(), Release);
+    }
+
+    /// Copies bytes into the inline area from byte `at`, a multiple of eight. The caller owns that part of the slot.
+    pub(crate) fn write_inline(&self, at: usize, bytes: &[u8]) {
+        assert!(at.is_multiple_of(8) && at + bytes.len() <= INLINE_MAX, "inline bytes within the slot");
+        for (i, chunk) in bytes.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.inline[at / 8 + i].store(u64::from_le_bytes(word), Relaxed);
+        }
+    }
+
+    /// Copies bytes out of the inline area from byte `at`, a multiple of eight.
+    pub(crate) fn read_inline(&self, at: usize, into: &mut [u8]) {
+        assert!(at.is_multiple_of(8) && at + into.len() <= INLINE_MAX, "inline bytes within the slot");
+        for (i, chunk) in into.chunks_mut(8).enumerate() {
+            let word = self.inline[at / 8 + i].load(Relaxed).to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_bytes_round_trip_at_every_length() {
+        let slot = Slot::default();
+        for at in [0, 8, 40] {
+            for len in 0..=INLINE_MAX - at {
+                let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+                slot.write_inline(at, &bytes);
+                let mut out = vec![0; len];
+                slot.read_inline(at, &mut out);
+                assert_eq!(out, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_owner_completes_and_flags_survive() {
+        let (a, b) = (Participant::new(1, 1), Participant::new(2, 1));
+        let slot = Slot::default();
+        slot.swap(State(0), State(0).published()).unwrap();
+        let seen = slot.load();
+        slot.flag(0, Flag::Waiter).unwrap();
+        let running = slot.claim(seen, a).expect("a flag set in between does not stop a claim");
+        assert!(running.has(Flag::Waiter) && slot.claim(seen, b).is_err());
+        assert!(slot.complete(b, 0).is_err() && slot.complete(a, 1).is_err());
+        assert!(slot.complete(a, 0).unwrap().has(Flag::Waiter));
+        assert!(slot.flag(0, Flag::Detached).is_err() && slot.cancel(0, b).is_err());
+        assert!(slot.free(1).is_err());
+        slot.free(0).unwrap();
+        assert_eq!(slot.load(), State(1 << 16));
+    }
+}

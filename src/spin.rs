@@ -1,0 +1,59 @@
+//! How long to look before sleeping.
+//!
+//! A futex round trip costs tens of microseconds, looking again costs nanoseconds: whoever expects its answer soon looks for a
+//! while first. But not when more participants want to run than there are CPUs: then every look takes time from the very process that is
+//! waited for, so after about a microsecond the CPU is given up, a bounded number of times, and after that the waiter sleeps.
+
+use crate::segment::Segment;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{now_ns, spin_loop, yield_now};
+use std::sync::OnceLock;
+
+/// Time to look for when there are CPUs enough: about what going to sleep and being woken would cost.
+const SPIN_NS: u64 = 50_000;
+/// The same when there are not.
+const SPIN_CROWDED_NS: u64 = 1_000;
+/// Times to give the CPU up before sleeping.
+const YIELDS: u32 = 100;
+
+/// Pauses of the CPU's spin hint in one microsecond, measured once: they differ by a factor of twenty between CPUs, and the clock is too
+/// slow to be asked at every look.
+fn pauses_per_us() -> u64 {
+    static PAUSES: OnceLock<u64> = OnceLock::new();
+    *PAUSES.get_or_init(|| {
+        const SAMPLE: u64 = 2000;
+        let best = (0..3).map(|_| {
+            let start = now_ns();
+            (0..SAMPLE).for_each(|_| spin_loop());
+            now_ns() - start
+        });
+        (SAMPLE * 1000 / best.min().unwrap_or(1).max(1)).max(1)
+    })
+}
+
+/// Whether more participants want to run than there are CPUs: the workers and one submitter.
+fn is_crowded(segment: &Segment) -> bool {
+    segment.life().workers.load(Relaxed) + 1 > segment.header().identity.cpus.load(Relaxed)
+}
+
+/// Looks again and again until `found` gives something or it is time to sleep.
+#[inline]
+pub(crate) fn until<T>(segment: &Segment, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+    let crowded = is_crowded(segment);
+    let ns = if crowded { SPIN_CROWDED_NS } else { SPIN_NS };
+    let mut looks = (ns * pauses_per_us() / 1000).max(10);
+    while looks != 0 {
+        if let Some(it) = found() {
+            return Some(it);
+        }
+        spin_loop();
+        looks -= 1;
+    }
+    if !crowded {
+        return None;
+    }
+    (0..YIELDS).find_map(|_| {
+        yield_now();
+        found()
+    })
+}

@@ -1,0 +1,205 @@
+//! Starting workers: what a program that wants them calls first, and the ways to start one.
+//!
+//! A spawned worker is this very program (or the one that `worker_exe` names), run anew with one environment variable that says which
+//! inherited descriptor is the pool. [`init`] takes the variable away at once, serves the pool, and exits: it never returns in a worker. A
+//! program that was started with the variable and builds a pool before it called `init` is refused: that is how it would start itself for ever.
+
+use crate::error::{Error, Result};
+use crate::registry::Kind;
+use crate::segment::Segment;
+use crate::sys;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Says what a started process is to be, and by which descriptors.
+const MARK: &str = "TASKRING_WORKER";
+/// Exit code of a worker that could not attach.
+const EXIT_NOT_ATTACHED: i32 = 70;
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// How workers come into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// Run this program (or `worker_exe`) anew for each worker. Nothing is inherited but the pool. The default.
+    #[default]
+    Spawn,
+    /// Fork them from a copy of this process that is made when the pool is built, which must be before it has a second thread.
+    Fork,
+    /// Fork them from a fresh run of this program that has done nothing but [`init`].
+    ForkServer,
+    /// Threads of this process. A task that takes its thread's process down takes this process down.
+    Thread,
+    /// None: workers attach by the pool's name.
+    None,
+}
+
+/// The program to run as a worker, if it is not this one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkerExe {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+}
+
+/// Makes this program able to be its own worker. The first line of `main`: in a worker process it serves the pool and never
+/// returns; anywhere else it returns at once.
+///
+/// ```no_run
+/// fn main() -> Result<(), taskring::Error> {
+///     taskring::init();
+///     let pool = taskring::Executor::builder().workers(2).build()?;
+/// #   drop(pool);
+///     Ok(())
+/// }
+/// ```
+pub fn init() {
+    INITIALISED.store(true, Relaxed);
+    let Some(mark) = std::env::var_os(MARK) else { return };
+    // SAFETY: this is called first in `main` (or before it, by `test_support!`), while the process has one thread, so nobody
+    // reads the environment at the same time.
+    unsafe { std::env::remove_var(MARK) };
+    let code = match run_marked(&mark) {
+        Ok(()) => 0,
+        Err(_) => EXIT_NOT_ATTACHED,
+    };
+    // No destructors of ours are left to run, and the program's own exit handlers belong to its main job, not to a worker.
+    sys::exit_now(code)
+}
+
+fn run_marked(mark: &OsStr) -> Result<()> {
+    let wanted = || Error::invalid("the worker's mark", mark.to_string_lossy(), "worker:FD or zygote:FD:FD");
+    let mark = mark.to_str().ok_or_else(wanted)?;
+    let mut parts = mark.split(':');
+    let role = parts.next().ok_or_else(wanted)?;
+    let fds: Vec<i32> = parts.map_while(|p| p.parse().ok()).collect();
+    match (role, fds.as_slice()) {
+        ("worker", &[segment]) => serve_inherited(adopt(segment)?),
+        ("zygote", &[segment, socket]) => {
+            let (segment, socket) = (adopt(segment)?, adopt(socket)?);
+            let segment = Arc::new(Segment::inherited(segment)?);
+            crate::zygote::serve(socket, &segment)
+        }
+        _ => Err(wanted()),
+    }
+}
+
+/// Takes over a descriptor that the parent left open for us.
+fn adopt(fd: i32) -> Result<OwnedFd> {
+    if fd < 0 {
+        return Err(Error::invalid("an inherited descriptor", fd, "0 or more"));
+    }
+    // SAFETY: our parent names in the mark only descriptors that it left open for us, and nobody else in this process knows them.
+    // If the mark lies, the checks of `validate` refuse what it names, or `close_on_exec` fails.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if let Err(e) = sys::close_on_exec(fd.as_fd()) {
+        // It is not open: dropping it would close a number that is not ours.
+        std::mem::forget(fd);
+        return Err(e.into());
+    }
+    Ok(fd)
+}
+
+fn serve_inherited(segment: OwnedFd) -> Result<()> {
+    serve_as_process(Arc::new(Segment::inherited(segment)?))
+}
+
+/// The life of a worker process, whatever started it.
+pub(crate) fn serve_as_process(segment: Arc<Segment>) -> Result<()> {
+    // Ctrl-C goes to the whole foreground group: the owner decides what it means. An empty handler, not SIG_IGN, which programs
+    // started by a task would inherit.
+    sys::ignore_interrupt();
+    sys::name_thread(c"taskring-worker");
+    crate::worker::serve(segment, Kind::Worker)
+}
+
+/// Refuses what cannot work, and what would make a program start itself for ever.
+pub(crate) fn check_can_start(method: StartMethod, exe: Option<&WorkerExe>) -> Result<()> {
+    if std::env::var_os(MARK).is_some() {
+        return Err(Error::NotAWorker {
+            program: own_program().display().to_string(),
+            exit: "it builds a pool of its own instead".into(),
+            hint: "add `taskring::init();` as the first line of its main".into(),
+        });
+    }
+    match method {
+        StartMethod::Spawn | StartMethod::ForkServer if exe.is_none() && !INITIALISED.load(Relaxed) => {
+            Err(Error::NotInitialized)
+        }
+        StartMethod::Fork => match sys::thread_count()? {
+            1 => Ok(()),
+            count => Err(Error::ManyThreads { count }),
+        },
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn own_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
+}
+
+/// Runs a worker program, or this program as a worker. Returns its pid; it is a child of ours, to be reaped.
+pub(crate) fn spawn(segment: BorrowedFd<'_>, exe: Option<&WorkerExe>) -> Result<u32> {
+    run(exe, &format!("worker:{}", segment.as_raw_fd()), &[segment.as_raw_fd()])
+}
+
+/// Runs this program as the process that forks the workers.
+pub(crate) fn spawn_zygote(segment: BorrowedFd<'_>, socket: BorrowedFd<'_>, exe: Option<&WorkerExe>) -> Result<u32> {
+    let (segment, socket) = (segment.as_raw_fd(), socket.as_raw_fd());
+    run(exe, &format!("zygote:{segment}:{socket}"), &[segment, socket])
+}
+
+fn run(exe: Option<&WorkerExe>, mark: &str, inherited: &[i32]) -> Result<u32> {
+    let mut command = match exe {
+        Some(exe) => {
+            let mut command = Command::new(&exe.program);
+            command.args(&exe.args).envs(exe.env.iter().map(|(k, v)| (k, v)));
+            command
+        }
+        None => {
+            // Through /proc, so that a program that was replaced on disk meanwhile still starts itself.
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0(std::env::args_os().next().unwrap_or_else(|| "taskring-worker".into()));
+            command
+        }
+    };
+    command.env(MARK, mark).stdin(Stdio::null());
+    let inherited = inherited.to_vec();
+    let leave_open = move || {
+        for &fd in &inherited {
+            // SAFETY: the descriptors are open in the parent, which waits in `spawn` while this runs in the child.
+            sys::inherit(unsafe { BorrowedFd::borrow_raw(fd) }).map_err(|e| std::io::Error::from_raw_os_error(e.errno))?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes only fcntl calls, which are async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(leave_open) };
+    let child = command.spawn().map_err(|e| sys::SysError::from_io("spawn of a worker", &e))?;
+    Ok(child.id())
+}
+
+/// Makes `spawn` work under a harness whose `main` is not ours: `cargo test` and criterion benches. At the top level of the file.
+///
+/// It calls [`init`](crate::init) before `main`, by an entry in the program's `.init_array`.
+#[macro_export]
+macro_rules! test_support {
+    () => {
+        const _: () = {
+            extern "C" fn start() {
+                $crate::init();
+            }
+            #[used]
+            // SAFETY: the section holds pointers to functions of this signature (further arguments are ignored by the C calling
+            // convention), which the C runtime calls once before `main`. The standard library's own entry, which makes the
+            // environment available, has a priority and comes first.
+            #[unsafe(link_section = ".init_array")]
+            static START: extern "C" fn() = start;
+        };
+    };
+}

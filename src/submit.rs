@@ -1,0 +1,200 @@
+//! Submitting: from arguments in private memory to PENDING slots in the lane.
+//!
+//! Everything that can fail is done before shared state is touched: encoding (user code), large arguments into their block. Then, under
+//! the lane's mutex, a slot is filled and published. `submit` publishes before it returns: no task waits in private memory.
+
+use crate::error::{Error, Result};
+use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
+use crate::payload::Lease;
+use crate::pool::{Pool, Ticket};
+use crate::ring::Hold;
+use crate::search::Rings;
+use crate::set::SetRef;
+use crate::slot::Request;
+use crate::spin;
+use crate::state::Flag;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{futex_wait_low, now_ns};
+use std::time::Duration;
+
+/// What to do when the lane is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    Wait,
+    WaitFor(Duration),
+    Refuse,
+}
+
+/// A task ready to be published: its encoded arguments are private memory still.
+pub(crate) struct Ready<'a> {
+    request: Request,
+    args: &'a [u8],
+    lease: Option<Lease<'a>>,
+}
+
+impl Pool {
+    /// Checks, and brings large arguments into their block.
+    pub(crate) fn prepare<'a>(&'a self, mut request: Request, args: &'a [u8]) -> Result<Ready<'a>> {
+        request.submitter = self.member.who().bits();
+        request.args_len = u32::try_from(args.len())
+            .map_err(|_| Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 })?;
+        if args.len() <= INLINE_MAX {
+            return Ok(Ready { request, args, lease: None });
+        }
+        let lease = self.member.allocate(args.len())?;
+        lease.write(args)?;
+        request.args_block = lease.name();
+        Ok(Ready { request, args: &[], lease: Some(lease) })
+    }
+
+    /// Publishes one task.
+    #[inline]
+    pub(crate) fn submit(&self, ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
+        let set = ready.request.set;
+        let mut ready = Some(ready);
+        let mut ticket = None;
+        self.publish(
+            &mut |hold, pool| {
+                if let Some(task) = ready.take() {
+                    match pool.fill(hold, task)? {
+                        Ok(done) => ticket = Some(done),
+                        Err(back) => ready = Some(back),
+                    }
+                }
+                Ok(ready.is_none())
+            },
+            when_full,
+        )?;
+        let ticket = ticket.expect("published");
+        if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
+            // The set was discarded while we published: its sweep may have passed by before.
+            self.cancel(ticket);
+        }
+        Ok(ticket)
+    }
+
+    /// Publishes many tasks in as few holds of the mutex as their number needs.
+    pub(crate) fn submit_all<'a>(&'a self, tasks: Vec<Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
+        let mut tasks = tasks.into_iter();
+        let mut next = tasks.next();
+        self.publish(
+            &mut |hold, pool| {
+                while let Some(task) = next.take() {
+                    match pool.fill(hold, task)? {
+                        Ok(ticket) => each(ticket),
+                        Err(back) => {
+                            next = Some(back);
+                            return Ok(false);
+                        }
+                    }
+                    next = tasks.next();
+                }
+                Ok(true)
+            },
+            WhenFull::Wait,
+        )
+    }
+
+    /// Fills and publishes one slot of a held lane; gives the task back when this hold finds no free slot.
+    #[inline]
+    fn fill<'a>(&self, hold: &mut Hold<'_>, ready: Ready<'a>) -> Result<std::result::Result<Ticket, Ready<'a>>> {
+        let Some((index, slot, free)) = hold.next_free() else { return Ok(Err(ready)) };
+        let number = self.segment().slot_number(self.lane, index);
+        let ticket = Ticket { slot: number, generation: free.generation() };
+        let request = Request { place: hold.place(), ..ready.request };
+        // The block first, the slot's word afterwards: see `payload.rs`.
+        if let Some(lease) = ready.lease
+            && !lease.hand_to(number, ticket.generation)
+        {
+            return Err(self.segment().poison("the owner of a leased payload block"));
+        }
+        slot.write(&request, ready.args);
+        if !hold.publish(slot, free) {
+            return Err(self.segment().poison(format!("slot {number} was not free under the lane's mutex")));
+        }
+        self.held.fetch_add(1, Relaxed);
+        Ok(Ok(ticket))
+    }
+
+    /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
+    #[inline]
+    fn publish(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
+        self.member.check_fork()?;
+        if self.shut.load(Relaxed) {
+            return Err(Error::ShutDown);
+        }
+        if self.hold_once(work)? {
+            return Ok(());
+        }
+        self.publish_slow(work, when_full)
+    }
+
+    #[inline]
+    fn hold_once(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<bool> {
+        let segment = self.segment();
+        let mut hold = segment.lane(self.lane).hold(self.member.who(), &self.member).map_err(|s| self.member.stalled(s))?;
+        if hold.taken_over() {
+            segment.sweep_unpublished(self.lane, &hold);
+        }
+        // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
+        segment.check_open().map_err(|e| self.explain(e))?;
+        let done = work(&mut hold, self);
+        let published = hold.has_published();
+        drop(hold);
+        if published {
+            segment.sleepers().announce();
+        }
+        done
+    }
+
+    #[cold]
+    fn publish_slow(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
+        let start = now_ns();
+        let deadline = match when_full {
+            WhenFull::WaitFor(d) => start.saturating_add(d.as_nanos().min(u128::from(u64::MAX)) as u64),
+            WhenFull::Wait | WhenFull::Refuse => u64::MAX,
+        };
+        loop {
+            self.harvest();
+            // One lap: a hold looks at a bounded number of slots.
+            for _ in 0..self.capacity().div_ceil(crate::limits::SLOTS_PER_HOLD_MAX) {
+                if self.hold_once(work)? {
+                    return Ok(());
+                }
+            }
+            let now = now_ns();
+            match when_full {
+                WhenFull::Refuse => return Err(Error::Full { capacity: self.capacity() }),
+                WhenFull::WaitFor(after) if now >= deadline => {
+                    return Err(Error::TimedOut { what: "a free slot in the ring", after });
+                }
+                WhenFull::Wait | WhenFull::WaitFor(_) => self.wait_for_room(now, deadline)?,
+            }
+        }
+    }
+
+    /// Waits until the oldest slot of the lane is finished or free. Others may be first: then the bounded sleep ends the wait.
+    fn wait_for_room(&self, now: u64, deadline: u64) -> Result<()> {
+        let ring = self.segment().lane(self.lane);
+        let slot = &ring.slots[ring.next_slot()];
+        let seen = slot.load();
+        let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
+        if seen.is_finished() && slot.submitted_by() == self.member.who() {
+            return Ok(());
+        }
+        if spin::until(self.segment(), moved).is_some() {
+            return Ok(());
+        }
+        let word = slot.flag(seen.generation(), Flag::Waiter).unwrap_or_else(|found| found);
+        if word.generation() == seen.generation() && !word.is_finished() {
+            futex_wait_low(&slot.state, word.0, Some(deadline.min(now + FULL_NS_MAX)));
+        } else if word.is_finished() && slot.submitted_by() != self.member.who() {
+            // In a shared lane the oldest slot may wait for another submitter to collect it.
+            std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
+        }
+        if now_ns() - now >= FULL_NS_MAX {
+            self.look_after_waits()?;
+        }
+        Ok(())
+    }
+}

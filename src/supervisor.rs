@@ -1,0 +1,439 @@
+//! The supervisor: a thread of the owner that starts the workers, learns at once when one ends, writes down why, has its task settled, and
+//! starts another in its place. It sleeps in `poll` on the workers' pidfds.
+
+use crate::error::{Cause, Error, Result};
+use crate::life::{Bit, Broken};
+use crate::limits::{SLEEP_NS_MAX, START_FAILURES_MAX};
+use crate::pool::{Pool, lock};
+use crate::registry::Kind;
+use crate::start::{self, StartMethod, WorkerExe};
+use crate::state::Participant;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
+use crate::sys;
+use crate::zygote::{News, Zygote};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What the owner wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) method: StartMethod,
+    pub(crate) workers: usize,
+    pub(crate) exe: Option<WorkerExe>,
+}
+
+struct Child {
+    pid: u32,
+    /// Of a worker process that is a child of ours.
+    pidfd: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    started_at: u64,
+    attached: Option<Participant>,
+    ended: Option<Cause>,
+}
+
+/// A pool's workers and the thread that looks after them.
+pub(crate) struct Supervisor {
+    pool: Arc<Pool>,
+    plan: Plan,
+    bell: OwnedFd,
+    zygote: Option<Zygote>,
+    children: Mutex<Vec<Child>>,
+    over: Mutex<bool>,
+    over_bell: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Kept by the thread alone.
+#[derive(Default)]
+struct Watch {
+    failures: u32,
+    ever_attached: bool,
+    last_tick: u64,
+    last_start: u64,
+    /// Starts that the zygote was asked for and has not answered.
+    requested: usize,
+}
+
+impl Supervisor {
+    /// Starts the workers and the thread. `zygote` was made before, while the process had one thread.
+    pub(crate) fn start(pool: Arc<Pool>, plan: Plan, zygote: Option<Zygote>) -> Result<Arc<Supervisor>> {
+        let supervisor = Arc::new(Supervisor {
+            pool,
+            plan,
+            bell: sys::eventfd()?,
+            zygote,
+            children: Mutex::default(),
+            over: Mutex::new(false),
+            over_bell: Condvar::new(),
+            thread: Mutex::default(),
+        });
+        let mut watch = Watch::default();
+        // The first workers are started here, so that a program that cannot be run is an error of `build`.
+        if let Err(e) = supervisor.refill(&mut watch) {
+            supervisor.pool.segment().set(Bit::Closing);
+            supervisor.pool.segment().wake_everybody();
+            supervisor.join_children();
+            return Err(e);
+        }
+        let runner = supervisor.clone();
+        let thread = std::thread::Builder::new()
+            .name("taskring-super".into())
+            .spawn(move || runner.run(watch))
+            .map_err(|e| sys::SysError::from_io("start of the supervisor", &e))?;
+        *lock(&supervisor.thread) = Some(thread);
+        Ok(supervisor)
+    }
+
+    /// Rings the bell: something has changed that the thread should look at.
+    pub(crate) fn ring(&self) {
+        sys::eventfd_signal(self.bell.as_fd());
+    }
+
+    /// Waits until every task has ended and every worker has left; false when `timeout` came first.
+    pub(crate) fn wait_over(&self, timeout: Option<Duration>) -> bool {
+        let over = lock(&self.over);
+        let over = match timeout {
+            None => self.over_bell.wait_while(over, |over| !*over).unwrap_or_else(std::sync::PoisonError::into_inner),
+            Some(t) => self.over_bell.wait_timeout_while(over, t, |over| !*over).map_or_else(|e| e.into_inner().0, |r| r.0),
+        };
+        let is_over = *over;
+        drop(over);
+        if is_over && let Some(thread) = lock(&self.thread).take() {
+            // The thread's own code does not panic; if it did, the pool is over all the same.
+            let _ = thread.join();
+        }
+        is_over
+    }
+
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        lock(&self.children).iter().filter(|c| c.ended.is_none()).map(|c| c.pid).collect()
+    }
+
+    pub(crate) fn planned_workers(&self) -> usize {
+        self.plan.workers
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Kills every worker process: for an exit that must not wait any longer.
+    pub(crate) fn kill_workers(&self) {
+        for child in lock(&self.children).iter() {
+            if let Some(pidfd) = &child.pidfd {
+                let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            }
+        }
+    }
+
+    fn run(&self, mut watch: Watch) {
+        loop {
+            self.sleep(&mut watch);
+            self.collect_ended(&mut watch);
+            self.note_attached(&mut watch);
+            self.tick(&mut watch);
+            if self.is_over() {
+                break;
+            }
+            if let Err(e) = self.refill(&mut watch) {
+                self.start_failed(&mut watch, e);
+            }
+        }
+        self.join_children();
+        if let Some(zygote) = &self.zygote {
+            end_zygote(zygote);
+        }
+        #[cfg(feature = "named")]
+        if let Some(path) = &self.pool.name {
+            crate::named::unlink_own(self.pool.segment(), path);
+        }
+        *lock(&self.over) = true;
+        self.over_bell.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        let segment = self.pool.segment();
+        segment.has(Bit::Closing) || segment.has(Bit::Broken) || segment.has(Bit::Corrupt)
+    }
+
+    fn is_over(&self) -> bool {
+        let segment = self.pool.segment();
+        let workers_left = !lock(&self.children).is_empty();
+        if !self.is_stopping() || workers_left {
+            return false;
+        }
+        if segment.has(Bit::Broken) {
+            self.pool.fail_all_pending();
+            return true;
+        }
+        segment.has(Bit::Corrupt) || !segment.has_unfinished()
+    }
+
+    /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over.
+    fn sleep(&self, watch: &mut Watch) {
+        let waiting = lock(&self.children).iter().any(|c| c.attached.is_none());
+        // A worker that has not attached yet, or tasks that must end before the pool does, ring no bell: look more often.
+        let timeout_ms = if waiting || self.is_stopping() { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
+        let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
+        let mut fds = vec![self.bell.as_fd()];
+        fds.extend(self.zygote.iter().map(Zygote::fd));
+        fds.extend(pidfds.iter().map(AsFd::as_fd));
+        let mut ready = Vec::new();
+        if sys::poll(&fds, &mut ready, timeout_ms).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        sys::eventfd_drain(self.bell.as_fd());
+        if let Some(zygote) = &self.zygote
+            && ready.get(1).copied().unwrap_or(false)
+        {
+            self.hear(zygote, watch);
+        }
+    }
+
+    fn hear(&self, zygote: &Zygote, watch: &mut Watch) {
+        match zygote.news() {
+            Ok(News::Started(pid)) => {
+                watch.requested = watch.requested.saturating_sub(1);
+                lock(&self.children).push(Child::new(pid, None, None));
+            }
+            Ok(News::NotStarted(errno)) => {
+                watch.requested = watch.requested.saturating_sub(1);
+                self.start_failed(watch, Error::System { call: "fork of a worker", errno });
+            }
+            Ok(News::Ended(pid, cause)) => {
+                if let Some(child) = lock(&self.children).iter_mut().find(|c| c.pid == pid) {
+                    child.ended = Some(cause);
+                }
+            }
+            Err(e) => {
+                // Its workers live on, but no other can be had.
+                lock(&self.children).iter_mut().for_each(|c| {
+                    if sys::start_time(c.pid).is_ok_and(|s| s.is_none()) {
+                        c.ended.get_or_insert(Cause::Unknown);
+                    }
+                });
+                self.break_pool(Broken::CannotStart, e);
+            }
+        }
+    }
+
+    /// Settles what ended workers have left.
+    fn collect_ended(&self, watch: &mut Watch) {
+        let mut ended = Vec::new();
+        {
+            let mut children = lock(&self.children);
+            for child in children.iter_mut().filter(|c| c.ended.is_none()) {
+                child.ended = child.look_for_end();
+            }
+            let mut at = 0;
+            while at < children.len() {
+                if children[at].ended.is_some() {
+                    ended.push(children.swap_remove(at));
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        for mut child in ended {
+            let cause = child.ended.unwrap_or(Cause::Unknown);
+            let who = child.attached.or_else(|| self.participant_of(&child));
+            if let Some(thread) = child.thread.take() {
+                let _ = thread.join();
+            }
+            match who {
+                Some(who) => {
+                    self.pool.member.write_cause(who, cause);
+                    self.pool.member.reap(who);
+                    self.pool.segment().count_workers();
+                }
+                None if self.is_stopping() => {}
+                None => self.ended_unattached(watch, cause),
+            }
+        }
+    }
+
+    /// The participant that a child of ours is. Its pid is its own until we reap it.
+    fn participant_of(&self, child: &Child) -> Option<Participant> {
+        if child.thread.is_some() {
+            return None;
+        }
+        let mine = |&(_, state, record): &(Participant, crate::registry::RecordState, &crate::layout::Record)| {
+            state.kind() == Some(Kind::Worker) && record.pid.load(Relaxed) == child.pid
+        };
+        self.pool.member.participants().find(mine).map(|(who, ..)| who)
+    }
+
+    fn note_attached(&self, watch: &mut Watch) {
+        let now = now_ns();
+        let mut late = None;
+        for child in lock(&self.children).iter_mut().filter(|c| c.attached.is_none()) {
+            let who = if child.thread.is_some() { self.thread_participant() } else { self.participant_of(child) };
+            let ready = who.filter(|w| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1);
+            if ready.is_some() {
+                child.attached = ready;
+                watch.failures = 0;
+                watch.ever_attached = true;
+            } else if now - child.started_at > self.pool.start_timeout.as_nanos() as u64 {
+                late = Some(child.pid);
+                if let Some(pidfd) = &child.pidfd {
+                    let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+                }
+            }
+        }
+        if late.is_some() && !self.is_stopping() {
+            let exit = format!("still running after {:?}, and ended by us", self.pool.start_timeout);
+            self.break_pool(Broken::NotAWorker, self.not_a_worker(exit));
+        }
+    }
+
+    /// Any thread worker stands for any other: they are told apart only by their tasks.
+    fn thread_participant(&self) -> Option<Participant> {
+        let is_thread = |s: crate::registry::RecordState| s.kind() == Some(Kind::ThreadWorker);
+        self.pool.member.participants().find(|&(_, state, _)| is_thread(state)).map(|(who, ..)| who)
+    }
+
+    fn not_a_worker(&self, exit: String) -> Error {
+        let program = self.plan.exe.as_ref().map_or_else(start::own_program, |exe| exe.program.clone());
+        Error::NotAWorker {
+            program: program.display().to_string(),
+            exit,
+            hint: "its main must begin with `taskring::init()`, or attach with `taskring::work`".into(),
+        }
+    }
+
+    fn ended_unattached(&self, watch: &mut Watch, cause: Cause) {
+        watch.failures += 1;
+        if watch.failures >= START_FAILURES_MAX {
+            let why = if watch.ever_attached { Broken::CannotStart } else { Broken::NotAWorker };
+            self.break_pool(why, self.not_a_worker(cause.to_string()));
+        }
+    }
+
+    fn start_failed(&self, watch: &mut Watch, error: Error) {
+        watch.failures += 1;
+        watch.last_start = now_ns();
+        if watch.failures >= START_FAILURES_MAX {
+            self.break_pool(Broken::CannotStart, error);
+        }
+    }
+
+    fn break_pool(&self, why: Broken, error: Error) {
+        let _ = self.pool.failure.set(error);
+        self.pool.segment().break_pool(why);
+        self.pool.fail_all_pending();
+    }
+
+    /// About once a second: participants that are no children of ours, and tasks that nobody can run.
+    fn tick(&self, watch: &mut Watch) {
+        let now = now_ns();
+        if now - watch.last_tick < SLEEP_NS_MAX / 2 {
+            return;
+        }
+        watch.last_tick = now;
+        self.pool.member.reap_all();
+        self.pool.expire_unserved();
+    }
+
+    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is.
+    fn refill(&self, watch: &mut Watch) -> Result<()> {
+        const BACK_OFF_NS: u64 = 50_000_000;
+        let now = now_ns();
+        if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
+            return Ok(());
+        }
+        let present = lock(&self.children).len() + watch.requested;
+        let wanted = match (self.is_stopping(), self.plan.method) {
+            (_, StartMethod::None) => 0,
+            (false, _) => self.plan.workers,
+            (true, _) if present == 0 && self.has_work_left() && now - watch.last_start > BACK_OFF_NS => 1,
+            (true, _) => 0,
+        };
+        for _ in present..wanted {
+            watch.last_start = now;
+            self.start_one(watch)?;
+        }
+        Ok(())
+    }
+
+    fn has_work_left(&self) -> bool {
+        let segment = self.pool.segment();
+        !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) && segment.has_unfinished()
+    }
+
+    fn start_one(&self, watch: &mut Watch) -> Result<()> {
+        let child = match self.plan.method {
+            StartMethod::None => return Ok(()),
+            StartMethod::Fork | StartMethod::ForkServer => {
+                let zygote =
+                    self.zygote.as_ref().ok_or(Error::Broken { cause: "there is no process to fork from".into() })?;
+                zygote.request_start()?;
+                watch.requested += 1;
+                return Ok(());
+            }
+            StartMethod::Spawn => {
+                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
+                Child::new(pid, sys::pidfd_open(pid)?, None)
+            }
+            StartMethod::Thread => {
+                let segment = self.pool.member.segment.clone();
+                let bell = self.bell.try_clone().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
+                let body = move || {
+                    // A thread that could not attach counts as a failed start: the supervisor sees it end.
+                    let _ = crate::worker::serve(segment, Kind::ThreadWorker);
+                    sys::eventfd_signal(bell.as_fd());
+                };
+                let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
+                let thread = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
+                Child::new(sys::pid(), None, Some(thread))
+            }
+        };
+        lock(&self.children).push(child);
+        Ok(())
+    }
+
+    fn join_children(&self) {
+        for mut child in lock(&self.children).drain(..) {
+            if let Some(thread) = child.thread.take() {
+                let _ = thread.join();
+            }
+            if let Some(pidfd) = &child.pidfd {
+                let mut ready = Vec::new();
+                let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
+                let _ = sys::reap(pidfd.as_fd());
+            }
+        }
+    }
+}
+
+/// Waits for the zygote, whose socket has been shut by now or is about to be.
+fn end_zygote(zygote: &Zygote) {
+    if let Ok(Some(pidfd)) = sys::pidfd_open(zygote.pid) {
+        let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        let mut ready = Vec::new();
+        let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
+        let _ = sys::reap(pidfd.as_fd());
+    }
+}
+
+impl Child {
+    fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<JoinHandle<()>>) -> Child {
+        Child { pid, pidfd, thread, started_at: now_ns(), attached: None, ended: None }
+    }
+
+    fn look_for_end(&self) -> Option<Cause> {
+        if let Some(thread) = &self.thread {
+            return thread.is_finished().then_some(Cause::Unknown);
+        }
+        match sys::reap(self.pidfd.as_ref()?.as_fd()) {
+            Ok(None) => None,
+            Ok(Some(sys::Exit::Code(code))) => Some(Cause::Exit(code)),
+            Ok(Some(sys::Exit::Signal(signal))) => Some(Cause::Signal(signal)),
+            // Somebody else in this process has waited for our child and thrown the cause away.
+            Err(_) => Some(Cause::Unknown),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The facade for everything concurrent: atomics, fences, spin hints and the futex. The protocol code (`state`, `slot`, `ring`,
+//! `mutex`, `sleep`, `set`) uses nothing else, so that the very same code runs under the loom model checker (`--cfg loom`).
+//!
+//! In the segment all words start as zero; under loom the same structs are built with `Default`.
+
+pub(crate) use face::*;
+
+#[cfg(not(loom))]
+mod face {
+    pub(crate) use crate::sys::{Wait, futex_wait, futex_wake, now_ns, yield_now};
+    pub(crate) use std::hint::spin_loop;
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+}
+
+/// The loom face. A futex is modelled as a queue per word: a wait compares and sleeps in one step, a wake releases sleepers
+/// of that word only, and nobody ever wakes by a time-out, so a lost wake-up is a deadlock that loom reports.
+#[cfg(loom)]
+mod face {
+    pub(crate) use loom::hint::spin_loop;
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    use loom::sync::{Arc, Condvar, Mutex};
+    pub(crate) use loom::thread::yield_now;
+    use std::collections::HashMap;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[allow(dead_code, reason = "time does not pass in a model, so no wait times out")]
+    pub(crate) enum Wait {
+        Woken,
+        Changed,
+        TimedOut,
+    }
+
+    struct Sleeper {
+        woken: Mutex<bool>,
+        bell: Condvar,
+    }
+
+    loom::lazy_static! {
+        static ref QUEUES: Mutex<HashMap<usize, Vec<Arc<Sleeper>>>> = Mutex::new(HashMap::new());
+    }
+
+    fn wait_at(address: usize, changed: impl Fn() -> bool) -> Wait {
+        let sleeper = Arc::new(Sleeper { woken: Mutex::new(false), bell: Condvar::new() });
+        {
+            let mut queues = QUEUES.lock().unwrap();
+            if changed() {
+                return Wait::Changed;
+            }
+            queues.entry(address).or_default().push(sleeper.clone());
+        }
+        let mut woken = sleeper.woken.lock().unwrap();
+        while !*woken {
+            woken = sleeper.bell.wait(woken).unwrap();
+        }
+        Wait::Woken
+    }
+
+    fn wake_at(address: usize, count: usize) -> usize {
+        let mut queues = QUEUES.lock().unwrap();
+        let Some(queue) = queues.get_mut(&address) else { return 0 };
+        let n = queue.len().min(count);
+        for sleeper in queue.drain(..n) {
+            *sleeper.woken.lock().unwrap() = true;
+            sleeper.bell.notify_one();
+        }
+        n
+    }
+
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _deadline_ns: Option<u64>) -> Wait {
+        wait_at(std::ptr::from_ref(word) as usize, || word.load(Ordering::Relaxed) != expected)
+    }
+
+    pub(crate) fn futex_wake(word: &AtomicU32, count: i32) -> usize {
+        wake_at(std::ptr::from_ref(word) as usize, count as usize)
+    }
+
+    /// A 64-bit word cannot be taken apart here, so a sleeper compares the low half of a whole load.
+    pub(crate) fn futex_wait_low(word: &AtomicU64, seen: u64, _deadline_ns: Option<u64>) -> Wait {
+        wait_at(std::ptr::from_ref(word) as usize, || word.load(Ordering::Relaxed) as u32 != seen as u32)
+    }
+
+    pub(crate) fn futex_wake_low(word: &AtomicU64) -> usize {
+        wake_at(std::ptr::from_ref(word) as usize, usize::MAX)
+    }
+
+    pub(crate) fn now_ns() -> u64 {
+        0
+    }
+}
+
+/// The low half of a 64-bit word as a futex word. Only for little-endian machines, where it lies at the word's own address.
+#[cfg(not(loom))]
+pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
+    const { assert!(cfg!(target_endian = "little")) };
+    // SAFETY: the low half of a little-endian u64 is the u32 at the same address: valid for reads and writes as long as the
+    // u64 is, aligned to 8 and so to 4, and only ever accessed atomically, as the futex system call does too.
+    unsafe { &*std::ptr::from_ref(word).cast::<AtomicU32>() }
+}
+
+/// Waits until the low half of `word` may have changed from that of `seen`.
+#[cfg(not(loom))]
+pub(crate) fn futex_wait_low(word: &AtomicU64, seen: u64, deadline_ns: Option<u64>) -> Wait {
+    futex_wait(low_half(word), seen as u32, deadline_ns)
+}
+
+/// Wakes everybody who sleeps on the low half of `word`.
+#[cfg(not(loom))]
+pub(crate) fn futex_wake_low(word: &AtomicU64) -> usize {
+    futex_wake(low_half(word), i32::MAX)
+}

@@ -1,0 +1,394 @@
+//! Task functions: how they are declared, found by name, and called in a worker; and what a running task can ask about itself.
+
+use crate::codec::{Payload, items, push_item};
+use crate::error::{Result, TaskError};
+use crate::functions::check_name;
+use crate::outcome::Kind;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, Once, PoisonError};
+
+/// One call of a task function, as the worker sees it.
+#[doc(hidden)]
+pub struct Call<'a> {
+    pub(crate) args: &'a [u8],
+    pub(crate) is_chunk: bool,
+    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) kind: Kind,
+}
+
+type Handler = Box<dyn Fn(&mut Call<'_>) + Send + Sync>;
+type Code<A, R> = &'static (dyn Fn(A) -> Result<R, TaskError> + Send + Sync);
+
+/// A declared task function, collected when the program is linked.
+#[doc(hidden)]
+pub struct Declared {
+    name: &'static str,
+    run: fn(&mut Call<'_>),
+}
+
+impl Declared {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, run: fn(&mut Call<'_>)) -> Declared {
+        Declared { name, run }
+    }
+}
+
+/// Filled by the linker, so it is complete before any code runs: a worker may be started before `main`.
+#[doc(hidden)]
+#[linkme::distributed_slice]
+pub static DECLARED: [Declared];
+
+static REGISTERED: Mutex<Option<HashMap<&'static str, &'static Handler>>> = Mutex::new(None);
+
+/// A process-wide number for a task function, so that a pool finds its index without comparing names.
+#[doc(hidden)]
+pub struct TaskNumber(AtomicU32);
+
+impl TaskNumber {
+    #[doc(hidden)]
+    #[allow(clippy::new_without_default, reason = "only for the macro")]
+    #[must_use]
+    pub const fn new() -> TaskNumber {
+        TaskNumber(AtomicU32::new(0))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        match self.0.load(Relaxed) {
+            0 => self.assign(),
+            n => n,
+        }
+    }
+
+    #[cold]
+    fn assign(&self) -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let n = NEXT.fetch_add(1, Relaxed);
+        self.0.compare_exchange(0, n, Relaxed, Relaxed).map_or_else(|won| won, |_| n)
+    }
+}
+
+/// A task function: what [`task!`](crate::task!) declares, [`register`] returns, and `submit` takes. A small value, copied freely.
+pub struct Task<A: 'static, R: 'static> {
+    pub(crate) name: &'static str,
+    pub(crate) number: &'static TaskNumber,
+    code: Option<Code<A, R>>,
+    types: PhantomData<fn(A) -> R>,
+}
+
+impl<A, R> Clone for Task<A, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<A, R> Copy for Task<A, R> {}
+
+impl<A, R> std::fmt::Debug for Task<A, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Task({:?})", self.name)
+    }
+}
+
+impl<A, R> Task<A, R> {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn declared(name: &'static str, number: &'static TaskNumber, code: Code<A, R>) -> Task<A, R> {
+        Task { name, number, code: Some(code), types: PhantomData }
+    }
+
+    /// A function that only the workers have: another program, perhaps in another language.
+    #[must_use]
+    pub fn named(name: &str) -> Task<A, R> {
+        let number = Box::leak(Box::new(TaskNumber::new()));
+        Task { name: name.to_owned().leak(), number, code: None, types: PhantomData }
+    }
+
+    /// The name that workers know it by.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs the function here, in this thread.
+    ///
+    /// # Errors
+    /// The error that the function returned.
+    ///
+    /// # Panics
+    /// When this process does not have the code ([`Task::named`]), and when the function panics.
+    pub fn call(&self, args: A) -> Result<R, TaskError> {
+        let code = self.code.unwrap_or_else(|| panic!("this process does not have the code of task {:?}", self.name));
+        code(args)
+    }
+}
+
+/// Registers a function by name, for this process as a worker and (after a fork) its children. Spawned workers run `main` anew, so
+/// a program that uses `spawn` registers before [`init`](crate::init). The latest registration of a name counts.
+///
+/// ```
+/// let double = taskring::register("double", |x: u64| 2 * x)?;
+/// assert_eq!(double.call(4).unwrap(), 8);
+/// # Ok::<(), taskring::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for an empty or overlong name.
+pub fn register<A, R, F>(name: &str, f: F) -> Result<Task<A, R>>
+where
+    A: Payload,
+    R: Payload,
+    F: Fn(A) -> R + Send + Sync + 'static,
+{
+    register_fallible(name, move |args| Ok(f(args)))
+}
+
+/// The same for a function that can fail: its error reaches the submitter as [`Error::TaskFailed`](crate::Error::TaskFailed).
+///
+/// # Errors
+/// As [`register`].
+pub fn register_fallible<A, R, F>(name: &str, f: F) -> Result<Task<A, R>>
+where
+    A: Payload,
+    R: Payload,
+    F: Fn(A) -> Result<R, TaskError> + Send + Sync + 'static,
+{
+    check_name(name)?;
+    let name: &'static str = name.to_owned().leak();
+    let code: Code<A, R> = Box::leak(Box::new(f));
+    let handler: Handler = Box::new(move |call| run_typed(call, code));
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.get_or_insert_default().insert(name, Box::leak(Box::new(handler)));
+    Ok(Task { name, number: Box::leak(Box::new(TaskNumber::new())), code: Some(code), types: PhantomData })
+}
+
+/// Declares task functions. Each becomes a constant of type [`Task`], known to every worker of this program by
+/// `module::path::name`. One argument is passed as it is, several as a tuple, none as `()`. A function whose return type is
+/// written `Result<T, E>` can fail: its future gives a `T` or [`Error::TaskFailed`](crate::Error::TaskFailed). `E` is
+/// [`TaskError`] or any error type.
+///
+/// ```
+/// taskring::task! {
+///     /// The square.
+///     pub fn square(x: u64) -> u64 { x * x }
+///     fn ratio(a: f64, b: f64) -> Result<f64, taskring::TaskError> {
+///         if b == 0.0 { Err(taskring::TaskError::new("division by zero")) } else { Ok(a / b) }
+///     }
+/// }
+/// assert_eq!(square.call(7).unwrap(), 49);
+/// assert!(ratio.call((1.0, 0.0)).is_err());
+/// ```
+#[macro_export]
+macro_rules! task {
+    () => {};
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident : $type:ty),* $(,)?) -> Result<$ok:ty, $err:ty> $body:block $($rest:tt)*) => {
+        $crate::__task_one! { [$(#[$meta])* $vis] $name ($($arg : $type),*) [$ok] [$err] $body }
+        $crate::task! { $($rest)* }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident : $type:ty),* $(,)?) -> $ret:ty $body:block $($rest:tt)*) => {
+        $crate::__task_one! { [$(#[$meta])* $vis] $name ($($arg : $type),*) [$ret] [] $body }
+        $crate::task! { $($rest)* }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident : $type:ty),* $(,)?) $body:block $($rest:tt)*) => {
+        $crate::__task_one! { [$(#[$meta])* $vis] $name ($($arg : $type),*) [()] [] $body }
+        $crate::task! { $($rest)* }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __task_one {
+    ($head:tt $name:ident ($arg:ident : $type:ty) [$ok:ty] [$($err:ty)?] $body:block) => {
+        $crate::__task_const! { $head $name, $type, $ok, [$($err)?], $arg, $body }
+    };
+    ($head:tt $name:ident ($($arg:ident : $type:ty),*) [$ok:ty] [$($err:ty)?] $body:block) => {
+        $crate::__task_const! { $head $name, ($($type,)*), $ok, [$($err)?], ($($arg,)*), $body }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __task_const {
+    ([$(#[$meta:meta])* $vis:vis] $name:ident, $args:ty, $ok:ty, [$($err:ty)?], $pattern:pat, $body:block) => {
+        $(#[$meta])*
+        #[allow(non_upper_case_globals)]
+        $vis const $name: $crate::Task<$args, $ok> = {
+            static NUMBER: $crate::__private::TaskNumber = $crate::__private::TaskNumber::new();
+            const NAME: &str = concat!(module_path!(), "::", stringify!($name));
+            fn code(args: $args) -> ::std::result::Result<$ok, $crate::TaskError> {
+                let $pattern = args;
+                $crate::__task_body! { $ok, [$($err)?], $body }
+            }
+            #[$crate::__private::linkme::distributed_slice($crate::__private::DECLARED)]
+            #[linkme(crate = $crate::__private::linkme)]
+            static ENTRY: $crate::__private::Declared =
+                $crate::__private::Declared::new(NAME, |call| $crate::__private::run_typed(call, code));
+            $crate::Task::declared(NAME, &NUMBER, &code)
+        };
+    };
+}
+
+// The body is a closure of its own, so that `return` and `?` in it mean what they say.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __task_body {
+    ($ok:ty, [], $body:block) => {{
+        let body = || -> $ok { $body };
+        ::std::result::Result::Ok(body())
+    }};
+    ($ok:ty, [$err:ty], $body:block) => {{
+        let body = || -> ::std::result::Result<$ok, $err> { $body };
+        body().map_err(::std::convert::Into::into)
+    }};
+}
+
+/// Decodes, calls and encodes; for a chunk once for each item, so one item's failure leaves the others their results.
+#[doc(hidden)]
+pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -> Result<R, TaskError>) {
+    if !call.is_chunk {
+        call.kind = run_one(call.args, call.out, &code);
+        return;
+    }
+    call.kind = Kind::Value;
+    for item in items(call.args) {
+        let at = call.out.len();
+        call.out.push(0);
+        let mut kind = Kind::Unstorable;
+        let stored = push_item(call.out, |out| {
+            kind = run_one(item, out, &code);
+            Ok(())
+        });
+        if stored.is_err() {
+            kind = Kind::Unstorable;
+        }
+        call.out[at] = kind as u8;
+    }
+}
+
+fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
+    let at = out.len();
+    let outcome = guarded(|| {
+        let args = A::decode(args).map_err(|e| (Kind::Failed, format!("the arguments are of another type: {e}")))?;
+        let value = code(args).map_err(|e| (Kind::Failed, e.to_string()))?;
+        value.encode(out).map_err(|e| (Kind::Unstorable, format!("the result cannot be encoded: {e}")))
+    });
+    let (kind, text) = match outcome {
+        Ok(Ok(())) => return Kind::Value,
+        Ok(Err(failure)) => failure,
+        Err(panic) => (Kind::Panicked, panic),
+    };
+    out.truncate(at);
+    out.extend_from_slice(text.as_bytes());
+    kind
+}
+
+thread_local! {
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+}
+
+/// Runs `f`; a panic becomes its message, a zero byte, and a backtrace.
+pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    let outer = IN_TASK.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    IN_TASK.set(outer);
+    result.map_err(|payload| {
+        let text = PANIC.take();
+        text.unwrap_or_else(|| {
+            let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+            text.unwrap_or_else(|| "a panic without a text".to_owned()) + "\0"
+        })
+    })
+}
+
+/// Keeps the panics of tasks for their submitters instead of printing them. Other panics go to the hook that was there before.
+pub(crate) fn install_panic_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IN_TASK.get() {
+                return before(info);
+            }
+            let text = info.payload_as_str().unwrap_or("a panic without a text");
+            let place = info.location().map(|l| format!(" (at {l})")).unwrap_or_default();
+            let backtrace = std::backtrace::Backtrace::force_capture();
+            PANIC.set(Some(format!("{text}{place}\0{backtrace}")));
+        }));
+    });
+}
+
+/// A function as a worker holds it.
+#[derive(Clone, Copy)]
+pub(crate) enum Runner {
+    Declared(fn(&mut Call<'_>)),
+    Registered(&'static Handler),
+}
+
+impl Runner {
+    #[inline]
+    pub(crate) fn run(self, call: &mut Call<'_>) {
+        match self {
+            Runner::Declared(f) => f(call),
+            Runner::Registered(f) => f(call),
+        }
+    }
+}
+
+/// Every function that this process has.
+pub(crate) fn known() -> Vec<(&'static str, Runner)> {
+    let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let registered: Vec<_> = registered.iter().flatten().map(|(&name, &h)| (name, Runner::Registered(h))).collect();
+    let is_registered = |name| registered.iter().any(|&(r, _)| r == name);
+    let declared = DECLARED.iter().map(|d| (d.name, Runner::Declared(d.run)));
+    declared.filter(|&(name, _)| !is_registered(name)).chain(registered.iter().copied()).collect()
+}
+
+/// Whether this process has a function of that name.
+pub(crate) fn is_known(name: &str) -> bool {
+    let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    registered.iter().flatten().any(|(&n, _)| n == name) || DECLARED.iter().any(|d| d.name == name)
+}
+
+/// What the task that this thread runs may ask.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    pub(crate) id: u64,
+    pub(crate) attempt: u16,
+    pub(crate) slot: *const crate::layout::Slot,
+}
+
+/// Makes `current` what the functions below tell, until the task ends.
+#[inline]
+pub(crate) fn set_current(current: Option<Current>) -> Option<Current> {
+    CURRENT.replace(current)
+}
+
+/// The task's number: unique in its pool, the same in every attempt, and what [`Future::id`](crate::Future::id) says. 0 outside a task.
+#[must_use]
+pub fn id() -> u64 {
+    CURRENT.get().map_or(0, |c| c.id)
+}
+
+/// How many attempts at this task came before this one: 0 in the first.
+#[must_use]
+pub fn attempt() -> u32 {
+    CURRENT.get().map_or(0, |c| u32::from(c.attempt))
+}
+
+/// Whether the submitter asked for this task to be cancelled while it runs. A long task looks now and then, and returns early.
+#[must_use]
+pub fn cancel_requested() -> bool {
+    CURRENT.get().is_some_and(|c| {
+        // SAFETY: `slot` points into the segment of the worker that runs this task in this thread; the worker keeps the segment
+        // mapped and takes `CURRENT` away before it goes on. A slot is only ever accessed through atomics.
+        let slot = unsafe { &*c.slot };
+        slot.load().has(crate::state::Flag::Cancel)
+    })
+}

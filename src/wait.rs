@@ -1,0 +1,217 @@
+//! Waiting for many futures at once, of one pool or several.
+
+use crate::error::{Error, Result};
+use crate::future::Future;
+use crate::hub::{self, Queue};
+use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
+use crate::pool::Pool;
+use crate::sync::now_ns;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When [`wait`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// When any future is done or cancelled.
+    FirstCompleted,
+    /// When any task has failed (a cancelled one has not); if none does, when all are done.
+    FirstException,
+    /// When all are done or cancelled.
+    AllCompleted,
+}
+
+/// What [`wait`] found, as indices into its input, each in input order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// The futures that are over: done or cancelled.
+    pub done: Vec<usize>,
+    /// The others.
+    pub not_done: Vec<usize>,
+}
+
+/// A wait that is going on: which futures it still has to hear of.
+struct Waiting {
+    pools: Vec<Arc<Pool>>,
+    queue: Arc<Queue>,
+    deadline: u64,
+    slice: u64,
+}
+
+impl Waiting {
+    fn new(timeout: Option<Duration>) -> Waiting {
+        let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(t.as_nanos().min(u128::from(u64::MAX)) as u64));
+        Waiting { pools: Vec::new(), queue: Arc::default(), deadline, slice: PENDING_NS_MAX }
+    }
+
+    fn add<R>(&mut self, future: &Future<R>, key: usize) -> Result<()> {
+        let core = future.core();
+        core.pool.member.check_fork()?;
+        if future.is_done() {
+            self.queue.push(key);
+            return Ok(());
+        }
+        if !self.pools.iter().any(|p| Arc::ptr_eq(p, &core.pool)) {
+            self.pools.push(core.pool.clone());
+        }
+        core.pool.hub.watch(&core.pool, core.ticket, &self.queue, key);
+        Ok(())
+    }
+
+    fn remove<R>(&self, future: &Future<R>) {
+        let core = future.core();
+        core.pool.hub.unwatch(core.ticket, &self.queue);
+    }
+
+    /// The next key, or `None` when the time is over.
+    fn next(&mut self) -> Result<Option<usize>> {
+        loop {
+            if let Some(key) = self.queue.pop() {
+                return Ok(Some(key));
+            }
+            let now = now_ns();
+            if now >= self.deadline || self.pools.is_empty() {
+                return Ok(None);
+            }
+            let until = self.deadline.min(now + self.slice);
+            if let Some(key) = hub::next(&self.pools, &self.queue, until) {
+                self.slice = PENDING_NS_MAX;
+                return Ok(Some(key));
+            }
+            if now_ns() >= now + self.slice {
+                self.slice = SLEEP_NS_MAX;
+                for pool in &self.pools {
+                    pool.look_after_waits()?;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for futures, of one pool or several, until `when` holds or the time is over. A time-out is no error: it leaves more in `not_done`.
+///
+/// # Errors
+/// [`Error::Forked`] and [`Error::Corrupt`].
+pub fn wait<'a, R: 'a>(
+    futures: impl IntoIterator<Item = &'a Future<R>>,
+    timeout: Option<Duration>,
+    when: When,
+) -> Result<Waited> {
+    let futures: Vec<&Future<R>> = futures.into_iter().collect();
+    let mut waiting = Waiting::new(timeout);
+    let result = wait_inner(&futures, &mut waiting, when);
+    for future in &futures {
+        waiting.remove(future);
+    }
+    result?;
+    let (done, not_done) = (0..futures.len()).partition(|&i| futures[i].is_done());
+    Ok(Waited { done, not_done })
+}
+
+fn wait_inner<R>(futures: &[&Future<R>], waiting: &mut Waiting, when: When) -> Result<()> {
+    for (key, future) in futures.iter().enumerate() {
+        waiting.add(future, key)?;
+    }
+    let mut left = futures.len();
+    while left != 0 {
+        let Some(key) = waiting.next()? else { break };
+        left -= 1;
+        let enough = match when {
+            When::FirstCompleted => true,
+            When::FirstException => futures[key].core().has_failed(),
+            When::AllCompleted => false,
+        };
+        if enough {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Gives futures back as they are over: first those that are already, then in the order in which they end. The clock of `timeout`
+/// starts at this call. When the time is over, what has ended is still given, and then one [`Error::TimedOut`].
+pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Option<Duration>) -> AsCompleted<R> {
+    let mut waiting = Waiting::new(timeout);
+    let futures: Vec<Option<Future<R>>> = futures.into_iter().map(Some).collect();
+    let mut error = None;
+    for (key, future) in futures.iter().enumerate() {
+        if let Some(future) = future
+            && let Err(e) = waiting.add(future, key)
+        {
+            error = Some(e);
+            break;
+        }
+    }
+    AsCompleted { left: futures.len(), futures, waiting, timeout: timeout.unwrap_or_default(), error, ended: false }
+}
+
+/// The iterator of [`as_completed`]. Dropping it drops the futures that it still has: their tasks run, their results are lost;
+/// [`into_rest`](AsCompleted::into_rest) gives them back instead.
+#[must_use = "an iterator does nothing until it is advanced"]
+pub struct AsCompleted<R> {
+    futures: Vec<Option<Future<R>>>,
+    waiting: Waiting,
+    left: usize,
+    timeout: Duration,
+    error: Option<Error>,
+    ended: bool,
+}
+
+impl<R> AsCompleted<R> {
+    /// Futures not given yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.left
+    }
+
+    /// The futures not given yet, in input order.
+    #[must_use]
+    pub fn into_rest(mut self) -> Vec<Future<R>> {
+        self.forget_waits();
+        std::mem::take(&mut self.futures).into_iter().flatten().collect()
+    }
+
+    fn forget_waits(&self) {
+        for future in self.futures.iter().flatten() {
+            self.waiting.remove(future);
+        }
+    }
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = Result<Future<R>>;
+
+    fn next(&mut self) -> Option<Result<Future<R>>> {
+        if self.left == 0 || self.ended {
+            return None;
+        }
+        if let Some(e) = self.error.take() {
+            self.ended = true;
+            return Some(Err(e));
+        }
+        loop {
+            match self.waiting.next() {
+                Ok(Some(key)) => {
+                    // A key can come twice when a bit was announced twice.
+                    if let Some(future) = self.futures[key].take() {
+                        self.left -= 1;
+                        return Some(Ok(future));
+                    }
+                }
+                Ok(None) => {
+                    self.ended = true;
+                    return Some(Err(Error::TimedOut { what: "futures to complete", after: self.timeout }));
+                }
+                Err(e) => {
+                    self.ended = true;
+                    return Some(Err(e));
+                }
+            }
+        }
+    }
+}
+
+impl<R> Drop for AsCompleted<R> {
+    fn drop(&mut self) {
+        self.forget_waits();
+    }
+}

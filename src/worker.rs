@@ -1,0 +1,328 @@
+//! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
+
+use crate::error::{Error, Result};
+use crate::life::Bit;
+use crate::limits::{INLINE_MAX, SLEEP_NS_MAX};
+use crate::outcome::{self, Kind as OutcomeKind};
+use crate::registry::{Kind, Member, Presence, RecordState};
+use crate::search::{Rest, Rings, Search, Task};
+use crate::segment::Segment;
+use crate::set::SetRef;
+use crate::slot::{OPTION_CHUNK, Request};
+use crate::spin;
+use crate::state::{Flag, Phase, Step};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
+use crate::task::{Call, Current, Runner, guarded, install_panic_hook, known, set_current};
+use std::sync::Arc;
+
+/// A named pool's workers stay this long after its owner was killed and nothing is left to do.
+const LINGER_NS: u64 = 5_000_000_000;
+
+/// A worker: one thread's life in a pool.
+pub(crate) struct Worker {
+    member: Member,
+    /// By function number.
+    runners: Vec<Option<Runner>>,
+    search: Search,
+    /// Tasks finished since the clock was last looked at, and how many may be before the next look.
+    since_look: u32,
+    look_after: u32,
+    looked_at: u64,
+    orphaned_at: Option<u64>,
+}
+
+/// Serves a pool in this thread until it ends.
+pub(crate) fn serve(segment: Arc<Segment>, kind: Kind) -> Result<()> {
+    install_panic_hook();
+    let member = Member::join(segment, kind)?;
+    let mut runners = Vec::new();
+    for (name, runner) in known() {
+        let index = member.add_function(name)? as usize;
+        runners.resize((index + 1).max(runners.len()), None);
+        runners[index] = Some(runner);
+    }
+    for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
+        member.segment.add_server(member.who(), index as u16);
+    }
+    member.record().ready.store(1, Relaxed);
+    member.segment.count_workers();
+    let search = Search::new(member.who());
+    let mut worker =
+        Worker { member, runners, search, since_look: 0, look_after: 1, looked_at: now_ns(), orphaned_at: None };
+    worker.run();
+    worker.leave();
+    Ok(())
+}
+
+impl Segment {
+    /// Counts the ready workers anew.
+    pub(crate) fn count_workers(&self) {
+        let ready = |r: &&crate::layout::Record| {
+            let state = RecordState::of(r);
+            state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1
+        };
+        self.life().workers.store(self.records().iter().filter(ready).count() as u32, Relaxed);
+    }
+}
+
+impl Worker {
+    fn run(&mut self) {
+        loop {
+            if self.must_stop() {
+                return;
+            }
+            if let Some(task) = self.next() {
+                self.perform(task);
+                self.keep_house_if_due();
+            } else if self.member.segment.has(Bit::Closing) {
+                // Closing was seen, and then nothing found at any slot: what was published before it has been taken.
+                self.search.look_everywhere();
+                match self.next() {
+                    Some(task) => self.perform(task),
+                    None => return,
+                }
+            } else if let Some(task) = self.idle() {
+                self.perform(task);
+            }
+        }
+    }
+
+    /// Whether to leave at once, whatever is pending.
+    #[inline]
+    fn must_stop(&self) -> bool {
+        let flags = self.member.segment.life().flags.load(Relaxed);
+        if flags & !(Bit::Closing as u32) == 0 {
+            return false;
+        }
+        let named = self.member.segment.header().identity.named.load(Relaxed) != 0;
+        flags & (Bit::Broken as u32 | Bit::Corrupt as u32) != 0 || !named
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Task> {
+        let runners = &self.runners;
+        self.search.look(&*self.member.segment, &mut |f| matches!(runners.get(f as usize), Some(Some(_))))
+    }
+
+    /// Nothing to do: looks for a while, then sleeps. A task if one turned up.
+    fn idle(&mut self) -> Option<Task> {
+        let segment = self.member.segment.clone();
+        let sleepers = segment.sleepers();
+        let me = self.member.who().index();
+        let searching = sleepers.anybody_idle();
+        if searching {
+            sleepers.start_searching(me);
+        }
+        let ended = |s: &Segment| s.life().flags.load(Relaxed) != 0;
+        let found = spin::until(&segment, || if ended(&segment) { Some(None) } else { self.next().map(Some) }).flatten();
+        if searching {
+            sleepers.stop_searching(me);
+        }
+        if found.is_some() {
+            // Submitters may have counted on us while we searched: see whether there is more, and let another worker have it.
+            if searching && self.has_backlog() {
+                sleepers.wake_one();
+            }
+            return found;
+        }
+        let runners = &self.runners;
+        let mut runnable = |f: u16| matches!(runners.get(f as usize), Some(Some(_)));
+        // Jittered, so that the workers of a pool do not all wake at the same moment.
+        let deadline = now_ns() + SLEEP_NS_MAX + (me as u64 % 16) * 10_000_000;
+        match self.search.rest(&*segment, sleepers, &mut runnable, || ended(&segment), deadline) {
+            Rest::Task(task) => Some(task),
+            Rest::Stopped => None,
+            Rest::Slept { by_mark: true, .. } => self.woken(),
+            Rest::Slept { by_mark: false, .. } => {
+                self.keep_house();
+                self.search.look_everywhere();
+                None
+            }
+        }
+    }
+
+    /// After a wake: take a task, and wake the next worker if there are more, or if there is one that we cannot run.
+    fn woken(&mut self) -> Option<Task> {
+        let task = self.next();
+        let more = task.is_some() && self.has_backlog();
+        if more || (task.is_none() && self.search.passes_on()) {
+            self.member.segment.sleepers().wake_one();
+        }
+        task
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.member.segment.lanes().any(|(_, lane)| lane.has_backlog())
+    }
+
+    /// Runs a claimed task to its end.
+    #[inline]
+    fn perform(&mut self, task: Task) {
+        let segment = &*self.member.segment;
+        let slot = &segment.lane(task.lane).slots[task.claim.slot];
+        let generation = task.claim.state.generation();
+        let request = slot.read();
+        if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
+            if let Ok(old) = slot.cancel_unstarted(self.member.who(), generation) {
+                self.member.finish(task.lane, task.claim.slot, old, &request);
+            }
+            return;
+        }
+        let number = segment.slot_number(task.lane, task.claim.slot);
+        let progress = slot.progress();
+        let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
+        thread_local! {
+            // The result's bytes: one allocation for the life of the thread, not one for each task.
+            static OUT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+        }
+        let mut out = OUT.take();
+        out.clear();
+        slot.note(progress.at(Step::Started));
+        let outer = set_current(Some(current));
+        let kind = self.call(slot, &request, &mut out);
+        set_current(outer);
+        slot.note(progress.at(Step::Returned));
+        let unstorable = outcome::store(&self.member, slot, number, generation, kind, &out).err();
+        if let Some(e) = unstorable {
+            let text = format!("the result of {} bytes cannot be stored: {e}", out.len());
+            let text = &text.as_bytes()[..text.len().min(INLINE_MAX - request.args_len.min(INLINE_MAX as u32) as usize)];
+            // Behind long inline arguments there may be no room for a text; the kind of the outcome tells enough.
+            let stored = outcome::store(&self.member, slot, number, generation, OutcomeKind::Unstorable, text)
+                .or_else(|_| outcome::store(&self.member, slot, number, generation, OutcomeKind::Unstorable, &[]));
+            debug_assert!(stored.is_ok(), "an empty result always fits");
+        }
+        self.complete(&task, generation, number, &request);
+        if out.capacity() > 1 << 20 {
+            out = Vec::new();
+        }
+        OUT.set(out);
+    }
+
+    /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
+    #[inline]
+    fn complete(&self, task: &Task, generation: u32, number: u32, request: &Request) {
+        let segment = &*self.member.segment;
+        let slot = &segment.lane(task.lane).slots[task.claim.slot];
+        let result = slot.result_block.load(Relaxed);
+        match slot.complete(self.member.who(), generation) {
+            Ok(old) => {
+                segment.announce_end(task.lane, task.claim.slot, old, request);
+                if old.has(Flag::Detached) {
+                    segment.free_slot_blocks([request.args_block, result], number, generation);
+                }
+            }
+            Err(found) if found.is(Phase::Running) && found.generation() == generation => {
+                segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
+            }
+            Err(_) => segment.free_slot_blocks([result, 0], number, generation),
+        }
+        let finished = &self.member.record().finished;
+        finished.store(finished.load(Relaxed) + 1, Relaxed);
+    }
+
+    #[inline]
+    fn call(&self, slot: &crate::layout::Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
+        let len = request.args_len as usize;
+        let mut inline = [0; INLINE_MAX];
+        let args: &[u8] = if request.args_block == 0 {
+            let len = len.min(INLINE_MAX);
+            slot.read_inline(0, &mut inline[..len]);
+            &inline[..len]
+        } else {
+            match self.member.segment.block_bytes(request.args_block, len) {
+                // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory. The block belongs to the slot,
+                // which this worker owns until the call is over, and nobody writes to a published argument block.
+                Ok(bytes) => unsafe { std::slice::from_raw_parts(bytes, len) },
+                Err(e) => return fail(out, OutcomeKind::Failed, &e),
+            }
+        };
+        let Some(Some(runner)) = self.runners.get(request.function as usize) else {
+            return fail(out, OutcomeKind::Failed, &Error::UnknownFunction { name: format!("#{}", request.function) });
+        };
+        let mut call = Call { args, is_chunk: request.options & OPTION_CHUNK != 0, out, kind: OutcomeKind::Value };
+        match guarded(|| runner.run(&mut call)) {
+            Ok(()) => call.kind,
+            Err(panic) => {
+                out.clear();
+                out.extend_from_slice(panic.as_bytes());
+                OutcomeKind::Panicked
+            }
+        }
+    }
+
+    /// Asks for the time about once a second, however long the tasks are, without asking at every task.
+    #[inline]
+    fn keep_house_if_due(&mut self) {
+        self.since_look += 1;
+        if self.since_look >= self.look_after {
+            self.look_at_clock();
+        }
+    }
+
+    #[cold]
+    fn look_at_clock(&mut self) {
+        let elapsed = now_ns() - self.looked_at;
+        if elapsed < SLEEP_NS_MAX / 8 {
+            self.look_after = (self.look_after * 2).min(1 << 24);
+            self.since_look = 0;
+            if elapsed < SLEEP_NS_MAX / 1024 {
+                self.looked_at = now_ns();
+            }
+            return;
+        }
+        self.look_after = (self.look_after / 2).max(1);
+        self.since_look = 0;
+        self.keep_house();
+    }
+
+    /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
+    fn keep_house(&mut self) {
+        self.looked_at = now_ns();
+        if self.member.seat.kind == Kind::ThreadWorker || self.member.owner_is_alive() {
+            self.orphaned_at = None;
+            return;
+        }
+        self.member.reap_all();
+        let has_owner_left = self.member.segment.set(Bit::Orphaned);
+        let now = now_ns();
+        let since = *self.orphaned_at.get_or_insert(now);
+        if has_owner_left {
+            self.orphaned_at = Some(now);
+        }
+        let others = self.member.participants().any(|(_, state, _)| !state.is_worker());
+        if now - since > LINGER_NS && !others && !self.member.segment.has_unfinished() {
+            self.member.segment.set(Bit::Closing);
+        }
+    }
+
+    fn leave(&mut self) {
+        let segment = &self.member.segment;
+        segment.remove_server(self.member.who());
+        self.member.record().ready.store(0, Relaxed);
+        // A wake that was meant for us goes on to somebody else.
+        let sleepers = segment.sleepers();
+        sleepers.forget(self.member.who().index());
+        sleepers.wake_one();
+        self.member.seat.leave(segment);
+        segment.count_workers();
+    }
+}
+
+fn fail(out: &mut Vec<u8>, kind: OutcomeKind, error: &Error) -> OutcomeKind {
+    out.clear();
+    out.extend_from_slice(error.to_string().as_bytes());
+    kind
+}
+
+impl Segment {
+    /// Whether any task is pending or running.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.lanes().any(|(_, lane)| {
+            lane.slots.iter().any(|slot| {
+                let state = slot.load();
+                state.is(Phase::Pending) || state.is(Phase::Running)
+            })
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! The zygote: a process with one thread that forks workers on request, for the start methods `fork` and `forkserver`.
+//!
+//! It talks with the supervisor over a socket pair, in messages of nine bytes: {what:1, pid:4, code:4}.
+//!
+//! ```text
+//! supervisor -> zygote   S          start a worker
+//! zygote -> supervisor   P pid      it is running         E errno  it could not be started
+//! zygote -> supervisor   X pid n    it exited with code n  K pid n  signal n killed it
+//! ```
+//! When the supervisor's end is closed the zygote ends; its workers notice that the owner is gone by themselves.
+
+use crate::error::{Cause, Error, Result};
+use crate::segment::Segment;
+use crate::sys;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+const LEN: usize = 9;
+
+/// A message from the zygote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    Started(u32),
+    NotStarted(i32),
+    Ended(u32, Cause),
+}
+
+fn message(what: u8, pid: u32, code: i32) -> [u8; LEN] {
+    let mut bytes = [what; LEN];
+    bytes[1..5].copy_from_slice(&pid.to_le_bytes());
+    bytes[5..].copy_from_slice(&code.to_le_bytes());
+    bytes
+}
+
+fn parse(bytes: &[u8]) -> Option<News> {
+    let bytes: &[u8; LEN] = bytes.try_into().ok()?;
+    let pid = u32::from_le_bytes(bytes[1..5].try_into().ok()?);
+    let code = i32::from_le_bytes(bytes[5..].try_into().ok()?);
+    Some(match bytes[0] {
+        b'P' => News::Started(pid),
+        b'E' => News::NotStarted(code),
+        b'X' => News::Ended(pid, Cause::Exit(code)),
+        b'K' => News::Ended(pid, Cause::Signal(code)),
+        _ => return None,
+    })
+}
+
+/// The supervisor's end.
+pub(crate) struct Zygote {
+    socket: OwnedFd,
+    pub(crate) pid: u32,
+}
+
+impl Zygote {
+    /// Forks this process, which must have one thread.
+    pub(crate) fn fork(segment: &Arc<Segment>) -> Result<Zygote> {
+        let (ours, theirs) = sys::socketpair()?;
+        // SAFETY: `check_can_start` has seen that this process has one thread, so the child is a whole copy of it: no lock is held
+        // by a thread that is not there.
+        let pid = unsafe { sys::fork() }?;
+        if pid == 0 {
+            drop(ours);
+            let ended = serve(theirs, segment);
+            sys::exit_now(i32::from(ended.is_err()));
+        }
+        Ok(Zygote { socket: ours, pid })
+    }
+
+    /// Runs this program (or `exe`) anew.
+    pub(crate) fn spawn(segment: &Segment, exe: Option<&crate::start::WorkerExe>) -> Result<Zygote> {
+        let (ours, theirs) = sys::socketpair()?;
+        let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe)?;
+        Ok(Zygote { socket: ours, pid })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn request_start(&self) -> Result<()> {
+        Ok(sys::send(self.fd(), &message(b'S', 0, 0))?)
+    }
+
+    /// The next message; call it when the socket is readable. An error when the zygote is gone.
+    pub(crate) fn news(&self) -> Result<News> {
+        let mut bytes = [0; LEN + 1];
+        let len = sys::receive(self.fd(), &mut bytes)?;
+        parse(&bytes[..len]).ok_or(Error::Broken { cause: "the process that forks workers ended".into() })
+    }
+}
+
+/// The zygote's life: until the other end is closed.
+pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
+    sys::ignore_interrupt();
+    sys::name_thread(c"taskring-zygote");
+    let mut children: Vec<(u32, OwnedFd)> = Vec::new();
+    let mut ready = Vec::new();
+    loop {
+        {
+            let mut fds = vec![socket.as_fd()];
+            fds.extend(children.iter().map(|(_, fd)| fd.as_fd()));
+            sys::poll(&fds, &mut ready, -1)?;
+        }
+        report_ended(&socket, &mut children)?;
+        if !ready.first().copied().unwrap_or(false) {
+            continue;
+        }
+        let mut bytes = [0; LEN + 1];
+        match sys::receive(socket.as_fd(), &mut bytes)? {
+            0 => return Ok(()),
+            _ if bytes[0] == b'S' => start_one(&socket, segment, &mut children)?,
+            _ => {}
+        }
+    }
+}
+
+fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
+    let mut at = 0;
+    while at < children.len() {
+        let (pid, fd) = &children[at];
+        let news = match sys::reap(fd.as_fd())? {
+            None => {
+                at += 1;
+                continue;
+            }
+            Some(sys::Exit::Code(code)) => message(b'X', *pid, code),
+            Some(sys::Exit::Signal(signal)) => message(b'K', *pid, signal),
+        };
+        children.swap_remove(at);
+        sys::send(socket.as_fd(), &news)?;
+    }
+    Ok(())
+}
+
+fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
+    // SAFETY: the zygote has one thread, so the child is a whole copy of it.
+    let pid = match unsafe { sys::fork() } {
+        Ok(0) => {
+            // The worker must not keep the zygote's end of the socket open, nor its watches on its siblings.
+            sys::close_raw(std::os::fd::AsRawFd::as_raw_fd(socket));
+            children.iter().for_each(|(_, fd)| sys::close_raw(std::os::fd::AsRawFd::as_raw_fd(fd)));
+            let ended = crate::start::serve_as_process(segment.clone());
+            sys::exit_now(i32::from(ended.is_err()));
+        }
+        Ok(pid) => pid,
+        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', 0, e.errno))?),
+    };
+    // Our own child, not reaped yet: its pid is its own.
+    match sys::pidfd_open(pid)? {
+        Some(fd) => children.push((pid, fd)),
+        None => return Err(Error::System { call: "pidfd_open of an own child", errno: libc::ESRCH }),
+    }
+    Ok(sys::send(socket.as_fd(), &message(b'P', pid, 0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip() {
+        assert_eq!(parse(&message(b'P', 7, 0)), Some(News::Started(7)));
+        assert_eq!(parse(&message(b'X', 7, 3)), Some(News::Ended(7, Cause::Exit(3))));
+        assert_eq!(parse(&message(b'K', u32::MAX, 9)), Some(News::Ended(u32::MAX, Cause::Signal(9))));
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(&message(b'?', 0, 0)), None);
+    }
+}
