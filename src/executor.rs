@@ -362,10 +362,8 @@ pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
     let segment = pool.segment();
     segment.set(Bit::Closing);
     let mut stalled = Ok(());
-    for (_, ring) in segment.lanes() {
-        if let Err(s) = ring.hold(pool.member.who(), &pool.member) {
-            stalled = Err(pool.member.stalled(s));
-        }
+    for (lane, _) in segment.lanes() {
+        stalled = stalled.and(pool.member.hold_lane(lane).map(drop));
     }
     segment.wake_everybody();
     supervisor.ring();

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 struct Remembered {
     supervisor: Weak<Supervisor>,
-    /// Keeps a pool that was shut down without waiting.
     fork: u32,
     limit: Option<Duration>,
 }
@@ -32,6 +31,10 @@ pub(crate) fn remember(supervisor: &Arc<Supervisor>, detach: bool, limit: Option
 }
 
 extern "C" fn at_exit() {
+    if crate::task::is_running() {
+        // A task of a thread worker has called `exit`: waiting for that very task would never end.
+        return;
+    }
     let pools = std::mem::take(&mut *lock(&POOLS));
     for pool in pools {
         // A forked child that exits has nothing to wait for.

@@ -194,6 +194,8 @@ impl Core {
         }
         self.pool.member.check_fork()?;
         if let Some(outcome) = self.outcome() {
+            // It was there already, so the next one may be as well, and is probably the next slot's.
+            self.pool.prefetch(self.ticket, 2);
             return Ok(outcome);
         }
         self.wait_slow(timeout)

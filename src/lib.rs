@@ -131,3 +131,7 @@ pub mod __private {
     pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};
     pub use linkme;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

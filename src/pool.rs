@@ -71,13 +71,7 @@ impl Pool {
     /// Attaches as a submitter or owner, and takes a lane.
     pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
         let member = Member::join(segment, kind)?;
-        let lane = match choose_lane(&member) {
-            Ok(lane) => lane,
-            Err(e) => {
-                member.seat.leave(&member.segment);
-                return Err(e);
-            }
-        };
+        let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
         Ok(Pool {
             member,
@@ -102,6 +96,13 @@ impl Pool {
     pub(crate) fn slot(&self, ticket: Ticket) -> &crate::layout::Slot {
         let (lane, slot) = (ticket.slot as usize / self.capacity(), ticket.slot as usize % self.capacity());
         &self.segment().lane(lane).slots[slot]
+    }
+
+    /// Asks for the line of a slot that is likely to be collected soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, ticket: Ticket, ahead: usize) {
+        let slots = self.segment().lane(self.lane).slots;
+        crate::sync::prefetch_to_write(&slots[(ticket.slot as usize + ahead) & (slots.len() - 1)]);
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -365,14 +366,4 @@ fn choose_lane(member: &Member) -> Result<usize> {
     // Outside the mutex, for committing may block.
     member.segment.use_lane(lane)?;
     Ok(lane)
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.member.is_foreign() {
-            return;
-        }
-        // No future is left, so nobody will collect: what is still unfinished is detached already. Sets close with their handles.
-        self.member.seat.leave(self.segment());
-    }
 }

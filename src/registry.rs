@@ -17,6 +17,8 @@ use crate::error::{Cause, Error, Result};
 use crate::layout::Record;
 use crate::limits::PARTICIPANTS_MAX;
 use crate::mutex::{Peers, Stalled};
+use crate::ring::Hold;
+use crate::search::Rings;
 use crate::segment::Segment;
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -136,7 +138,7 @@ impl Seat {
     }
 
     /// Gives the seat back. The caller has left nothing behind that names it.
-    pub(crate) fn leave(&self, segment: &Segment) {
+    fn leave(&self, segment: &Segment) {
         let record = &segment.records()[self.who.index()];
         // Release: pairs with `RecordState::of` in the next `take`: everything we did lies before.
         record.state.store(RecordState::new(self.kind, Presence::Free, self.who.incarnation()).0, Release);
@@ -173,6 +175,16 @@ impl Member {
 
     pub(crate) fn who(&self) -> Participant {
         self.seat.who
+    }
+
+    /// Locks a lane for publishing. What a dead holder left is put right first.
+    #[inline]
+    pub(crate) fn hold_lane(&self, lane: usize) -> Result<Hold<'_>> {
+        let hold = self.segment.lane(lane).hold(self.who(), self).map_err(|s| self.stalled(s))?;
+        if hold.taken_over() {
+            self.segment.sweep_unpublished(lane, &hold);
+        }
+        Ok(hold)
     }
 
     pub(crate) fn record(&self) -> &Record {
@@ -269,6 +281,16 @@ impl Member {
             let kind = state.kind().unwrap_or(Kind::Worker);
             // Release: pairs with `RecordState::of` in `take`.
             record.state.store(RecordState::new(kind, Presence::Free, dead.incarnation()).0, Release);
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // Before the byte is free: a record left behind without one looks like a death. After a panic of our own code that is
+        // what it shall look like, for a task may be half done.
+        if !self.is_foreign() && !std::thread::panicking() {
+            self.seat.leave(&self.segment);
         }
     }
 }

@@ -132,10 +132,7 @@ impl Pool {
     #[inline]
     fn hold_once(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<bool> {
         let segment = self.segment();
-        let mut hold = segment.lane(self.lane).hold(self.member.who(), &self.member).map_err(|s| self.member.stalled(s))?;
-        if hold.taken_over() {
-            segment.sweep_unpublished(self.lane, &hold);
-        }
+        let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
         let done = work(&mut hold, self);

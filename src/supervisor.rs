@@ -175,9 +175,12 @@ impl Supervisor {
 
     /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over.
     fn sleep(&self, watch: &mut Watch) {
-        let waiting = lock(&self.children).iter().any(|c| c.attached.is_none());
-        // A worker that has not attached yet, or tasks that must end before the pool does, ring no bell: look more often.
-        let timeout_ms = if waiting || self.is_stopping() { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
+        // A worker that has not attached yet rings no bell, nor do the last tasks of a closing pool: look more often.
+        let waiting = {
+            let children = lock(&self.children);
+            children.iter().any(|c| c.attached.is_none()) || (children.is_empty() && self.is_stopping())
+        };
+        let timeout_ms = if waiting { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
         let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
         let mut fds = vec![self.bell.as_fd()];
         fds.extend(self.zygote.iter().map(Zygote::fd));

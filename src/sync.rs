@@ -88,6 +88,21 @@ mod face {
     }
 }
 
+/// Asks for a cache line that will be written soon. Without it a load and the compare-and-swap that follows pay for two transfers: one to
+/// share the line, one to own it.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) fn prefetch_to_write<T>(it: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint: it changes no state that a program can see and never faults; SSE is part of x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(it).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = it;
+}
+
 /// The low half of a 64-bit word as a futex word. Only for little-endian machines, where it lies at the word's own address.
 #[cfg(not(loom))]
 pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {

@@ -370,6 +370,11 @@ pub(crate) fn set_current(current: Option<Current>) -> Option<Current> {
     CURRENT.replace(current)
 }
 
+/// Whether this thread runs a task just now.
+pub(crate) fn is_running() -> bool {
+    CURRENT.try_with(|c| c.get().is_some()).unwrap_or(false)
+}
+
 /// The task's number: unique in its pool, the same in every attempt, and what [`Future::id`](crate::Future::id) says. 0 outside a task.
 #[must_use]
 pub fn id() -> u64 {

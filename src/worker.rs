@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
 const LINGER_NS: u64 = 5_000_000_000;
 
+/// Slots ahead of the one in work whose line is asked for.
+const PREFETCH: usize = 2;
+
 /// A worker: one thread's life in a pool.
 pub(crate) struct Worker {
     member: Member,
@@ -73,6 +76,7 @@ impl Worker {
                 return;
             }
             if let Some(task) = self.next() {
+                self.prefetch(task);
                 self.perform(task);
                 self.keep_house_if_due();
             } else if self.member.segment.has(Bit::Closing) {
@@ -103,6 +107,13 @@ impl Worker {
     fn next(&mut self) -> Option<Task> {
         let runners = &self.runners;
         self.search.look(&*self.member.segment, &mut |f| matches!(runners.get(f as usize), Some(Some(_))))
+    }
+
+    /// While tasks come without a pause, the lines of the next ones are on their way during this one.
+    #[inline]
+    fn prefetch(&self, task: Task) {
+        let slots = self.member.segment.lane(task.lane).slots;
+        crate::sync::prefetch_to_write(&slots[(task.claim.slot + PREFETCH) & (slots.len() - 1)]);
     }
 
     /// Nothing to do: looks for a while, then sleeps. A task if one turned up.
@@ -304,7 +315,6 @@ impl Worker {
         let sleepers = segment.sleepers();
         sleepers.forget(self.member.who().index());
         sleepers.wake_one();
-        self.member.seat.leave(segment);
         segment.count_workers();
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-
 /// Where the cgroup v2 tree is mounted: alone, or beside a v1 tree.
 const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 

@@ -1,0 +1,201 @@
+//! The house style as a test: lengths, module docs, unsafe and its reasons, who may call the system, words, and links in the docs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_under(dir: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![root().join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no .{extension} file under {dir}");
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let dirs = ["src", "tests", "benches", "examples"];
+    let paths = dirs.iter().flat_map(|dir| files_under(dir, "rs"));
+    paths.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn report(problems: &[String]) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn files_fit_a_sitting_and_begin_with_what_they_are() {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            problems.push(format!("{}: {lines} lines", path.display()));
+        }
+        if !text.starts_with("//!") {
+            problems.push(format!("{}: no `//!` at the top", path.display()));
+        }
+    }
+    report(&problems);
+}
+
+/// Functions by indentation: rustfmt puts the closing brace below the first letter of the item.
+#[test]
+fn functions_fit_a_screen() {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let body = line.trim_start();
+            let is_fn = body.starts_with("fn ")
+                || (body.starts_with("pub") || body.starts_with("unsafe") || body.starts_with("extern"))
+                    && body.contains(" fn ");
+            if !is_fn || body.contains('}') && body.contains('{') || body.ends_with(';') {
+                continue;
+            }
+            let indent = line.len() - body.len();
+            let end = format!("{}}}", &line[..indent]);
+            let Some(len) = lines[start..].iter().position(|l| **l == *end) else { continue };
+            if len + 1 > FUNCTION_LINES_MAX {
+                problems.push(format!("{}:{}: {} lines", path.display(), start + 1, len + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn unsafe_blocks_say_why_they_are_sound() {
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let uses = (code.contains("unsafe {") || code.contains("unsafe impl")) && !code.contains('"');
+            let said = lines[i.saturating_sub(8)..=i].iter().any(|l| l.contains("SAFETY:"));
+            if uses && !said {
+                problems.push(format!("{}:{}: unsafe without SAFETY", path.display(), i + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn only_sys_calls_the_system() {
+    let mut problems = Vec::new();
+    for path in files_under("src", "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        if path.components().any(|c| c.as_os_str() == "sys") {
+            continue;
+        }
+        for (i, line) in text.lines().enumerate() {
+            for (at, _) in line.match_indices("libc::") {
+                // Error and signal numbers are names, not calls.
+                let name: String = line[at + 6..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if name.chars().any(char::is_lowercase) {
+                    problems.push(format!("{}:{}: libc::{name}", path.display(), i + 1));
+                }
+            }
+        }
+    }
+    report(&problems);
+}
+
+/// What each layer of ARCHITECTURE.md may not know: everything above it.
+#[test]
+fn layers_only_point_down() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let block = text.split("## Layers").nth(1).and_then(|t| t.split("```").nth(1)).expect("the block of layers");
+    let layers: Vec<Vec<&str>> = block
+        .lines()
+        .skip(1)
+        .filter_map(|l| l.split("  ").next())
+        .map(|l| l.split_whitespace().collect())
+        .filter(|l: &Vec<&str>| !l.is_empty())
+        .collect();
+    assert!(layers.len() >= 6, "{layers:?}");
+    let level = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+    let mut problems = Vec::new();
+    for path in files_under("src", "rs") {
+        let name = path.strip_prefix(root().join("src")).unwrap().components().next().unwrap();
+        let name = name.as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(name, "lib" | "models" | "error" | "policy" | "spin") {
+            continue;
+        }
+        let Some(own) = level(name) else {
+            problems.push(format!("{name} is in no layer of ARCHITECTURE.md"));
+            continue;
+        };
+        for line in fs::read_to_string(&path).unwrap().lines().filter(|l| l.starts_with("use crate::")) {
+            let used: String =
+                line["use crate::".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if level(&used).is_some_and(|above| above < own) {
+                problems.push(format!("{name} uses {used}, which lies above it"));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn the_docs_name_only_files_that_exist() {
+    let mut problems = Vec::new();
+    let mut docs = files_under("docs", "md");
+    docs.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|f| root().join(f)));
+    for doc in docs {
+        for quoted in fs::read_to_string(&doc).unwrap().split('`').skip(1).step_by(2) {
+            let is_path = quoted.ends_with(".rs") || quoted.ends_with(".md");
+            if !is_path || quoted.contains(' ') {
+                continue;
+            }
+            let exists = ["", "src", "tests", "docs"].iter().any(|dir| root().join(dir).join(quoted).exists());
+            if !exists {
+                problems.push(format!("{}: `{quoted}` does not exist", doc.display()));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn nothing_is_left_undone_by_its_own_word() {
+    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+    let mut problems = Vec::new();
+    for (path, text) in sources() {
+        for (i, line) in text.lines().enumerate() {
+            if words.iter().any(|w| line.contains(w)) {
+                problems.push(format!("{}:{}: {}", path.display(), i + 1, line.trim()));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn the_ring_is_never_called_what_it_is_not() {
+    let words = [concat!("lock", "-free"), concat!("lock", "free"), concat!("wait", "-free")];
+    let mut problems = Vec::new();
+    let mut texts = sources();
+    for doc in ["README.md", "ARCHITECTURE.md"] {
+        texts.push((root().join(doc), fs::read_to_string(root().join(doc)).unwrap()));
+    }
+    for (path, text) in texts {
+        let lower = text.to_lowercase();
+        problems.extend(words.iter().filter(|w| lower.contains(**w)).map(|w| format!("{}: {w}", path.display())));
+    }
+    report(&problems);
+}
