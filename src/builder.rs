@@ -128,8 +128,8 @@ impl Builder {
         if self.policy.kills_max == 0 {
             return Err(Error::invalid("kills_max", 0, "at least 1"));
         }
-        let geometry = Geometry { capacity: self.capacity.next_power_of_two(), payload_len: self.payload_max & !4095 };
-        let room = SEGMENT_MAX - Geometry { payload_len: 0, ..geometry }.segment_len();
+        let geometry = Geometry::new(self.capacity.next_power_of_two(), self.payload_max & !4095);
+        let room = SEGMENT_MAX - Geometry::new(geometry.capacity, 0).segment_len();
         if !(4096..=room).contains(&self.payload_max) {
             return Err(Error::invalid("payload_max", self.payload_max, format!("4096 to {room} bytes")));
         }

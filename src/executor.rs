@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::life::Bit;
 use crate::map::{Map, MapOptions};
-use crate::policy::{OnWorkerDeath, Policy};
 use crate::pool::{Pool, Ticket};
 use crate::search::Rings;
 use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
@@ -94,21 +93,16 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
+#[inline]
 fn request(pool: &Pool, options: &SubmitOptions, function: u16) -> Request {
-    let policy = Policy::from_bits(pool.segment().header().identity.policy.load(Relaxed));
-    let (by_policy, attempts) = match policy.on_worker_death {
-        OnWorkerDeath::Retry(n) => (true, n.saturating_add(1)),
-        OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (false, 2),
-    };
-    let idempotent = options.idempotent.unwrap_or(by_policy);
-    Request {
-        function,
-        options: if idempotent { OPTION_IDEMPOTENT } else { 0 },
-        attempts_max: options.attempts_max.unwrap_or(attempts),
-        kills_max: policy.kills_max,
-        set: options.set,
-        ..Request::default()
+    let mut request = Request { function, set: options.set, ..pool.request };
+    if let Some(idempotent) = options.idempotent {
+        request.options = if idempotent { OPTION_IDEMPOTENT } else { 0 };
     }
+    if let Some(attempts) = options.attempts_max {
+        request.attempts_max = attempts;
+    }
+    request
 }
 
 /// Encodes and submits.
@@ -131,7 +125,6 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
 
 impl Executor {
     /// The way to a new pool.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

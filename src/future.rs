@@ -3,6 +3,7 @@
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
+use crate::once::Once;
 use crate::outcome::Outcome;
 use crate::pool::{Pool, Ticket};
 use crate::registry::RecordState;
@@ -11,7 +12,7 @@ use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a task is doing. A result that was collected is `Done` or `Cancelled` for good.
@@ -39,7 +40,7 @@ pub struct Future<R> {
 pub(crate) struct Core {
     pub(crate) pool: Arc<Pool>,
     pub(crate) ticket: Ticket,
-    outcome: OnceLock<Outcome>,
+    outcome: Once<Outcome>,
 }
 
 impl<R> std::fmt::Debug for Future<R> {
@@ -82,7 +83,7 @@ fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
 
 impl<R> Future<R> {
     pub(crate) fn new(pool: Arc<Pool>, ticket: Ticket) -> Future<R> {
-        Future { core: Core { pool, ticket, outcome: OnceLock::new() }, result: PhantomData }
+        Future { core: Core { pool, ticket, outcome: Once::new() }, result: PhantomData }
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -129,6 +130,7 @@ impl<R> Future<R> {
 
 impl Core {
     /// The outcome if it is known already, or can be had without waiting.
+    #[inline]
     fn outcome(&self) -> Option<&Outcome> {
         if let Some(outcome) = self.outcome.get() {
             return Some(outcome);
@@ -142,8 +144,9 @@ impl Core {
         } else {
             self.pool.take_harvested(self.ticket)?
         };
-        // Only one thread can have taken it.
-        let _ = self.outcome.set(taken);
+        // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and this future alone
+        // asks for it.
+        unsafe { self.outcome.set(taken) };
         self.outcome.get()
     }
 
@@ -208,10 +211,9 @@ impl Core {
             (state.is_finished() || state.generation() != self.ticket.generation).then_some(())
         };
         let no_time = timeout.is_some_and(|t| t.is_zero());
-        if !no_time && spin::until(self.pool.segment(), over).is_some() {
-            if let Some(outcome) = self.outcome() {
-                return Ok(outcome);
-            }
+        if !no_time {
+            // Whether it was in time is seen below.
+            let _ = spin::until(self.pool.segment(), over);
         }
         let start = now_ns();
         let deadline = timeout.map(|t| start.saturating_add(t.as_nanos().min(u128::from(u64::MAX)) as u64));
@@ -260,8 +262,6 @@ impl Drop for Core {
         // Still going on: whoever ends it frees the slot. Otherwise take the outcome and drop it.
         if self.pool.slot(self.ticket).flag(self.ticket.generation, Flag::Detached).is_err() {
             let _ = self.outcome();
-        } else {
-            self.pool.held.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -149,7 +149,8 @@ pub(crate) struct LaneHead {
     pub(crate) tail: Apart<AtomicU64>,
     /// Next position to claim. Swapped by workers.
     pub(crate) head: Apart<AtomicU64>,
-    pub(crate) resv: Apart<AtomicU64>,
+    /// Submitters that share the lane. Written under the registry mutex.
+    pub(crate) users: Apart<AtomicU32>,
 }
 
 /// A task slot. A small task's words share the first cache line with the state word.
@@ -207,13 +208,27 @@ pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>())
 pub(crate) struct Geometry {
     pub(crate) capacity: usize,
     pub(crate) payload_len: u64,
+    /// `capacity` is 1 << this: the path of every task takes slot numbers apart.
+    shift: u32,
+    lane_len: u64,
 }
 
 impl Geometry {
+    /// `capacity` is a power of two.
+    pub(crate) fn new(capacity: usize, payload_len: u64) -> Geometry {
+        debug_assert!(capacity.is_power_of_two());
+        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8;
+        let lane_len = (bytes as u64).next_multiple_of(4096);
+        Geometry { capacity, payload_len, shift: capacity.trailing_zeros(), lane_len }
+    }
+    /// Takes a slot's number apart: lane, and index in the lane.
+    #[inline]
+    pub(crate) fn split(&self, number: u32) -> (usize, usize) {
+        (number as usize >> self.shift, number as usize & (self.capacity - 1))
+    }
     /// Bytes of one lane: its slots, then a bitmap with a bit for each, in whole pages.
     pub(crate) fn lane_len(&self) -> u64 {
-        let bytes = self.capacity * size_of::<Slot>() + self.bitmap_words() * 8;
-        (bytes as u64).next_multiple_of(4096)
+        self.lane_len
     }
     pub(crate) fn bitmap_words(&self) -> usize {
         self.capacity.div_ceil(64)
@@ -270,7 +285,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
     assert!(size_of::<Block>() == 32);
-    assert!(LANES_AT % 128 == 0 && FUNCTIONS_AT % 128 == 0 && PARTICIPANTS_AT % 128 == 0);
+    assert!(LANES_AT.is_multiple_of(128) && FUNCTIONS_AT.is_multiple_of(128) && PARTICIPANTS_AT.is_multiple_of(128));
 };
 
 #[cfg(all(test, not(loom)))]
@@ -279,14 +294,14 @@ mod tests {
 
     #[test]
     fn a_default_pool_commits_little() {
-        let g = Geometry { capacity: CAPACITY_DEFAULT, payload_len: PAYLOAD_AREA_DEFAULT };
+        let g = Geometry::new(CAPACITY_DEFAULT, PAYLOAD_AREA_DEFAULT);
         assert!(SLOTS_AT + g.lane_len() <= 8 << 20, "{}", SLOTS_AT + g.lane_len());
         assert!(g.segment_len() <= SEGMENT_MAX);
     }
 
     #[test]
     fn the_largest_capacity_fits_the_segment() {
-        let g = Geometry { capacity: CAPACITY_MAX, payload_len: PAYLOAD_AREA_DEFAULT };
+        let g = Geometry::new(CAPACITY_MAX, PAYLOAD_AREA_DEFAULT);
         assert!(g.segment_len() <= SEGMENT_MAX, "{}", g.segment_len());
         assert!(g.lane_at(1) - g.lane_at(0) >= (CAPACITY_MAX * size_of::<Slot>()) as u64);
     }

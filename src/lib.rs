@@ -24,6 +24,9 @@
 //!
 //! Only for 64-bit Linux; tested on x86-64.
 
+// What only named pools use stays in the file where it belongs.
+#![cfg_attr(not(feature = "named"), allow(dead_code))]
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("taskring needs 64-bit little-endian Linux");
 
@@ -68,6 +71,8 @@ mod life;
 mod map;
 #[cfg(all(not(loom), feature = "named"))]
 mod named;
+#[cfg(not(loom))]
+mod once;
 #[cfg(not(loom))]
 mod outcome;
 #[cfg(not(loom))]

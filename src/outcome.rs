@@ -71,10 +71,13 @@ fn lost_cause(bits: u32) -> Cause {
     }
 }
 
+/// Results up to this length are kept in the future itself; longer ones would make every move of a future dearer.
+const SHORT_MAX: usize = 22;
+
 /// Bytes of a result, in private memory.
 #[derive(Clone)]
 pub(crate) enum Bytes {
-    Short(u8, [u8; INLINE_MAX]),
+    Short(u8, [u8; SHORT_MAX]),
     Long(Box<[u8]>),
 }
 
@@ -108,14 +111,22 @@ impl Outcome {
 }
 
 /// Where a result goes in the slot behind arguments of this length; `None` when it does not fit there.
+#[inline]
 pub(crate) fn inline_place(args_len: usize, args_inline: bool, result_len: usize) -> Option<usize> {
     let at = if args_inline { args_len.next_multiple_of(8) } else { 0 };
     (at + result_len <= INLINE_MAX).then_some(at)
 }
 
 /// Writes a result into a slot that the caller owns: in place, or into a block that the slot holds from now on. The state word follows.
-pub(crate) fn store(member: &Member, slot: &Slot, number: u32, generation: u32, kind: Kind, bytes: &[u8]) -> Result<()> {
-    let request = slot.read();
+#[inline]
+pub(crate) fn store(
+    member: &Member,
+    slot: &Slot,
+    request: &Request,
+    (number, generation): (u32, u32),
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<()> {
     let inline = inline_place(request.args_len as usize, request.args_block == 0, bytes.len());
     match inline {
         Some(at) => {
@@ -139,7 +150,22 @@ pub(crate) fn store(member: &Member, slot: &Slot, number: u32, generation: u32, 
 }
 
 /// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
+#[inline]
 pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
+    let len = slot.result_len.load(Relaxed) as usize;
+    let is_plain = slot.outcome.load(Relaxed) == Kind::Value as u32 && slot.result_block.load(Relaxed) == 0;
+    if is_plain
+        && len <= SHORT_MAX
+        && let Some(at) = inline_place(request.args_len as usize, request.args_block == 0, len)
+    {
+        let mut bytes = [0; SHORT_MAX];
+        slot.read_inline(at, &mut bytes[..len]);
+        return Outcome::Value(Bytes::Short(len as u8, bytes));
+    }
+    load_any(segment, slot, request)
+}
+
+fn load_any(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
     let outcome = slot.outcome.load(Relaxed);
     let Some(kind) = Kind::from_bits(outcome) else {
         return Outcome::error(Error::Corrupt { what: format!("an outcome word is {outcome:#x}") });
@@ -200,9 +226,9 @@ fn load_bytes(segment: &Segment, slot: &Slot, request: &Request) -> Result<Bytes
     if name == 0 {
         let at = inline_place(request.args_len as usize, request.args_block == 0, len);
         let at = at.ok_or_else(|| Error::Corrupt { what: format!("an inline result of {len} bytes") })?;
-        let mut bytes = [0; INLINE_MAX];
-        slot.read_inline(at, &mut bytes[..len]);
-        return Ok(Bytes::Short(len as u8, bytes));
+        let mut bytes = vec![0; len];
+        slot.read_inline(at, &mut bytes);
+        return Ok(Bytes::Long(bytes.into_boxed_slice()));
     }
     Ok(Bytes::Long(copy_block(segment, name, len)?))
 }

@@ -6,9 +6,11 @@ use crate::hub::Hub;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::mutex::ShmMutex;
 use crate::outcome::{self, Kind as OutcomeKind, Outcome};
+use crate::policy::{OnWorkerDeath, Policy};
 use crate::registry::{Kind, Member};
 use crate::search::Rings;
 use crate::segment::Segment;
+use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
@@ -53,8 +55,8 @@ pub(crate) struct Pool {
     pub(crate) name: Option<std::ffi::CString>,
     /// What this process knows of why the pool broke: more than the header says.
     pub(crate) failure: OnceLock<Error>,
-    /// Slots that this submitter may fill: all of its lane, or its part of a shared one.
-    pub(crate) held: AtomicU32,
+    /// What every task of this submitter has in common.
+    pub(crate) request: Request,
 }
 
 /// What a finished slot held, copied, and the blocks it names.
@@ -73,6 +75,7 @@ impl Pool {
         let member = Member::join(segment, kind)?;
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
+        let request = base_request(&member);
         Ok(Pool {
             member,
             lane,
@@ -85,7 +88,7 @@ impl Pool {
             start_timeout,
             name: None,
             failure: OnceLock::new(),
-            held: AtomicU32::new(0),
+            request,
         })
     }
 
@@ -94,7 +97,7 @@ impl Pool {
     }
 
     pub(crate) fn slot(&self, ticket: Ticket) -> &crate::layout::Slot {
-        let (lane, slot) = (ticket.slot as usize / self.capacity(), ticket.slot as usize % self.capacity());
+        let (lane, slot) = self.segment().geometry().split(ticket.slot);
         &self.segment().lane(lane).slots[slot]
     }
 
@@ -148,7 +151,7 @@ impl Pool {
 
     #[inline]
     fn mark_taken(&self, ticket: Ticket, state: State) -> bool {
-        let mark = &self.taken[ticket.slot as usize % self.capacity()];
+        let mark = &self.taken[self.segment().geometry().split(ticket.slot).1];
         let wanted = u64::from(ticket.generation) + 1;
         let seen = mark.load(Relaxed);
         state.is_finished()
@@ -164,6 +167,7 @@ impl Pool {
     }
 
     /// Copies what a taken slot holds.
+    #[inline]
     fn read_finished(&self, ticket: Ticket, state: State) -> Finished {
         let slot = self.slot(ticket);
         let request = slot.read();
@@ -185,12 +189,10 @@ impl Pool {
     /// Frees a finished slot that this thread has taken.
     fn release(&self, ticket: Ticket, finished: &Finished) {
         let slot = self.slot(ticket);
-        if let Ok(old) = slot.free(ticket.generation) {
-            self.held.fetch_sub(1, Relaxed);
-            if old.has(Flag::Waiter) {
-                // A submitter may wait for just this slot to be free.
-                crate::sync::futex_wake_low(&slot.state);
-            }
+        let freed = slot.free(ticket.generation);
+        if freed.is_ok_and(|old| old.has(Flag::Waiter)) {
+            // A submitter may wait for just this slot to be free.
+            crate::sync::futex_wake_low(&slot.state);
         }
         // A lost task's worker has its pid where the result's block would be named: no block of that name is held by this slot.
         if finished.blocks != [0, 0] {
@@ -208,7 +210,7 @@ impl Pool {
             // Under the table's lock, so that a thread that finds a slot taken finds its outcome in the table.
             let mut table = lock(&self.harvested);
             for step in 0..self.capacity() {
-                let index = (from + step) % self.capacity();
+                let index = (from + step) & (self.capacity() - 1);
                 let state = ring.slots[index].load();
                 if !state.is_finished() || ring.slots[index].submitted_by() != self.member.who() {
                     continue;
@@ -247,10 +249,10 @@ impl Pool {
     pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
         let slot = self.slot(ticket);
         let request = slot.read();
-        let lane = ticket.slot as usize / self.capacity();
+        let (lane, index) = self.segment().geometry().split(ticket.slot);
         match slot.cancel(ticket.generation, self.member.who()) {
             Ok(old) => {
-                self.member.finish(lane, ticket.slot as usize % self.capacity(), old, &request);
+                self.member.finish(lane, index, old, &request);
                 true
             }
             Err(found) => {
@@ -350,6 +352,17 @@ impl Segment {
     }
 }
 
+/// What the pool's policy says of every task, unless its options say otherwise.
+fn base_request(member: &Member) -> Request {
+    let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
+    let (options, attempts_max) = match policy.on_worker_death {
+        OnWorkerDeath::Retry(n) => (OPTION_IDEMPOTENT, n.saturating_add(1)),
+        OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
+    };
+    let submitter = member.who().bits();
+    Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() }
+}
+
 /// The lane with the fewest submitters, by their records.
 fn choose_lane(member: &Member) -> Result<usize> {
     let mutex = ShmMutex(&member.segment.header().registry_mutex);
@@ -362,6 +375,8 @@ fn choose_lane(member: &Member) -> Result<usize> {
     }
     let lane = (0..LANES_MAX).min_by_key(|&i| users[i]).expect("there are lanes");
     member.record().lane.store(lane as u32 + 1, Relaxed);
+    // A hint for the quota. It is not counted down: whoever comes to a lane after others left finds it too small for a while.
+    member.segment.lane(lane).head.users.store(users[lane] + 1, Relaxed);
     drop(guard);
     // Outside the mutex, for committing may block.
     member.segment.use_lane(lane)?;

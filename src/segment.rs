@@ -108,8 +108,9 @@ impl Segment {
         Ok(())
     }
 
-    pub(crate) fn geometry(&self) -> Geometry {
-        self.geometry
+    #[inline]
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
@@ -190,7 +191,7 @@ impl Segment {
 
     /// Splits a ticket's slot number into lane and slot; `None` when there is no such slot.
     pub(crate) fn slot_at(&self, number: u32) -> Option<(usize, usize)> {
-        let (lane, slot) = (number as usize / self.geometry.capacity, number as usize % self.geometry.capacity);
+        let (lane, slot) = self.geometry.split(number);
         (lane < LANES_MAX && self.life().lanes.load(Acquire) & 1 << lane != 0).then_some((lane, slot))
     }
 }
@@ -268,7 +269,7 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
     if payload_len > SEGMENT_MAX {
         return Err(Error::incompatible("the payload area", payload_len, format!("up to {SEGMENT_MAX} bytes")));
     }
-    let geometry = Geometry { capacity: capacity as usize, payload_len };
+    let geometry = Geometry::new(capacity as usize, payload_len);
     let wanted = geometry.segment_len();
     expect("the segment's length", offset_of!(Identity, segment_len), wanted)?;
     if file_len != wanted {

@@ -98,7 +98,7 @@ impl Sets<'_> {
         let Some(word) = self.word(set) else { return };
         let seen = word.load(Relaxed);
         if Self::is_at(seen, set, OPEN) || Self::is_at(seen, set, DISCARDED) {
-            let next = (set.generation() + 1 & GENERATION_MASK) << GENERATION_SHIFT;
+            let next = ((set.generation() + 1) & GENERATION_MASK) << GENERATION_SHIFT;
             // AcqRel: pairs with `open` of the entry's next user.
             let _ = word.compare_exchange(seen, next, AcqRel, Relaxed);
         }

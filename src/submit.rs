@@ -12,7 +12,7 @@ use crate::search::Rings;
 use crate::set::SetRef;
 use crate::slot::Request;
 use crate::spin;
-use crate::state::Flag;
+use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use std::time::Duration;
@@ -35,7 +35,6 @@ pub(crate) struct Ready<'a> {
 impl Pool {
     /// Checks, and brings large arguments into their block.
     pub(crate) fn prepare<'a>(&'a self, mut request: Request, args: &'a [u8]) -> Result<Ready<'a>> {
-        request.submitter = self.member.who().bits();
         request.args_len = u32::try_from(args.len())
             .map_err(|_| Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 })?;
         if args.len() <= INLINE_MAX {
@@ -51,9 +50,23 @@ impl Pool {
     #[inline]
     pub(crate) fn submit(&self, ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         let set = ready.request.set;
+        self.check_usable()?;
+        let ticket = match self.try_publish(ready)? {
+            Ok(ticket) => ticket,
+            Err(back) => self.submit_slow(back, when_full)?,
+        };
+        if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
+            // The set was discarded while we published: its sweep may have passed by before.
+            self.cancel(ticket);
+        }
+        Ok(ticket)
+    }
+
+    #[cold]
+    fn submit_slow(&self, ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         let mut ready = Some(ready);
         let mut ticket = None;
-        self.publish(
+        self.publish_slow(
             &mut |hold, pool| {
                 if let Some(task) = ready.take() {
                     match pool.fill(hold, task)? {
@@ -65,39 +78,57 @@ impl Pool {
             },
             when_full,
         )?;
-        let ticket = ticket.expect("published");
-        if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
-            // The set was discarded while we published: its sweep may have passed by before.
-            self.cancel(ticket);
+        ticket.ok_or(Error::Full { capacity: self.capacity() })
+    }
+
+    /// One hold of the lane for one task; gives it back when the hold finds no free slot.
+    #[inline]
+    fn try_publish<'a>(&self, ready: Ready<'a>) -> Result<std::result::Result<Ticket, Ready<'a>>> {
+        let segment = self.segment();
+        let mut hold = self.member.hold_lane(self.lane)?;
+        // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
+        segment.check_open().map_err(|e| self.explain(e))?;
+        let filled = self.fill(&mut hold, ready)?;
+        drop(hold);
+        if filled.is_ok() {
+            segment.sleepers().announce();
         }
-        Ok(ticket)
+        Ok(filled)
+    }
+
+    #[inline]
+    fn check_usable(&self) -> Result<()> {
+        self.member.check_fork()?;
+        if self.shut.load(Relaxed) { Err(Error::ShutDown) } else { Ok(()) }
     }
 
     /// Publishes many tasks in as few holds of the mutex as their number needs.
     pub(crate) fn submit_all<'a>(&'a self, tasks: Vec<Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
+        self.check_usable()?;
         let mut tasks = tasks.into_iter();
         let mut next = tasks.next();
-        self.publish(
-            &mut |hold, pool| {
-                while let Some(task) = next.take() {
-                    match pool.fill(hold, task)? {
-                        Ok(ticket) => each(ticket),
-                        Err(back) => {
-                            next = Some(back);
-                            return Ok(false);
-                        }
+        let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
+            while let Some(task) = next.take() {
+                match pool.fill(hold, task)? {
+                    Ok(ticket) => each(ticket),
+                    Err(back) => {
+                        next = Some(back);
+                        return Ok(false);
                     }
-                    next = tasks.next();
                 }
-                Ok(true)
-            },
-            WhenFull::Wait,
-        )
+                next = tasks.next();
+            }
+            Ok(true)
+        };
+        if self.hold_once(&mut work)? { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
     }
 
     /// Fills and publishes one slot of a held lane; gives the task back when this hold finds no free slot.
     #[inline]
     fn fill<'a>(&self, hold: &mut Hold<'_>, ready: Ready<'a>) -> Result<std::result::Result<Ticket, Ready<'a>>> {
+        if self.is_over_quota() {
+            return Ok(Err(ready));
+        }
         let Some((index, slot, free)) = hold.next_free() else { return Ok(Err(ready)) };
         let number = self.segment().slot_number(self.lane, index);
         let ticket = Ticket { slot: number, generation: free.generation() };
@@ -112,21 +143,22 @@ impl Pool {
         if !hold.publish(slot, free) {
             return Err(self.segment().poison(format!("slot {number} was not free under the lane's mutex")));
         }
-        self.held.fetch_add(1, Relaxed);
         Ok(Ok(ticket))
     }
 
-    /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
+    /// In a lane that several submitters share, each may fill its part of the slots. Counted anew each time: that takes a look at
+    /// every slot, but only past the sixteenth submitter, and it cannot go wrong.
     #[inline]
-    fn publish(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
-        self.member.check_fork()?;
-        if self.shut.load(Relaxed) {
-            return Err(Error::ShutDown);
-        }
-        if self.hold_once(work)? {
-            return Ok(());
-        }
-        self.publish_slow(work, when_full)
+    fn is_over_quota(&self) -> bool {
+        let ring = self.segment().lane(self.lane);
+        let users = ring.head.users.load(Relaxed) as usize;
+        users > 1 && self.count_own() >= (self.capacity() / users).max(1)
+    }
+
+    #[cold]
+    fn count_own(&self) -> usize {
+        let slots = self.segment().lane(self.lane).slots;
+        slots.iter().filter(|s| !s.load().is(Phase::Free) && s.submitted_by() == self.member.who()).count()
     }
 
     #[inline]
@@ -144,6 +176,7 @@ impl Pool {
         done
     }
 
+    /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
     #[cold]
     fn publish_slow(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
         let start = now_ns();

@@ -194,13 +194,15 @@ impl Worker {
         let kind = self.call(slot, &request, &mut out);
         set_current(outer);
         slot.note(progress.at(Step::Returned));
-        let unstorable = outcome::store(&self.member, slot, number, generation, kind, &out).err();
+        let unstorable = outcome::store(&self.member, slot, &request, (number, generation), kind, &out).err();
         if let Some(e) = unstorable {
             let text = format!("the result of {} bytes cannot be stored: {e}", out.len());
             let text = &text.as_bytes()[..text.len().min(INLINE_MAX - request.args_len.min(INLINE_MAX as u32) as usize)];
             // Behind long inline arguments there may be no room for a text; the kind of the outcome tells enough.
-            let stored = outcome::store(&self.member, slot, number, generation, OutcomeKind::Unstorable, text)
-                .or_else(|_| outcome::store(&self.member, slot, number, generation, OutcomeKind::Unstorable, &[]));
+            let stored = outcome::store(&self.member, slot, &request, (number, generation), OutcomeKind::Unstorable, text)
+                .or_else(|_| {
+                    outcome::store(&self.member, slot, &request, (number, generation), OutcomeKind::Unstorable, &[])
+                });
             debug_assert!(stored.is_ok(), "an empty result always fits");
         }
         self.complete(&task, generation, number, &request);
