@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     search: Search,
     /// Tasks finished since the clock was last looked at, and how many may be before the next look.
     since_look: u32,
+    /// What makes this worker leave at once. A named pool's workers go on without its owner.
+    stop_bits: u32,
     look_after: u32,
     looked_at: u64,
     orphaned_at: Option<u64>,
@@ -51,8 +53,12 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind) -> Result<()> {
     member.record().ready.store(1, Relaxed);
     member.segment.count_workers();
     let search = Search::new(member.who());
+    let named = member.segment.header().identity.named.load(Relaxed) != 0;
+    let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
+    let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
+    let looked_at = now_ns();
     let mut worker =
-        Worker { member, runners, search, since_look: 0, look_after: 1, looked_at: now_ns(), orphaned_at: None };
+        Worker { member, runners, search, since_look: 0, stop_bits, look_after: 1, looked_at, orphaned_at: None };
     worker.run();
     worker.leave();
     Ok(())
@@ -95,12 +101,7 @@ impl Worker {
     /// Whether to leave at once, whatever is pending.
     #[inline]
     fn must_stop(&self) -> bool {
-        let flags = self.member.segment.life().flags.load(Relaxed);
-        if flags & !(Bit::Closing as u32) == 0 {
-            return false;
-        }
-        let named = self.member.segment.header().identity.named.load(Relaxed) != 0;
-        flags & (Bit::Broken as u32 | Bit::Corrupt as u32) != 0 || !named
+        self.member.segment.life().flags.load(Relaxed) & self.stop_bits != 0
     }
 
     #[inline]
@@ -125,7 +126,8 @@ impl Worker {
         if searching {
             sleepers.start_searching(me);
         }
-        let ended = |s: &Segment| s.life().flags.load(Relaxed) != 0;
+        let bits = self.stop_bits | Bit::Closing as u32;
+        let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
         let found = spin::until(&segment, || if ended(&segment) { Some(None) } else { self.next().map(Some) }).flatten();
         if searching {
             sleepers.stop_searching(me);
@@ -193,6 +195,10 @@ impl Worker {
         let outer = set_current(Some(current));
         let kind = self.call(slot, &request, &mut out);
         set_current(outer);
+        if self.member.is_foreign() {
+            // The task forked, and this is the child coming back from its function: only the parent is the worker.
+            crate::sys::exit_now(0);
+        }
         slot.note(progress.at(Step::Returned));
         let unstorable = outcome::store(&self.member, slot, &request, (number, generation), kind, &out).err();
         if let Some(e) = unstorable {
