@@ -30,7 +30,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("taskring needs 64-bit little-endian Linux");
 
-// What runs under the loom model checker too (`RUSTFLAGS="--cfg loom"`): it knows no processes and no system calls.
+// The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
 mod layout;
 mod limits;
 mod mutex;
@@ -42,73 +42,40 @@ mod slot;
 mod state;
 mod sync;
 
-#[cfg(all(loom, test))]
-mod models;
-
-#[cfg(not(loom))]
 mod builder;
-#[cfg(not(loom))]
 mod codec;
-#[cfg(not(loom))]
 mod error;
-#[cfg(not(loom))]
 mod executor;
-#[cfg(not(loom))]
 mod exit;
-#[cfg(not(loom))]
 mod fork;
-#[cfg(not(loom))]
 mod functions;
-#[cfg(not(loom))]
 mod future;
-#[cfg(not(loom))]
 mod hub;
-#[cfg(all(not(loom), feature = "named"))]
+#[cfg(feature = "named")]
 mod inspect;
-#[cfg(not(loom))]
 mod life;
-#[cfg(not(loom))]
 mod map;
-#[cfg(all(not(loom), feature = "named"))]
+#[cfg(feature = "named")]
 mod named;
-#[cfg(not(loom))]
 mod once;
-#[cfg(not(loom))]
 mod outcome;
-#[cfg(not(loom))]
 mod payload;
-#[cfg(not(loom))]
 mod policy;
-#[cfg(not(loom))]
 mod pool;
-#[cfg(not(loom))]
 mod recovery;
-#[cfg(not(loom))]
 mod registry;
-#[cfg(not(loom))]
 mod segment;
-#[cfg(not(loom))]
 mod spin;
-#[cfg(not(loom))]
 mod start;
-#[cfg(not(loom))]
 mod submit;
-#[cfg(not(loom))]
 mod supervisor;
-#[cfg(not(loom))]
 mod sys;
-#[cfg(not(loom))]
 pub mod task;
-#[cfg(not(loom))]
 mod task_set;
-#[cfg(not(loom))]
 mod wait;
-#[cfg(not(loom))]
 mod worker;
-#[cfg(not(loom))]
 mod zygote;
 
-#[cfg(not(loom))]
 mod public {
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload};
@@ -126,11 +93,9 @@ mod public {
     pub use crate::task_set::{Discarded, TaskSet};
     pub use crate::wait::{AsCompleted, Waited, When, as_completed, wait};
 }
-#[cfg(not(loom))]
 pub use public::*;
 
 /// For the macros.
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};

@@ -81,7 +81,10 @@ impl<'a> Lane<'a> {
             let position = self.head.head.load(Acquire);
             let (index, slot) = self.at(position);
             let mut state = slot.load();
-            let published_here = state.is(Phase::Pending) && slot.place.load(Relaxed) == position as u32;
+            // Acquire: pairs with the Release in `Slot::write`. A place of a later task comes with that task's generation, so the
+            // second look at the word tells whether the two belong together.
+            let published_here =
+                state.is(Phase::Pending) && slot.place.load(Acquire) == position as u32 && slot.load() == state;
             if !published_here {
                 // Acquire: pairs with the Release in `Hold::drop`: what was published before this tail is visible.
                 if position >= self.head.tail.load(Acquire) {
@@ -199,13 +202,12 @@ impl<'a> Hold<'a> {
         let mut tail = self.tail;
         let reach = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len()) as u64;
         for position in self.tail..self.tail + reach {
-            let (_, slot) = self.lane.at(position);
-            if !slot.load().is(Phase::Free) && slot.place.load(Relaxed) == position as u32 {
+            // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.
+            if self.lane.at(position).1.place.load(Relaxed) == position as u32 {
                 tail = tail.max(position + 1);
             }
         }
-        // Read after the slots: one that is FREE again had been claimed, and before that its position reserved. Acquire:
-        // pairs with the Release of the reservation, which the slot's later transitions carry along.
+        // Acquire: pairs with the Release of a reservation.
         self.tail = tail.max(self.lane.head.head.load(Acquire));
     }
 

@@ -44,10 +44,10 @@ pub(crate) struct Search {
     /// The look at every slot goes on here: lane and slot.
     scan: Option<(usize, usize)>,
     next_lane: usize,
-    /// A task that we cannot run stands at the head of this lane, at this position of the head.
-    foreign: Option<(usize, u64)>,
-    /// The one for which we have woken another worker already.
-    passed_on: Option<(usize, u64)>,
+    /// A task that we cannot run stands at the head of this lane; head and tail as they were then.
+    foreign: Option<(usize, u64, u64)>,
+    /// The same, when we last woke another worker for it. A later tail means that there is a task which that one did not see.
+    passed_on: Option<(usize, u64, u64)>,
 }
 
 impl Search {
@@ -98,7 +98,8 @@ impl Search {
             Found::Task(claim) => Some(Task { lane, claim }),
             Found::Nothing => None,
             Found::Foreign => {
-                self.foreign = Some((lane, ring.head.head.load(Acquire)));
+                // Acquire: as in `Lane::claim`.
+                self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
                 ring.claim_anywhere(0, self.me, runnable).map(|claim| Task { lane, claim })
             }
         }
@@ -145,7 +146,7 @@ impl Search {
         Rest::Slept { wait, by_mark }
     }
 
-    /// After a wake that found only a task we cannot run: whether to wake another worker for it. Once for each such task.
+    /// After a wake that found only a task we cannot run: whether to wake another worker for it. Once for each task published since.
     pub(crate) fn passes_on(&mut self) -> bool {
         let foreign = self.foreign.take();
         let first = foreign.is_some() && foreign != self.passed_on;

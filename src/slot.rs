@@ -106,7 +106,8 @@ impl Slot {
         self.args_len.store(t.args_len, Relaxed);
         self.args_block.store(t.args_block, Relaxed);
         self.result_block.store(0, Relaxed);
-        self.place.store(t.place, Relaxed);
+        // Release: pairs with the Acquire in `Lane::claim`; whoever sees this place sees that the slot's last generation is over.
+        self.place.store(t.place, Release);
         self.write_inline(0, inline_args);
     }
 

@@ -19,7 +19,6 @@ mod face {
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
     use loom::sync::{Arc, Condvar, Mutex};
-    pub(crate) use loom::thread::yield_now;
     use std::collections::HashMap;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,91 @@
+//! Models of sleeping and waking: every way in which a wake could be lost is a deadlock here.
+
+use super::*;
+
+/// A submitter that publishes and announces while a worker goes to sleep: one of them sees the other.
+#[test]
+fn no_wake_is_lost() {
+    model(|| {
+        let pool = Pool::new(1, 1);
+        let mut worker = Worker::settled(W1, &pool);
+        let sleeper = spawn(&pool, move |pool| worker.next(pool).claim);
+        let ticket = pool.submit(S1, Request::default()).unwrap();
+        assert_eq!(sleeper.join().unwrap().slot, ticket.slot);
+    });
+}
+
+/// Two submitters at a time: the worker does not sleep while both count on the other's wake.
+#[test]
+fn no_wake_is_lost_between_two_submitters() {
+    crowded_model(|| {
+        let pool = Pool::new(2, 1);
+        let mut worker = Worker::settled(W1, &pool);
+        let sleeper = spawn(&pool, move |pool| assert!(worker.next(pool).claim.slot < 2));
+        let other = spawn(&pool, |pool| pool.submit(S2, Request::default()).unwrap());
+        pool.submit(S1, Request::default()).unwrap();
+        other.join().unwrap();
+        sleeper.join().unwrap();
+        assert_eq!(pool.drain(W2), 1);
+    });
+}
+
+/// One worker takes two tasks that come one after the other, asleep or not in between.
+#[test]
+fn a_worker_that_was_woken_sleeps_and_wakes_again() {
+    model(|| {
+        let pool = Pool::new(2, 1);
+        let mut worker = Worker::settled(W1, &pool);
+        let sleeper = spawn(&pool, move |pool| [worker.next(pool).claim.slot, worker.next(pool).claim.slot]);
+        pool.submit(S1, Request::default()).unwrap();
+        pool.submit(S1, Request::default()).unwrap();
+        assert_eq!(sleeper.join().unwrap(), [0, 1]);
+    });
+}
+
+/// One worker sleeps, the other one searches or goes to sleep, and two tasks come, of which the second takes one and is busy from then
+/// on: the sleeper is woken. Whoever is spared a wake because another worker searches is woken by that one.
+#[test]
+fn a_searching_worker_wakes_the_next() {
+    model(|| {
+        let pool = Pool::new(2, 2);
+        let before = pool.sleepers().prepare(W2.index());
+        let mut worker = Worker::settled(W1, &pool);
+        let searcher = spawn(&pool, move |pool| assert!(worker.next(pool).claim.slot < 2));
+        pool.submit(S1, Request::default()).unwrap();
+        pool.submit(S1, Request::default()).unwrap();
+        searcher.join().unwrap();
+        assert_ne!(pool.records[W2.index()].park.load(Relaxed), before, "a task waits and a worker sleeps");
+    });
+}
+
+/// The end of a pool against a worker that goes to sleep: it sees the flag or is woken.
+#[test]
+fn nobody_sleeps_through_the_end_of_the_pool() {
+    model(|| {
+        let pool = Pool::new(1, 1);
+        let mut worker = Worker::settled(W1, &pool);
+        let sleeper = spawn(&pool, move |pool| worker.next_unless(pool, || pool.life.flags.load(Acquire) != 0).is_none());
+        pool.life.flags.fetch_or(1, Release);
+        pool.new_epoch();
+        assert!(sleeper.join().unwrap());
+    });
+}
+
+/// A task that no worker has the function for holds up the head of the lane, and a wake was passed on for it. Later tasks behind
+/// it still reach a sleeper that can run them, though the wake goes to one that cannot.
+#[test]
+fn a_wake_is_passed_on_for_each_new_task() {
+    model(|| {
+        let pool = Pool::new(2, 2);
+        let function = |function| Request { function, ..Request::default() };
+        pool.publish(S1, function(9)).unwrap();
+        let mut wrong = Worker::new(W1, Some(1));
+        assert!(wrong.look(&pool).is_none() && wrong.search.passes_on());
+        let _ = pool.sleepers().prepare(W1.index());
+        let before = pool.sleepers().prepare(W2.index());
+        pool.submit(S1, function(2)).unwrap();
+        assert!(pool.sleepers().cancel(W1.index()), "the first in line is woken");
+        assert_eq!(wrong.woken(&pool), None);
+        assert_ne!(pool.records[W2.index()].park.load(Relaxed), before, "who can run the tasks sleeps");
+    });
+}

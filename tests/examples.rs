@@ -1,0 +1,77 @@
+//! The examples do what their first lines say.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// `cargo test` builds the examples beside the tests.
+fn example(name: &str) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let path: PathBuf = own.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is not built: run plain `cargo test`, or `cargo build --examples` first", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    let output = example(name).args(args).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name} {args:?}: {}\n{out}\n{err}", output.status);
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn hello_is_said_by_another_process() {
+    let text = stdout(&run("hello", &[]));
+    let pids: Vec<&str> = text.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
+    assert!(text.starts_with("hello world, from process ") && pids.len() == 2 && pids[0] != pids[1], "{text}");
+}
+
+#[test]
+fn primes_are_told_from_the_others() {
+    let text = stdout(&run("primes", &[]));
+    let answers: Vec<&str> = text.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(answers, ["true", "true", "true", "true", "true", "false"], "{text}");
+}
+
+#[test]
+fn three_programs_share_a_pool() {
+    let text = stdout(&run("attach", &[]));
+    for word in ["ONE", "TWO", "THREE"] {
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn inspect_shows_a_pool_and_removes_only_a_dead_one() {
+    let name = format!("examples-inspect-{}", std::process::id());
+    let mut maker = example("attach").args(["make", &name]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    while taskring::inspect(&name).is_err() {
+        assert!(maker.try_wait().unwrap().is_none(), "the maker ended");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let view = stdout(&run("inspect", &[&name]));
+    assert!(view.contains("open") && view.contains(&format!("owner {}", maker.id())), "{view}");
+    let refused = example("inspect").args([&name, "--remove"]).output().unwrap();
+    assert!(!refused.status.success(), "a living pool was removed");
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    run("inspect", &[&name, "--remove"]);
+    assert_eq!(taskring::inspect(&name).unwrap_err(), taskring::Error::NotFound { name });
+}
+
+#[test]
+fn the_image_job_passes_its_own_checks() {
+    let text = stdout(&run("images", &["--quick"]));
+    assert!(text.contains("0 failed") && text.contains("never started"), "{text}");
+}
+
+#[test]
+fn counting_tasks_checks_their_answers() {
+    let text = stdout(&run("count", &["--tasks", "20000", "--window", "64"]));
+    assert!(text.contains("tasks=20000"), "{text}");
+}
