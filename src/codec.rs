@@ -42,7 +42,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Payload for T {
     }
     #[inline]
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        postcard::from_bytes(bytes).map_err(|e| e.to_string())
+        let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
+        if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
     }
 }
 

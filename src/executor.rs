@@ -14,7 +14,7 @@ use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::Relaxed;
 use crate::task::Task;
-use crate::task_set::TaskSet;
+use crate::task_set::{SetShared, TaskSet};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Options of one task.
 #[derive(Clone, Debug, Default)]
 pub struct SubmitOptions {
-    pub(crate) set: u32,
+    set: Option<Arc<SetShared>>,
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
 }
@@ -36,7 +36,7 @@ impl SubmitOptions {
     /// The task belongs to this set.
     #[must_use]
     pub fn set(mut self, set: &TaskSet) -> SubmitOptions {
-        self.set = set.name();
+        self.set = Some(set.shared().clone());
         self
     }
     /// The task may run again when its worker died in it: doing it twice does no harm.
@@ -94,15 +94,24 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 }
 
 #[inline]
-fn request(pool: &Pool, options: &SubmitOptions, function: u16) -> Request {
-    let mut request = Request { function, set: options.set, ..pool.request };
+fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) -> Result<Request> {
+    let mut request = Request { function, ..pool.request };
+    if let Some(set) = &options.set {
+        request.set = set.set.0;
+        if !Arc::ptr_eq(&set.pool, pool) {
+            return Err(Error::invalid("the task set", "one of another pool", "one of the pool submitted to"));
+        }
+        if pool.segment().sets().is_discarded(set.set) {
+            return Err(Error::Discarded);
+        }
+    }
     if let Some(idempotent) = options.idempotent {
         request.options = if idempotent { OPTION_IDEMPOTENT } else { 0 };
     }
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
-    request
+    Ok(request)
 }
 
 /// Encodes and submits.
@@ -115,12 +124,20 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     when_full: WhenFull,
 ) -> Result<Future<R>> {
     pool.member.check_fork()?;
-    let request = request(pool, options, pool.function(&task)?);
+    let request = request(pool, options, pool.function(&task)?)?;
     let ticket = with_scratch(|bytes| {
         args.encode(bytes).map_err(|message| Error::Encode { message })?;
         pool.submit(pool.prepare(request, bytes)?, when_full)
     })?;
+    count_submitted(options);
     Ok(Future::new(pool.clone(), ticket))
+}
+
+#[inline]
+fn count_submitted(options: &SubmitOptions) {
+    if let Some(set) = &options.set {
+        set.submitted.fetch_add(1, Relaxed);
+    }
 }
 
 impl Executor {
@@ -169,9 +186,6 @@ impl Executor {
         task: Task<A, R>,
         args: A,
     ) -> Result<Future<R>> {
-        if options.set != 0 && self.pool.segment().sets().is_discarded(crate::set::SetRef(options.set)) {
-            return Err(Error::Discarded);
-        }
         submit_to(&self.pool, options, task, &args, WhenFull::Wait)
     }
 
@@ -187,7 +201,7 @@ impl Executor {
         const AT_A_TIME: usize = 64;
         let pool = &self.pool;
         pool.member.check_fork()?;
-        let request = request(pool, &SubmitOptions::default(), pool.function(&task)?);
+        let request = request(pool, &SubmitOptions::default(), pool.function(&task)?)?;
         let mut args = args.into_iter();
         let mut futures = Vec::with_capacity(args.size_hint().0);
         let mut ends = Vec::with_capacity(AT_A_TIME);
@@ -218,7 +232,7 @@ impl Executor {
     ) -> Result<Future<Bytes>> {
         let pool = &self.pool;
         pool.member.check_fork()?;
-        let mut request = request(pool, options, pool.function(&task)?);
+        let mut request = request(pool, options, pool.function(&task)?)?;
         request.options |= OPTION_CHUNK;
         let ticket: Ticket = with_scratch(|bytes| {
             for input in inputs {
@@ -226,6 +240,7 @@ impl Executor {
             }
             pool.submit(pool.prepare(request, bytes)?, WhenFull::Wait)
         })?;
+        count_submitted(options);
         Ok(Future::new(pool.clone(), ticket))
     }
 

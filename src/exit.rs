@@ -1,6 +1,7 @@
 //! The normal end of the owner: returning from `main` or calling `exit` waits for everything that was submitted, also after
 //! `shutdown(wait = false)`. A hook that the C library runs does it, so it holds for C programs too.
 
+use crate::life::Bit;
 use crate::pool::lock;
 use crate::supervisor::Supervisor;
 use crate::sys;
@@ -11,6 +12,7 @@ struct Remembered {
     supervisor: Weak<Supervisor>,
     fork: u32,
     limit: Option<Duration>,
+    detach: bool,
 }
 
 static POOLS: Mutex<Vec<Remembered>> = Mutex::new(Vec::new());
@@ -18,16 +20,13 @@ static POOLS: Mutex<Vec<Remembered>> = Mutex::new(Vec::new());
 /// Has the end of this process wait for a pool.
 pub(crate) fn remember(supervisor: &Arc<Supervisor>, detach: bool, limit: Option<Duration>) {
     static HOOK: Once = Once::new();
-    if detach {
-        return;
-    }
     HOOK.call_once(|| {
         sys::at_exit(at_exit);
     });
     let mut pools = lock(&POOLS);
     // The supervisor's own thread holds it until the pool is over.
     pools.retain(|p| p.supervisor.strong_count() != 0);
-    pools.push(Remembered { supervisor: Arc::downgrade(supervisor), fork: crate::fork::side(), limit });
+    pools.push(Remembered { supervisor: Arc::downgrade(supervisor), fork: crate::fork::side(), limit, detach });
 }
 
 extern "C" fn at_exit() {
@@ -39,6 +38,13 @@ extern "C" fn at_exit() {
     for pool in pools {
         // A forked child that exits has nothing to wait for.
         let Some(supervisor) = pool.supervisor.upgrade().filter(|_| pool.fork == crate::fork::side()) else { continue };
+        if pool.detach {
+            // Its workers finish what they are running; those of an anonymous pool begin nothing else.
+            let segment = supervisor.pool().segment();
+            segment.set(Bit::Orphaned);
+            segment.wake_everybody();
+            continue;
+        }
         let start = Instant::now();
         let _ = crate::executor::close(&supervisor);
         let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));

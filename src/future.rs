@@ -96,7 +96,7 @@ impl<R> Future<R> {
         match self.core.outcome() {
             Some(outcome) => outcome.is_cancelled(),
             None if self.core.pool.member.is_foreign() => false,
-            None => self.core.pool.cancel(self.core.ticket) || self.core.outcome().is_some_and(Outcome::is_cancelled),
+            None => self.core.pool.cancel(self.core.ticket) || self.core.settled().is_some_and(Outcome::is_cancelled),
         }
     }
 
@@ -150,6 +150,21 @@ impl Core {
         self.outcome.get()
     }
 
+    /// The outcome, also when another thread of ours is collecting it just now.
+    fn settled(&self) -> Option<&Outcome> {
+        loop {
+            if let Some(outcome) = self.outcome() {
+                return Some(outcome);
+            }
+            let is_over = self.pool.slot(self.ticket).flag(self.ticket.generation, Flag::Waiter).is_err();
+            if !is_over || !self.pool.is_taken(self.ticket) {
+                // Once more: it may have been taken and handed over between the two looks.
+                return self.outcome();
+            }
+            std::thread::yield_now();
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         if let Some(outcome) = self.outcome.get() {
             return ended(outcome);
@@ -164,7 +179,7 @@ impl Core {
             };
         }
         // Collected: into the table, or (by another thread, just now) into this future.
-        self.pool.peek_harvested(self.ticket, ended).or_else(|| self.outcome.get().map(ended)).unwrap_or(State::Done)
+        self.pool.peek_harvested(self.ticket, ended).or_else(|| self.settled().map(ended)).unwrap_or(State::Done)
     }
 
     /// Whether the outcome is there and is the task's own failure; without waiting.
@@ -216,7 +231,7 @@ impl Core {
             let _ = spin::until(self.pool.segment(), over);
         }
         let start = now_ns();
-        let deadline = timeout.map(|t| start.saturating_add(t.as_nanos().min(u128::from(u64::MAX)) as u64));
+        let deadline = timeout.map(|t| start.saturating_add(crate::limits::nanos(t)));
         let mut slice = PENDING_NS_MAX;
         loop {
             if let Some(outcome) = self.outcome() {
@@ -230,9 +245,8 @@ impl Core {
             }
             let Ok(word) = slot.flag(self.ticket.generation, Flag::Waiter) else {
                 self.check_word()?;
-                // Finished, or another thread of ours is collecting it just now.
-                std::thread::yield_now();
-                continue;
+                // Finished, or collected by another thread of ours: the outcome is there in a moment. Or by nobody of ours.
+                return self.settled().ok_or(Error::Stale);
             };
             futex_wait_low(&slot.state, word.0, Some((now + slice).min(deadline.unwrap_or(u64::MAX))));
             if now_ns() >= now + slice {

@@ -44,6 +44,8 @@ struct Watch {
 #[derive(Default)]
 pub(crate) struct Hub {
     watches: Mutex<HashMap<u32, Vec<Watch>>>,
+    /// Announcements of the lane that were looked at, in order.
+    seen: Mutex<u32>,
 }
 
 fn is_unfinished(state: State, generation: u32) -> bool {
@@ -102,7 +104,7 @@ impl Hub {
     fn drain(&self, pool: &Pool) -> bool {
         let segment = pool.segment();
         let ring = segment.lane(pool.lane);
-        let mut delivered = false;
+        let mut delivered = self.drain_in_order(pool);
         for (i, word) in ring.ended.iter().enumerate() {
             // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
             let mut bits = word.load(Acquire);
@@ -124,8 +126,33 @@ impl Hub {
         delivered
     }
 
+    /// Delivers along the list, in the order of the announcements. What it misses, the bitmap has.
+    fn drain_in_order(&self, pool: &Pool) -> bool {
+        let segment = pool.segment();
+        let ring = segment.lane(pool.lane);
+        let mut seen = lock(&self.seen);
+        // Acquire: pairs with the AcqRel of the announcers.
+        let announced = ring.head.announced.load(Acquire);
+        if *seen == announced {
+            return false;
+        }
+        let len = ring.order.len() as u32;
+        if announced.wrapping_sub(*seen) > len {
+            *seen = announced.wrapping_sub(len);
+        }
+        let mut delivered = false;
+        while *seen != announced {
+            let index = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire) as usize;
+            *seen = seen.wrapping_add(1);
+            if index < ring.slots.len() {
+                delivered |= self.deliver_slot(pool, segment.slot_number(pool.lane, index));
+            }
+        }
+        delivered
+    }
+
     /// Drains, and wakes the threads of other waits when something was delivered.
-    fn drain_and_tell(&self, pool: &Pool) {
+    pub(crate) fn drain_and_tell(&self, pool: &Pool) {
         if self.drain(pool) && pool.member.record().event_waiters.load(Relaxed) != 0 {
             wake_event(pool);
         }

@@ -5,9 +5,9 @@
 //! 0                 Header, one page                       at creation
 //! PARTICIPANTS_AT   Record   x PARTICIPANTS_MAX, 384 B     at creation
 //! FUNCTIONS_AT      Function x FUNCTIONS_MAX, 256 B        at creation
-//! SETS_AT           u64      x SETS_MAX                    at creation
-//! LANES_AT          LaneHead x LANES_MAX, 512 B            at creation
-//! slots_at          Slot     x capacity, 128 B, then the completion bitmap; for each lane, when it is first used
+//! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
+//! LANES_AT          LaneHead x LANES_MAX, 640 B            at creation
+//! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! payload_at        payload memory                         step by step
 //! ```
@@ -151,6 +151,8 @@ pub(crate) struct LaneHead {
     pub(crate) head: Apart<AtomicU64>,
     /// Submitters that share the lane. Written under the registry mutex.
     pub(crate) users: Apart<AtomicU32>,
+    /// Announcements made so far: positions in the list behind the bitmap that tells their order.
+    pub(crate) announced: Apart<AtomicU32>,
 }
 
 /// A task slot. A small task's words share the first cache line with the state word.
@@ -199,7 +201,9 @@ pub(crate) struct Block {
 pub(crate) const PARTICIPANTS_AT: u64 = 4096;
 pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
 pub(crate) const SETS_AT: u64 = FUNCTIONS_AT + (FUNCTIONS_MAX * size_of::<Function>()) as u64;
-pub(crate) const LANES_AT: u64 = SETS_AT + (SETS_MAX * 8) as u64;
+/// Behind the words of the sets lies, for each, how many of its tasks were cancelled after a worker or submitter found it discarded.
+pub(crate) const SET_COUNTS_AT: u64 = SETS_AT + (SETS_MAX * 8) as u64;
+pub(crate) const LANES_AT: u64 = (SET_COUNTS_AT + (SETS_MAX * 8) as u64).next_multiple_of(128);
 /// Where the lanes' slots begin; everything before is committed at creation.
 pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>()) as u64).next_multiple_of(4096);
 
@@ -217,7 +221,7 @@ impl Geometry {
     /// `capacity` is a power of two.
     pub(crate) fn new(capacity: usize, payload_len: u64) -> Geometry {
         debug_assert!(capacity.is_power_of_two());
-        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8;
+        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * 4;
         let lane_len = (bytes as u64).next_multiple_of(4096);
         Geometry { capacity, payload_len, shift: capacity.trailing_zeros(), lane_len }
     }
@@ -226,7 +230,7 @@ impl Geometry {
     pub(crate) fn split(&self, number: u32) -> (usize, usize) {
         (number as usize >> self.shift, number as usize & (self.capacity - 1))
     }
-    /// Bytes of one lane: its slots, then a bitmap with a bit for each, in whole pages.
+    /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with a word for each, in whole pages.
     pub(crate) fn lane_len(&self) -> u64 {
         self.lane_len
     }
@@ -281,7 +285,7 @@ pub(crate) const fn format_word() -> u64 {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Header>() <= 4096);
-    assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 512);
+    assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 640);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
     assert!(size_of::<Block>() == 32);

@@ -122,7 +122,9 @@ impl Segment {
             futex_wake_low(&slot.state);
         }
         if old.has(Flag::Notify) {
-            // Release: pairs with the drain of the bitmap, which then looks at the slot.
+            // Release: pairs with the drain of list and bitmap, which then looks at the slot.
+            let place = ring.head.announced.fetch_add(1, AcqRel) as usize & (ring.order.len() - 1);
+            ring.order[place].store(index as u32, Release);
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
             if let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index()) {
                 record.event.fetch_add(1, Release);

@@ -19,8 +19,8 @@ pub(crate) const INLINE_MAX: usize = 80;
 pub(crate) const FUNCTIONS_MAX: usize = 512;
 /// Bytes of a function name.
 pub(crate) const FUNCTION_NAME_MAX: usize = 192;
-/// Task sets alive at one time; the set reference in a slot has twelve bits for the index.
-pub(crate) const SETS_MAX: usize = 4096;
+/// Task sets alive at one time; the set reference in a slot has twelve bits for the index plus one.
+pub(crate) const SETS_MAX: usize = 4095;
 /// Payload blocks in one pool, used and free. A descriptor takes 32 bytes and is committed when first needed.
 pub(crate) const BLOCKS_MAX: usize = 1 << 18;
 /// The smallest payload block is `1 << BLOCK_SHIFT_MIN` bytes.
@@ -57,10 +57,16 @@ pub(crate) const MUTEX_NS_MAX: u64 = 5_000_000_000;
 /// A supervisor has this long to write down why a worker died before others go on without the cause.
 pub(crate) const CAUSE_GRACE_NS: u64 = 50_000_000;
 
+/// A time span in nanoseconds; one that does not fit is as good as for ever.
+#[cfg(not(loom))]
+pub(crate) fn nanos(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 24, "a ticket has 24 bits for the slot");
 const _: () = assert!(PARTICIPANTS_MAX <= 1 << 10, "an owner field has ten bits for the participant");
 const _: () = assert!(CAPACITY_DEFAULT.is_power_of_two() && CAPACITY_MAX.is_power_of_two());
 const _: () = assert!(FUNCTIONS_MAX <= 1 << 16, "a slot has 16 bits for the function");
-const _: () = assert!(SETS_MAX <= 1 << 12, "a set reference has twelve bits for the index");
+const _: () = assert!(SETS_MAX < 1 << 12, "a set reference has twelve bits for the index");
 const _: () = assert!(PAYLOAD_LEN_MAX == 1 << (BLOCK_SHIFT_MIN as usize + BLOCK_CLASSES - 1));
 const _: () = assert!(WORKERS_MAX < PARTICIPANTS_MAX);

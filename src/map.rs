@@ -164,8 +164,9 @@ where
                 }
                 InFlight::Failed(e) => Err(e),
             };
+            // Kept where a panic of the input does not lose it.
+            self.ready.push_back(result);
             self.feed();
-            return Some(result);
         }
     }
 }

@@ -153,16 +153,25 @@ fn sweep_temporaries() {
 /// Opens and checks the pool of that name, and maps it.
 pub(crate) fn open(name: &str) -> Result<Segment> {
     check_name(name)?;
+    // The name may pass to another pool between our opening it and the mapping, which goes by name again.
+    for _ in 0..100 {
+        if let Some(segment) = open_once(name)? {
+            return Ok(segment);
+        }
+    }
+    Err(Error::NotFound { name: name.into() })
+}
+
+fn open_once(name: &str) -> Result<Option<Segment>> {
     let (file, geometry) = open_file(name)?;
     let shmem =
         ShmemConf::new().os_id(format!("/{PREFIX}{name}")).open().map_err(|_| Error::NotFound { name: name.into() })?;
     let nonce = read_nonce(&file)?;
-    let segment = Segment::opened(geometry, file, shmem)?;
-    if segment.header().identity.nonce.load(Relaxed) != nonce {
-        // The name passed to another pool between our opening it and the mapping.
-        return Err(Error::NotFound { name: name.into() });
+    if shmem.len() as u64 != geometry.segment_len() {
+        return Ok(None);
     }
-    Ok(segment)
+    let segment = Segment::opened(geometry, file, shmem);
+    Ok((segment.header().identity.nonce.load(Relaxed) == nonce).then_some(segment))
 }
 
 fn open_file(name: &str) -> Result<(OwnedFd, Geometry)> {

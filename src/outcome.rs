@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Value = 1,
     /// The bytes are the message of the error that the task returned.
     Failed = 2,
-    /// The bytes are the panic's message, a zero byte, and the backtrace.
+    /// The bytes are the length of the panic's message (4 bytes), the message, and the backtrace.
     Panicked = 3,
     LostMayHaveRun = 4,
     LostResult = 5,
@@ -28,8 +28,12 @@ pub(crate) enum Kind {
     NoWorker = 6,
     /// The pool broke before the task ran.
     Broken = 7,
-    /// The bytes say why the result could not be encoded or stored.
+    /// The bytes say why the result could not be encoded.
     Unstorable = 8,
+    /// The result is larger than any block: `result_len` is its length.
+    TooLarge = 9,
+    /// There was no memory for the result's block: `result_len` is what was needed, `result_block` what there was, both in units of 256 bytes.
+    NoMemory = 10,
 }
 
 impl Kind {
@@ -43,9 +47,17 @@ impl Kind {
             6 => Kind::NoWorker,
             7 => Kind::Broken,
             8 => Kind::Unstorable,
+            9 => Kind::TooLarge,
+            10 => Kind::NoMemory,
             _ => return None,
         })
     }
+}
+
+/// A panic as it is stored.
+pub(crate) fn panic_bytes(message: &str, backtrace: &str) -> Vec<u8> {
+    let len = (message.len() as u32).to_le_bytes();
+    [&len, message.as_bytes(), backtrace.as_bytes()].concat()
 }
 
 /// The outcome word of a lost task.
@@ -103,7 +115,7 @@ impl Outcome {
         Outcome::Error(Box::new(e))
     }
     pub(crate) fn is_failure(&self) -> bool {
-        matches!(self, Outcome::Error(e) if e.is_task_failure())
+        matches!(self, Outcome::Error(e) if **e != Error::Cancelled)
     }
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self, Outcome::Error(e) if **e == Error::Cancelled)
@@ -149,6 +161,19 @@ pub(crate) fn store(
     Ok(())
 }
 
+/// Writes why a result could not be stored. This takes no memory, so it cannot fail.
+pub(crate) fn store_refusal(slot: &Slot, error: &Error) {
+    let units = |bytes: u64| u32::try_from(bytes / 256).unwrap_or(u32::MAX);
+    let (kind, len, block) = match *error {
+        Error::PayloadTooLarge { len, .. } => (Kind::TooLarge, u32::try_from(len).unwrap_or(u32::MAX), 0),
+        Error::OutOfMemory { needed, available, .. } => (Kind::NoMemory, units(needed), units(available)),
+        _ => (Kind::NoMemory, 0, 0),
+    };
+    slot.result_len.store(len, Relaxed);
+    slot.result_block.store(block, Relaxed);
+    slot.outcome.store(kind as u32, Relaxed);
+}
+
 /// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
 #[inline]
 pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
@@ -183,6 +208,15 @@ fn load_any(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
             return Outcome::error(Error::NoWorkerFor { name, waited });
         }
         Kind::Broken => return Outcome::error(crate::life::broken(segment)),
+        Kind::TooLarge => {
+            let len = u64::from(slot.result_len.load(Relaxed));
+            return Outcome::error(Error::PayloadTooLarge { len, max: segment.payload_len_max() });
+        }
+        Kind::NoMemory => {
+            let bytes = |word: &crate::sync::AtomicU32| u64::from(word.load(Relaxed)) * 256;
+            let (needed, available) = (bytes(&slot.result_len), bytes(&slot.result_block));
+            return Outcome::error(Error::OutOfMemory { what: "payload", needed, available });
+        }
         Kind::Value | Kind::Failed | Kind::Panicked | Kind::Unstorable => {}
     }
     let bytes = match load_bytes(segment, slot, request) {
@@ -202,9 +236,9 @@ fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
         Kind::Value => return None,
         Kind::Failed => Error::TaskFailed { message: text(bytes) },
         Kind::Panicked => {
-            let split = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-            let backtrace = text(bytes.get(split + 1..).unwrap_or_default());
-            Error::Panicked { message: text(&bytes[..split]), backtrace }
+            let (len, rest) = bytes.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+            let (message, backtrace) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]));
+            Error::Panicked { message: text(message), backtrace: text(backtrace) }
         }
         _ => Error::Encode { message: text(bytes) },
     })

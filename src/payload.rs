@@ -183,6 +183,12 @@ impl Segment {
         }
     }
 
+    /// The largest payload that this pool can take.
+    pub(crate) fn payload_len_max(&self) -> u64 {
+        let area = self.geometry().payload_len;
+        (1 << area.max(1).ilog2()).min(PAYLOAD_LEN_MAX as u64)
+    }
+
     /// Blocks in use, for statistics and tests.
     pub(crate) fn blocks_in_use(&self) -> usize {
         self.carved_blocks().iter().filter(|b| b.owner.load(Relaxed) != 0).count()
@@ -194,7 +200,7 @@ impl Member {
     pub(crate) fn allocate(&self, len: usize) -> Result<Lease<'_>> {
         let area = self.segment.geometry().payload_len;
         let class = class_of(len).filter(|&c| class_len(c as u32).is_some_and(|size| size <= area));
-        let class = class.ok_or(Error::PayloadTooLarge { len: len as u64, max: area.min(PAYLOAD_LEN_MAX as u64) })?;
+        let class = class.ok_or(Error::PayloadTooLarge { len: len as u64, max: self.segment.payload_len_max() })?;
         // Acquire: as in `free_block`'s exchange; the hint itself may be wrong.
         let hint = self.segment.header().payload.freed[class].swap(0, Acquire);
         if hint != 0
@@ -210,9 +216,39 @@ impl Member {
             Err(e @ (Error::OutOfMemory { .. } | Error::TooMany { .. })) => e,
             Err(e) => return Err(e),
         };
-        // The area is used up: take what is garbage, and look at every block before giving up.
+        // The area is used up: take what is garbage, look at every block, and give back what is free at the end before giving up.
         self.segment.sweep_blocks(None);
-        (class..BLOCK_CLASSES).find_map(|c| self.find_block(c, BLOCKS_MAX)).ok_or(error)
+        if let Some(lease) = (class..BLOCK_CLASSES).find_map(|c| self.find_block(c, BLOCKS_MAX)) {
+            return Ok(lease);
+        }
+        self.trim()?;
+        self.carve(class).map_err(|_| error)
+    }
+
+    /// Takes the free blocks at the end of the area out of being, so that blocks of another class can be carved there.
+    fn trim(&self) -> Result<()> {
+        let payload = &self.segment.header().payload;
+        let _guard = self.lock_blocks()?;
+        loop {
+            let carved = payload.carved.load(Acquire);
+            let Some(last) = carved.checked_sub(1) else { return Ok(()) };
+            let block = &self.segment.blocks()[last as usize];
+            let mine = Holder::Participant(self.who());
+            if !self.segment.pass_block(carved, Holder::Nobody, mine) {
+                return Ok(());
+            }
+            let class = (block.class.load(Relaxed) as usize).min(BLOCK_CLASSES - 1);
+            // Out of its class first: one that exists and is in no class is linked again by the next carver.
+            if payload.newest[class].load(Relaxed) == carved {
+                payload.newest[class].store(block.next.load(Relaxed), Release);
+            }
+            // Release: pairs with `carved_blocks`.
+            payload.carved.store(last, Release);
+        }
+    }
+
+    fn lock_blocks(&self) -> Result<crate::mutex::Guard<'_>> {
+        ShmMutex(&self.segment.header().blocks_mutex).lock(self.who(), self).map_err(|s| self.stalled(s))
     }
 
     fn take_block(&self, name: u32, class: usize) -> Option<Lease<'_>> {
@@ -252,8 +288,10 @@ impl Member {
                 return Err(Error::OutOfMemory { what: "payload", needed: size, available });
             }
             self.commit_for(carved, end + size)?;
-            let guard = ShmMutex(&self.segment.header().blocks_mutex).lock(self.who(), self).map_err(|s| self.stalled(s))?;
-            let lease = (payload.carved.load(Acquire) as usize == carved).then(|| self.carve_locked(carved, end, class));
+            let guard = self.lock_blocks()?;
+            // After a trim the same count may have another end.
+            let same = payload.carved.load(Acquire) as usize == carved && self.payload_end(carved)? == end;
+            let lease = same.then(|| self.carve_locked(carved, end, class));
             drop(guard);
             if let Some(lease) = lease {
                 return Ok(lease);

@@ -59,6 +59,16 @@ pub(crate) struct Pool {
     pub(crate) request: Request,
 }
 
+#[cfg(feature = "named")]
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // The supervisor takes the name away at the pool's end; this is for a pool that never came to have one.
+        if let Some(path) = self.name.take().filter(|_| !self.member.is_foreign()) {
+            crate::named::unlink_own(self.segment(), &path);
+        }
+    }
+}
+
 /// What a finished slot held, copied, and the blocks it names.
 struct Finished {
     outcome: Outcome,
@@ -147,6 +157,12 @@ impl Pool {
             return None;
         }
         Some(self.take_marked(ticket, state))
+    }
+
+    /// Whether a thread of this process has taken the outcome, or is about to.
+    pub(crate) fn is_taken(&self, ticket: Ticket) -> bool {
+        let (_, index) = self.segment().geometry().split(ticket.slot);
+        self.taken[index].load(Relaxed) == u64::from(ticket.generation) + 1
     }
 
     #[inline]
@@ -283,7 +299,7 @@ impl Pool {
     pub(crate) fn expire_unserved(&self) {
         let segment = self.segment();
         let now = now_ns();
-        let limit = self.start_timeout.as_nanos() as u64;
+        let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         unserved.retain(|&f, _| !segment.is_served(f));
         let ring = segment.lane(self.lane);

@@ -109,9 +109,7 @@ impl Member {
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
         if progress.step == Step::None {
             if request.set != 0 && self.segment.sets().is_discarded(set) {
-                if let Ok(old) = slot.cancel_unstarted(who, generation) {
-                    self.finish(lane, index, old, &request);
-                }
+                self.cancel_for_set(lane, index, who, generation, &request);
                 return;
             }
             let _ = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued);
@@ -133,6 +131,17 @@ impl Member {
         slot.result_block.store(pid, Relaxed);
         if let Ok(old) = slot.complete(who, generation) {
             self.finish(lane, index, old, &request);
+        }
+    }
+
+    /// Cancels a task that `who` has claimed and not started, for its set was discarded.
+    pub(crate) fn cancel_for_set(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+        let (sets, set) = (self.segment.sets(), SetRef(request.set));
+        // Counted before: whoever sees the slot cancelled sees the count.
+        sets.count_cancelled(set, 1);
+        match self.segment.lane(lane).slots[index].cancel_unstarted(who, generation) {
+            Ok(old) => self.finish(lane, index, old, request),
+            Err(_) => sets.count_cancelled(set, -1),
         }
     }
 
@@ -187,28 +196,40 @@ impl Member {
         }
     }
 
-    /// The sweep of a discarded set: cancels its pending tasks in every lane. Returns how many it cancelled, and how many it saw running.
-    pub(crate) fn sweep_set(&self, set: SetRef) -> (usize, usize) {
-        let (mut cancelled, mut running) = (0, 0);
+    /// The sweep of a discarded set: cancels its pending tasks in every lane. Returns how many.
+    pub(crate) fn sweep_set(&self, set: SetRef) -> usize {
+        let mut cancelled = 0;
         for (lane, ring) in self.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
-                if state.is(Phase::Free) || slot.set.load(Relaxed) != set.0 {
+                if !state.is(Phase::Pending) || slot.set.load(Relaxed) != set.0 {
                     continue;
                 }
                 let request = slot.read();
-                match slot.cancel(state.generation(), self.who()) {
-                    Ok(old) => {
-                        cancelled += 1;
-                        self.finish(lane, index, old, &request);
-                    }
-                    Err(found) => {
-                        running += usize::from(found.is(Phase::Running) && found.generation() == state.generation())
+                if let Ok(old) = slot.cancel(state.generation(), self.who()) {
+                    cancelled += 1;
+                    self.finish(lane, index, old, &request);
+                }
+            }
+        }
+        cancelled
+    }
+
+    /// The tasks of a set that are claimed: how many have started, and how many are not decided yet.
+    pub(crate) fn running_of(&self, set: SetRef) -> (usize, usize) {
+        let (mut started, mut undecided) = (0, 0);
+        for (_, ring) in self.segment.lanes() {
+            for slot in ring.slots {
+                let state = slot.load();
+                if state.is(Phase::Running) && slot.set.load(Relaxed) == set.0 {
+                    match slot.progress().step {
+                        Step::None => undecided += 1,
+                        Step::Started | Step::Returned => started += 1,
                     }
                 }
             }
         }
-        (cancelled, running)
+        (started, undecided)
     }
 
     /// Takes the mutexes that the dead participant holds, repairs what they guard, and unlocks them.

@@ -217,25 +217,32 @@ impl Member {
             return RecordState::of(record).kind() == Some(Kind::ThreadWorker)
                 && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held);
         }
-        process_is_gone(pid, record.start.load(Relaxed)) || self.fence_by_kill(who, pid)
+        process_is_gone(pid, record.start.load(Relaxed)) || self.fence_by_kill(who)
+    }
+
+    /// A pidfd of a participant's process; `None` when that is not there any more.
+    pub(crate) fn pidfd_of(&self, who: Participant) -> Option<OwnedFd> {
+        let record = &self.segment.records()[who.index()];
+        let pid = record.pid.load(Relaxed);
+        let pidfd = sys::pidfd_open(pid).ok().flatten()?;
+        // Looked at with the pidfd open: from here on the pid cannot pass to somebody else unnoticed.
+        let meant = sys::start_time(pid).ok().flatten() == Some(record.start.load(Relaxed));
+        (meant && RecordState::of(record).is_active_as(who)).then_some(pidfd)
     }
 
     /// A living worker process whose byte is free has closed our descriptor (a task called `close_range`, or became another
     /// program by `exec`): it cannot be told from a dead one any more, so it is made one. A submitter is left alone.
-    fn fence_by_kill(&self, who: Participant, pid: u32) -> bool {
+    fn fence_by_kill(&self, who: Participant) -> bool {
         let record = &self.segment.records()[who.index()];
         let held = sys::is_locked(self.seat.fd(), who.index() as u64);
         if held.unwrap_or(true) || RecordState::of(record).kind() != Some(Kind::Worker) {
             return false;
         }
-        let Ok(Some(pidfd)) = sys::pidfd_open(pid) else { return false };
-        // Looked at again with the pidfd open: from here on the pid cannot pass to somebody else unnoticed.
-        if sys::start_time(pid).ok().flatten() != Some(record.start.load(Relaxed))
-            || !RecordState::of(record).is_active_as(who)
-        {
-            return false;
-        }
+        let Some(pidfd) = self.pidfd_of(who) else { return false };
         let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        if self.cause(who).is_none() {
+            self.write_cause(who, Cause::Signal(libc::SIGKILL));
+        }
         let mut ready = Vec::new();
         sys::poll(&[pidfd.as_fd()], &mut ready, 100).is_ok_and(|n| n > 0)
     }

@@ -19,8 +19,8 @@ use crate::layout::{LaneHead, Slot};
 use crate::limits::SLOTS_PER_HOLD_MAX;
 use crate::mutex::{Guard, Peers, ShmMutex, Stalled};
 use crate::state::{Participant, Phase, State};
-use crate::sync::AtomicU64;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// A lane of the segment.
 #[derive(Clone, Copy)]
@@ -29,6 +29,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) slots: &'a [Slot],
     /// One bit for each slot that ended and whose submitter wants to be told.
     pub(crate) ended: &'a [AtomicU64],
+    /// The slots of the last announcements, in their order. A hint beside the bitmap: an announcer that dies leaves a hole.
+    pub(crate) order: &'a [AtomicU32],
 }
 
 /// A task that the claimer runs from now on.

@@ -75,13 +75,10 @@ impl Segment {
         Ok(Segment { base: map.as_mut_ptr(), geometry, file, _mapping: Mapping::Anonymous(map) })
     }
 
-    /// A named segment whose file was opened and validated.
+    /// A named segment whose file was opened and validated, and whose mapping has the right size.
     #[cfg(feature = "named")]
-    pub(crate) fn opened(geometry: Geometry, file: OwnedFd, shmem: shared_memory::Shmem) -> Result<Segment> {
-        if shmem.len() as u64 != geometry.segment_len() {
-            return Err(Error::incompatible("the segment's size", shmem.len(), geometry.segment_len()));
-        }
-        Ok(Segment { base: shmem.as_ptr(), geometry, file, _mapping: Mapping::Named(shmem) })
+    pub(crate) fn opened(geometry: Geometry, file: OwnedFd, shmem: shared_memory::Shmem) -> Segment {
+        Segment { base: shmem.as_ptr(), geometry, file, _mapping: Mapping::Named(shmem) }
     }
 
     /// A segment to look at: any attempt to write to it ends the process.
@@ -158,7 +155,7 @@ impl Segment {
         self.table(FUNCTIONS_AT, FUNCTIONS_MAX)
     }
     pub(crate) fn sets(&self) -> Sets<'_> {
-        Sets(self.table(SETS_AT, SETS_MAX))
+        Sets { words: self.table(SETS_AT, SETS_MAX), cancelled: self.table(SET_COUNTS_AT, SETS_MAX) }
     }
     pub(crate) fn blocks(&self) -> &[Block] {
         self.table(self.geometry.blocks_at(), BLOCKS_MAX)
@@ -205,6 +202,10 @@ impl Rings for Segment {
             head: &self.table::<LaneHead>(LANES_AT, LANES_MAX)[index],
             slots: self.table(at, self.geometry.capacity),
             ended: self.table(at + (self.geometry.capacity * size_of::<Slot>()) as u64, self.geometry.bitmap_words()),
+            order: self.table(
+                at + (self.geometry.capacity * size_of::<Slot>() + self.geometry.bitmap_words() * 8) as u64,
+                self.geometry.capacity,
+            ),
         }
     }
     fn used(&self) -> &AtomicU64 {

@@ -45,12 +45,16 @@ impl SetRef {
 
 /// The table of sets.
 #[derive(Clone, Copy)]
-pub(crate) struct Sets<'a>(pub(crate) &'a [AtomicU64]);
+pub(crate) struct Sets<'a> {
+    pub(crate) words: &'a [AtomicU64],
+    /// Tasks that were cancelled because their set was found discarded, for `Discarded`. Started anew with each set.
+    pub(crate) cancelled: &'a [AtomicU64],
+}
 
 impl Sets<'_> {
     /// A new open set of `owner`; `None` when the table is full.
     pub(crate) fn open(&self, owner: Participant) -> Option<SetRef> {
-        for (index, word) in self.0.iter().enumerate() {
+        for (index, word) in self.words.iter().enumerate() {
             let seen = word.load(Relaxed);
             if seen & 0xff != 0 {
                 continue;
@@ -58,8 +62,8 @@ impl Sets<'_> {
             let generation = seen >> GENERATION_SHIFT & GENERATION_MASK;
             let open = generation << GENERATION_SHIFT | u64::from(owner.bits()) << OWNER_SHIFT | OPEN;
             // AcqRel: pairs with `close` of the set that had the entry before.
-            // The last index has no twelve-bit name with the one added, so it stays unused.
-            if index < 0xfff && word.compare_exchange(seen, open, AcqRel, Relaxed).is_ok() {
+            if word.compare_exchange(seen, open, AcqRel, Relaxed).is_ok() {
+                self.cancelled[index].store(0, Relaxed);
                 return Some(SetRef::new(index, generation));
             }
         }
@@ -67,7 +71,7 @@ impl Sets<'_> {
     }
 
     fn word(&self, set: SetRef) -> Option<&AtomicU64> {
-        self.0.get(set.index()?)
+        self.words.get(set.index()?)
     }
 
     fn is_at(word: u64, set: SetRef, phase: u64) -> bool {
@@ -93,6 +97,18 @@ impl Sets<'_> {
         self.word(set).is_some_and(|word| Self::is_at(word.load(Relaxed), set, DISCARDED))
     }
 
+    /// Counts a task that is about to be cancelled for its set; take it back when that fails.
+    pub(crate) fn count_cancelled(&self, set: SetRef, by: i64) {
+        if let Some(count) = set.index().and_then(|index| self.cancelled.get(index)) {
+            count.fetch_add(by as u64, AcqRel);
+        }
+    }
+
+    /// Tasks counted so far. AcqRel there, Acquire here: a count is seen by whoever sees the slot cancelled.
+    pub(crate) fn cancelled(&self, set: SetRef) -> usize {
+        set.index().and_then(|index| self.cancelled.get(index)).map_or(0, |count| count.load(Acquire) as usize)
+    }
+
     /// Gives the entry back. Slots that still name the set find another generation and go on as if they had none.
     pub(crate) fn close(&self, set: SetRef) {
         let Some(word) = self.word(set) else { return };
@@ -106,7 +122,7 @@ impl Sets<'_> {
 
     /// For a reaper: the sets of a dead participant, and whether each was discarded.
     pub(crate) fn of(&self, owner: Participant) -> impl Iterator<Item = (SetRef, bool)> + '_ {
-        self.0.iter().enumerate().filter_map(move |(index, word)| {
+        self.words.iter().enumerate().filter_map(move |(index, word)| {
             let seen = word.load(Acquire);
             let mine = seen >> OWNER_SHIFT & 0xffff == u64::from(owner.bits()) && seen & 0xff != 0;
             let set = SetRef::new(index, seen >> GENERATION_SHIFT & GENERATION_MASK);
@@ -122,7 +138,8 @@ mod tests {
     #[test]
     fn a_reused_entry_is_another_set() {
         let words = [AtomicU64::new(0), AtomicU64::new(0)];
-        let sets = Sets(&words);
+        let counts = [AtomicU64::new(0), AtomicU64::new(0)];
+        let sets = Sets { words: &words, cancelled: &counts };
         let me = Participant::new(3, 1);
         let a = sets.open(me).unwrap();
         assert!(!sets.is_discarded(a) && sets.discard(a) && sets.is_discarded(a) && !sets.discard(a));

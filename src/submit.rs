@@ -57,7 +57,9 @@ impl Pool {
         };
         if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
             // The set was discarded while we published: its sweep may have passed by before.
-            self.cancel(ticket);
+            if self.cancel(ticket) {
+                self.segment().sets().count_cancelled(SetRef(set), 1);
+            }
         }
         Ok(ticket)
     }
@@ -181,7 +183,7 @@ impl Pool {
     fn publish_slow(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
         let start = now_ns();
         let deadline = match when_full {
-            WhenFull::WaitFor(d) => start.saturating_add(d.as_nanos().min(u128::from(u64::MAX)) as u64),
+            WhenFull::WaitFor(d) => start.saturating_add(crate::limits::nanos(d)),
             WhenFull::Wait | WhenFull::Refuse => u64::MAX,
         };
         loop {

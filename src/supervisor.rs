@@ -8,11 +8,12 @@ use crate::pool::{Pool, lock};
 use crate::registry::Kind;
 use crate::start::{self, StartMethod, WorkerExe};
 use crate::state::Participant;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::now_ns;
 use crate::sys;
 use crate::zygote::{News, Zygote};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,10 +30,26 @@ struct Child {
     pid: u32,
     /// Of a worker process that is a child of ours.
     pidfd: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<WorkerThread>,
     started_at: u64,
     attached: Option<Participant>,
     ended: Option<Cause>,
+}
+
+struct WorkerThread {
+    handle: JoinHandle<()>,
+    /// Set before the bell rings: the handle says so only some moments later.
+    ended: Arc<AtomicBool>,
+}
+
+/// Says that a worker thread ends, however it does.
+struct EndOfThread(OwnedFd, Arc<AtomicBool>);
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        self.1.store(true, Release);
+        sys::eventfd_signal(self.0.as_fd());
+    }
 }
 
 /// A pool's workers and the thread that looks after them.
@@ -123,8 +140,15 @@ impl Supervisor {
 
     /// Kills every worker process: for an exit that must not wait any longer.
     pub(crate) fn kill_workers(&self) {
-        for child in lock(&self.children).iter() {
-            if let Some(pidfd) = &child.pidfd {
+        if let Some(zygote) = &self.zygote {
+            // First, so that it starts no other.
+            zygote.end();
+        }
+        for child in lock(&self.children).iter().filter(|c| c.thread.is_none()) {
+            let own = child.pidfd.as_ref().and_then(|fd| fd.try_clone().ok());
+            // Without a pidfd of its own it is a worker of the zygote: its participant's record tells whether the pid still is the one meant.
+            let known = || self.participant_of(child).and_then(|who| self.pool.member.pidfd_of(who));
+            if let Some(pidfd) = own.or_else(known) {
                 let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
             }
         }
@@ -145,7 +169,7 @@ impl Supervisor {
         }
         self.join_children();
         if let Some(zygote) = &self.zygote {
-            end_zygote(zygote);
+            zygote.end();
         }
         #[cfg(feature = "named")]
         if let Some(path) = &self.pool.name {
@@ -245,7 +269,7 @@ impl Supervisor {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = child.attached.or_else(|| self.participant_of(&child));
             if let Some(thread) = child.thread.take() {
-                let _ = thread.join();
+                let _ = thread.handle.join();
             }
             match who {
                 Some(who) => {
@@ -280,7 +304,7 @@ impl Supervisor {
                 child.attached = ready;
                 watch.failures = 0;
                 watch.ever_attached = true;
-            } else if now - child.started_at > self.pool.start_timeout.as_nanos() as u64 {
+            } else if now - child.started_at > crate::limits::nanos(self.pool.start_timeout) {
                 late = Some(child.pid);
                 if let Some(pidfd) = &child.pidfd {
                     let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
@@ -379,19 +403,28 @@ impl Supervisor {
             }
             StartMethod::Spawn => {
                 let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
-                Child::new(pid, sys::pidfd_open(pid)?, None)
+                match sys::pidfd_open(pid) {
+                    Ok(pidfd) => Child::new(pid, pidfd, None),
+                    Err(e) => {
+                        // A child that cannot be watched is not kept.
+                        sys::end_child(pid);
+                        return Err(e.into());
+                    }
+                }
             }
             StartMethod::Thread => {
                 let segment = self.pool.member.segment.clone();
                 let bell = self.bell.try_clone().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
+                let ended = Arc::new(AtomicBool::new(false));
+                let end = EndOfThread(bell, ended.clone());
                 let body = move || {
+                    let _end = end;
                     // A thread that could not attach counts as a failed start: the supervisor sees it end.
                     let _ = crate::worker::serve(segment, Kind::ThreadWorker);
-                    sys::eventfd_signal(bell.as_fd());
                 };
                 let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
-                let thread = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
-                Child::new(sys::pid(), None, Some(thread))
+                let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
+                Child::new(sys::pid(), None, Some(WorkerThread { handle, ended }))
             }
         };
         lock(&self.children).push(child);
@@ -401,7 +434,7 @@ impl Supervisor {
     fn join_children(&self) {
         for mut child in lock(&self.children).drain(..) {
             if let Some(thread) = child.thread.take() {
-                let _ = thread.join();
+                let _ = thread.handle.join();
             }
             if let Some(pidfd) = &child.pidfd {
                 let mut ready = Vec::new();
@@ -412,24 +445,14 @@ impl Supervisor {
     }
 }
 
-/// Waits for the zygote, whose socket has been shut by now or is about to be.
-fn end_zygote(zygote: &Zygote) {
-    if let Ok(Some(pidfd)) = sys::pidfd_open(zygote.pid) {
-        let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-        let mut ready = Vec::new();
-        let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
-        let _ = sys::reap(pidfd.as_fd());
-    }
-}
-
 impl Child {
-    fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<JoinHandle<()>>) -> Child {
+    fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
         Child { pid, pidfd, thread, started_at: now_ns(), attached: None, ended: None }
     }
 
     fn look_for_end(&self) -> Option<Cause> {
         if let Some(thread) = &self.thread {
-            return thread.is_finished().then_some(Cause::Unknown);
+            return thread.ended.load(Acquire).then_some(Cause::Unknown);
         }
         match sys::reap(self.pidfd.as_ref()?.as_fd()) {
             Ok(None) => None,

@@ -272,9 +272,10 @@ pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -
 fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
     let at = out.len();
     let outcome = guarded(|| {
-        let args = A::decode(args).map_err(|e| (Kind::Failed, format!("the arguments are of another type: {e}")))?;
-        let value = code(args).map_err(|e| (Kind::Failed, e.to_string()))?;
-        value.encode(out).map_err(|e| (Kind::Unstorable, format!("the result cannot be encoded: {e}")))
+        let args =
+            A::decode(args).map_err(|e| (Kind::Failed, format!("the arguments are of another type: {e}").into_bytes()))?;
+        let value = code(args).map_err(|e| (Kind::Failed, e.to_string().into_bytes()))?;
+        value.encode(out).map_err(|e| (Kind::Unstorable, format!("the result cannot be encoded: {e}").into_bytes()))
     });
     let (kind, text) = match outcome {
         Ok(Ok(())) => return Kind::Value,
@@ -282,28 +283,33 @@ fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl F
         Err(panic) => (Kind::Panicked, panic),
     };
     out.truncate(at);
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(&text);
     kind
 }
 
 thread_local! {
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
 }
 
-/// Runs `f`; a panic becomes its message, a zero byte, and a backtrace.
-pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs `f`; a panic becomes its message and backtrace, as `outcome.rs` stores them.
+pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> std::result::Result<T, Vec<u8>> {
     let outer = IN_TASK.replace(true);
     let result = catch_unwind(AssertUnwindSafe(f));
     IN_TASK.set(outer);
     result.map_err(|payload| {
-        let text = PANIC.take();
-        text.unwrap_or_else(|| {
-            let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            text.unwrap_or_else(|| "a panic without a text".to_owned()) + "\0"
-        })
+        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "a panic without a text".to_owned());
+        // What the hook saw last may be another panic, which the task caught itself.
+        let seen = PANIC.take().filter(|(message, _)| *message == text);
+        let (place, backtrace) = seen
+            .map(|(_, rest)| rest)
+            .as_deref()
+            .and_then(|r| r.split_once('\n'))
+            .map_or_else(|| (String::new(), String::new()), |(place, backtrace)| (place.to_owned(), backtrace.to_owned()));
+        crate::outcome::panic_bytes(&(text + &place), &backtrace)
     })
 }
 
@@ -316,10 +322,10 @@ pub(crate) fn install_panic_hook() {
             if !IN_TASK.get() {
                 return before(info);
             }
-            let text = info.payload_as_str().unwrap_or("a panic without a text");
+            let text = info.payload_as_str().unwrap_or("a panic without a text").to_owned();
             let place = info.location().map(|l| format!(" (at {l})")).unwrap_or_default();
             let backtrace = std::backtrace::Backtrace::force_capture();
-            PANIC.set(Some(format!("{text}{place}\0{backtrace}")));
+            PANIC.set(Some((text, format!("{place}\n{backtrace}"))));
         }));
     });
 }

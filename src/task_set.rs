@@ -8,18 +8,36 @@ use crate::limits::SETS_MAX;
 use crate::pool::Pool;
 use crate::set::SetRef;
 use crate::submit::WhenFull;
+use crate::sync::now_ns;
 use crate::task::Task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How long `discard` waits for workers that have claimed a task of the set and not yet looked whether they may start it.
+const UNDECIDED_NS_MAX: u64 = 10_000_000;
 
 /// Tasks that belong together. Any thread may feed it while another discards it.
 ///
 /// Dropping the set lets its tasks go on; [`discard`](TaskSet::discard) is what stops them.
 pub struct TaskSet {
-    pool: Arc<Pool>,
-    set: SetRef,
-    submitted: AtomicUsize,
-    cancelled: AtomicUsize,
+    shared: Arc<SetShared>,
+    /// Tasks that this handle's sweeps cancelled.
+    swept: AtomicUsize,
+    /// Tasks that earlier calls of `discard` have told of.
+    told: AtomicUsize,
+}
+
+/// What options that name the set need to know.
+pub(crate) struct SetShared {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) set: SetRef,
+    pub(crate) submitted: AtomicUsize,
+}
+
+impl std::fmt::Debug for SetShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TaskSet({:#x})", self.set.0)
+    }
 }
 
 /// What [`TaskSet::discard`] found.
@@ -38,7 +56,8 @@ impl TaskSet {
         pool.member.check_fork()?;
         let set =
             pool.segment().sets().open(pool.member.who()).ok_or(Error::TooMany { what: "task sets", max: SETS_MAX })?;
-        Ok(TaskSet { pool, set, submitted: AtomicUsize::new(0), cancelled: AtomicUsize::new(0) })
+        let shared = Arc::new(SetShared { pool, set, submitted: AtomicUsize::new(0) });
+        Ok(TaskSet { shared, swept: AtomicUsize::new(0), told: AtomicUsize::new(0) })
     }
 
     /// Submits a task of this set. Waits while the ring is full.
@@ -59,39 +78,48 @@ impl TaskSet {
         task: Task<A, R>,
         args: A,
     ) -> Result<Future<R>> {
-        if self.pool.segment().sets().is_discarded(self.set) {
-            return Err(Error::Discarded);
-        }
-        let options = options.clone().set(self);
-        let future = submit_to(&self.pool, &options, task, &args, WhenFull::Wait)?;
-        self.submitted.fetch_add(1, Relaxed);
-        Ok(future)
+        submit_to(&self.shared.pool, &options.clone().set(self), task, &args, WhenFull::Wait)
     }
 
     /// Stops the set: no task of it starts any more once this has returned, and those that were pending are cancelled. The pool goes on
-    /// with other tasks. Counts the tasks whose `submit` has returned; a task that another thread is just submitting is cancelled too.
-    /// Called again, it tells what is running still.
+    /// with other tasks. Of tasks that another thread is just submitting, some may not be counted; they are cancelled all the same.
+    /// Called again, it counts what was cancelled since.
     ///
     /// # Errors
     /// [`Error::Forked`].
     pub fn discard(&self) -> Result<Discarded> {
-        self.pool.member.check_fork()?;
-        self.pool.segment().sets().discard(self.set);
-        let (cancelled, running) = self.pool.member.sweep_set(self.set);
-        let before = self.cancelled.fetch_add(cancelled, Relaxed);
-        let submitted = self.submitted.load(Relaxed);
-        Ok(Discarded { cancelled, running, done: submitted.saturating_sub(before + cancelled + running) })
+        let (pool, set) = (&self.shared.pool, self.shared.set);
+        pool.member.check_fork()?;
+        let sets = pool.segment().sets();
+        sets.discard(set);
+        let swept = pool.member.sweep_set(set);
+        let swept = self.swept.fetch_add(swept, Relaxed) + swept;
+        // A worker that had claimed a task before decides within moments; one that is stopped just then counts as running it.
+        let deadline = now_ns() + UNDECIDED_NS_MAX;
+        let running = loop {
+            let (started, undecided) = pool.member.running_of(set);
+            if undecided == 0 || now_ns() > deadline {
+                break started + undecided;
+            }
+            std::thread::yield_now();
+        };
+        let cancelled = swept + sets.cancelled(set);
+        let submitted = self.shared.submitted.load(Relaxed);
+        let told = self.told.swap(cancelled, Relaxed);
+        let done = submitted.saturating_sub(cancelled + running);
+        Ok(Discarded { cancelled: cancelled.saturating_sub(told), running, done })
     }
 
-    pub(crate) fn name(&self) -> u32 {
-        self.set.0
+    pub(crate) fn shared(&self) -> &Arc<SetShared> {
+        &self.shared
     }
 }
 
 impl Drop for TaskSet {
     fn drop(&mut self) {
-        if !self.pool.member.is_foreign() {
-            self.pool.segment().sets().close(self.set);
+        let pool = &self.shared.pool;
+        if !pool.member.is_foreign() {
+            pool.segment().sets().close(self.shared.set);
         }
     }
 }

@@ -39,7 +39,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(timeout: Option<Duration>) -> Waiting {
-        let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(t.as_nanos().min(u128::from(u64::MAX)) as u64));
+        let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
         Waiting { pools: Vec::new(), queue: Arc::default(), deadline, slice: PENDING_NS_MAX }
     }
 
@@ -65,6 +65,11 @@ impl Waiting {
     /// The next key, or `None` when the time is over.
     fn next(&mut self) -> Result<Option<usize>> {
         loop {
+            if let Some(key) = self.queue.pop() {
+                return Ok(Some(key));
+            }
+            // What has ended in time is given, also when nobody asked in time.
+            self.pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
             if let Some(key) = self.queue.pop() {
                 return Ok(Some(key));
             }

@@ -177,10 +177,7 @@ impl Worker {
         let generation = task.claim.state.generation();
         let request = slot.read();
         if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
-            if let Ok(old) = slot.cancel_unstarted(self.member.who(), generation) {
-                self.member.finish(task.lane, task.claim.slot, old, &request);
-            }
-            return;
+            return self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request);
         }
         let number = segment.slot_number(task.lane, task.claim.slot);
         let progress = slot.progress();
@@ -200,16 +197,8 @@ impl Worker {
             crate::sys::exit_now(0);
         }
         slot.note(progress.at(Step::Returned));
-        let unstorable = outcome::store(&self.member, slot, &request, (number, generation), kind, &out).err();
-        if let Some(e) = unstorable {
-            let text = format!("the result of {} bytes cannot be stored: {e}", out.len());
-            let text = &text.as_bytes()[..text.len().min(INLINE_MAX - request.args_len.min(INLINE_MAX as u32) as usize)];
-            // Behind long inline arguments there may be no room for a text; the kind of the outcome tells enough.
-            let stored = outcome::store(&self.member, slot, &request, (number, generation), OutcomeKind::Unstorable, text)
-                .or_else(|_| {
-                    outcome::store(&self.member, slot, &request, (number, generation), OutcomeKind::Unstorable, &[])
-                });
-            debug_assert!(stored.is_ok(), "an empty result always fits");
+        if let Err(e) = outcome::store(&self.member, slot, &request, (number, generation), kind, &out) {
+            outcome::store_refusal(slot, &e);
         }
         self.complete(&task, generation, number, &request);
         if out.capacity() > 1 << 20 {
@@ -264,7 +253,7 @@ impl Worker {
             Ok(()) => call.kind,
             Err(panic) => {
                 out.clear();
-                out.extend_from_slice(panic.as_bytes());
+                out.extend_from_slice(&panic);
                 OutcomeKind::Panicked
             }
         }

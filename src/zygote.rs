@@ -10,10 +10,11 @@
 //! When the supervisor's end is closed the zygote ends; its workers notice that the owner is gone by themselves.
 
 use crate::error::{Cause, Error, Result};
+use crate::pool::lock;
 use crate::segment::Segment;
 use crate::sys;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const LEN: usize = 9;
 
@@ -48,7 +49,8 @@ fn parse(bytes: &[u8]) -> Option<News> {
 /// The supervisor's end.
 pub(crate) struct Zygote {
     socket: OwnedFd,
-    pub(crate) pid: u32,
+    /// Taken when it has been ended.
+    pid: Mutex<Option<u32>>,
 }
 
 impl Zygote {
@@ -63,18 +65,25 @@ impl Zygote {
             let ended = serve(theirs, segment);
             sys::exit_now(i32::from(ended.is_err()));
         }
-        Ok(Zygote { socket: ours, pid })
+        Ok(Zygote { socket: ours, pid: Mutex::new(Some(pid)) })
     }
 
     /// Runs this program (or `exe`) anew.
     pub(crate) fn spawn(segment: &Segment, exe: Option<&crate::start::WorkerExe>) -> Result<Zygote> {
         let (ours, theirs) = sys::socketpair()?;
         let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe)?;
-        Ok(Zygote { socket: ours, pid })
+        Ok(Zygote { socket: ours, pid: Mutex::new(Some(pid)) })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// Ends the process and waits for it. Workers that it started live on.
+    pub(crate) fn end(&self) {
+        if let Some(pid) = lock(&self.pid).take() {
+            sys::end_child(pid);
+        }
     }
 
     pub(crate) fn request_start(&self) -> Result<()> {
@@ -86,6 +95,12 @@ impl Zygote {
         let mut bytes = [0; LEN + 1];
         let len = sys::receive(self.fd(), &mut bytes)?;
         parse(&bytes[..len]).ok_or(Error::Broken { cause: "the process that forks workers ended".into() })
+    }
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

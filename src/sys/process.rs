@@ -127,6 +127,17 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
     }))
 }
 
+/// Kills a child of ours that nobody has waited for, and waits for it.
+pub(crate) fn end_child(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: neither call touches memory of ours (the status is not asked for). The child has not been waited for, so the pid is
+    // its own.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        while libc::waitpid(pid, std::ptr::null_mut(), 0) < 0 && super::last_errno() == libc::EINTR {}
+    }
+}
+
 /// Number of threads in this process, at least 1.
 pub(crate) fn thread_count() -> Result<usize> {
     let failed = |error: io::Error| SysError::from_io("read /proc/self/task", &error);

@@ -2,7 +2,7 @@
 //! and every stale value that the memory model allows.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --lib models
+//! cargo test --release -p taskring-models
 //! ```
 //! Schedules with more than two or three preemptions are left out (`LOOM_MAX_PREEMPTIONS` sets another bound); nothing else is, and
 //! nothing is sampled. A task that is left behind or a wake that is lost shows as a deadlock, because no sleep in a model ends by
@@ -79,7 +79,9 @@ struct Pool {
     head: LaneHead,
     slots: Vec<Slot>,
     ended: Vec<AtomicU64>,
+    order: Vec<AtomicU32>,
     sets: [AtomicU64; 1],
+    set_counts: [AtomicU64; 1],
     /// One bit for each participant that is proved dead.
     dead: AtomicU64,
     /// Held by who acts for a dead participant.
@@ -104,7 +106,9 @@ impl Pool {
             head: LaneHead::default(),
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             ended: Vec::new(),
+            order: Vec::new(),
             sets: Default::default(),
+            set_counts: Default::default(),
             dead: AtomicU64::new(0),
             reaper_byte: loom::sync::Mutex::new(()),
         };
@@ -113,7 +117,7 @@ impl Pool {
     }
 
     fn ring(&self) -> Lane<'_> {
-        Lane { head: &self.head, slots: &self.slots, ended: &self.ended }
+        Lane { head: &self.head, slots: &self.slots, ended: &self.ended, order: &self.order }
     }
 
     fn sleepers(&self) -> Sleepers<'_> {
@@ -121,7 +125,7 @@ impl Pool {
     }
 
     fn sets(&self) -> Sets<'_> {
-        Sets(&self.sets)
+        Sets { words: &self.sets, cancelled: &self.set_counts }
     }
 
     fn slot(&self, ticket: Ticket) -> &Slot {
