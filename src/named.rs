@@ -164,8 +164,13 @@ pub(crate) fn open(name: &str) -> Result<Segment> {
 
 fn open_once(name: &str) -> Result<Option<Segment>> {
     let (file, geometry) = open_file(name)?;
-    let shmem =
-        ShmemConf::new().os_id(format!("/{PREFIX}{name}")).open().map_err(|_| Error::NotFound { name: name.into() })?;
+    let shmem = ShmemConf::new().os_id(format!("/{PREFIX}{name}")).open().map_err(|e| match e {
+        shared_memory::ShmemError::MapOpenFailed(errno) if errno as i32 != libc::ENOENT => {
+            Error::System { call: "shm_open", errno: errno as i32 }
+        }
+        shared_memory::ShmemError::UnknownOsError(errno) => Error::System { call: "mmap", errno: errno as i32 },
+        _ => Error::NotFound { name: name.into() },
+    })?;
     let nonce = read_nonce(&file)?;
     if shmem.len() as u64 != geometry.segment_len() {
         return Ok(None);
@@ -259,11 +264,13 @@ pub fn remove_dead(name: &str) -> Result<bool> {
     }
 }
 
-/// For the owner at its end: takes the name away, if it still is this pool's.
+/// For the owner at its end: takes the name away, if it still is this pool's. By path alone, for there may be no descriptor left to open.
 pub(crate) fn unlink_own(segment: &Segment, path: &CString) {
-    if let Ok(now) = sys::open_existing(path)
-        && let (Ok(a), Ok(b)) = (sys::stat(now.as_fd()), sys::stat(segment.file()))
-        && a.inode == b.inode
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    let now = std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    if let (Ok(now), Ok(ours)) = (now, sys::stat(segment.file()))
+        && now.ino() == ours.inode
     {
         let _ = sys::unlink(path);
     }

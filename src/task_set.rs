@@ -23,8 +23,6 @@ pub struct TaskSet {
     shared: Arc<SetShared>,
     /// Tasks that this handle's sweeps cancelled.
     swept: AtomicUsize,
-    /// Tasks that earlier calls of `discard` have told of.
-    told: AtomicUsize,
 }
 
 /// What options that name the set need to know.
@@ -57,7 +55,7 @@ impl TaskSet {
         let set =
             pool.segment().sets().open(pool.member.who()).ok_or(Error::TooMany { what: "task sets", max: SETS_MAX })?;
         let shared = Arc::new(SetShared { pool, set, submitted: AtomicUsize::new(0) });
-        Ok(TaskSet { shared, swept: AtomicUsize::new(0), told: AtomicUsize::new(0) })
+        Ok(TaskSet { shared, swept: AtomicUsize::new(0) })
     }
 
     /// Submits a task of this set. Waits while the ring is full.
@@ -83,7 +81,7 @@ impl TaskSet {
 
     /// Stops the set: no task of it starts any more once this has returned, and those that were pending are cancelled. The pool goes on
     /// with other tasks. Of tasks that another thread is just submitting, some may not be counted; they are cancelled all the same.
-    /// Called again, it counts what was cancelled since.
+    /// Called again, it tells what is still running.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -91,9 +89,9 @@ impl TaskSet {
         let (pool, set) = (&self.shared.pool, self.shared.set);
         pool.member.check_fork()?;
         let sets = pool.segment().sets();
-        sets.discard(set);
+        let is_first = sets.discard(set);
         let swept = pool.member.sweep_set(set);
-        let swept = self.swept.fetch_add(swept, Relaxed) + swept;
+        let swept_before = self.swept.fetch_add(swept, Relaxed);
         // A worker that had claimed a task before decides within moments; one that is stopped just then counts as running it.
         let deadline = now_ns() + UNDECIDED_NS_MAX;
         let running = loop {
@@ -103,11 +101,10 @@ impl TaskSet {
             }
             std::thread::yield_now();
         };
-        let cancelled = swept + sets.cancelled(set);
+        let found_late = sets.cancelled(set);
         let submitted = self.shared.submitted.load(Relaxed);
-        let told = self.told.swap(cancelled, Relaxed);
-        let done = submitted.saturating_sub(cancelled + running);
-        Ok(Discarded { cancelled: cancelled.saturating_sub(told), running, done })
+        let done = submitted.saturating_sub(swept_before + swept + found_late + running);
+        Ok(Discarded { cancelled: if is_first { swept + found_late } else { swept }, running, done })
     }
 
     pub(crate) fn shared(&self) -> &Arc<SetShared> {

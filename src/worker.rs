@@ -83,19 +83,26 @@ impl Worker {
             }
             if let Some(task) = self.next() {
                 self.prefetch(task);
-                self.perform(task);
-                self.keep_house_if_due();
+                self.perform_one(task);
             } else if self.member.segment.has(Bit::Closing) {
                 // Closing was seen, and then nothing found at any slot: what was published before it has been taken.
                 self.search.look_everywhere();
                 match self.next() {
-                    Some(task) => self.perform(task),
+                    Some(task) => self.perform_one(task),
                     None => return,
                 }
             } else if let Some(task) = self.idle() {
-                self.perform(task);
+                // The pace of tasks may be another one now.
+                (self.since_look, self.look_after) = (0, 1);
+                self.perform_one(task);
             }
         }
+    }
+
+    #[inline]
+    fn perform_one(&mut self, task: Task) {
+        self.perform(task);
+        self.keep_house_if_due();
     }
 
     /// Whether to leave at once, whatever is pending.

@@ -12,6 +12,7 @@ mod crash;
 mod mutex;
 mod ring;
 mod set;
+mod shutdown;
 mod sleep;
 mod state;
 

@@ -58,16 +58,16 @@ fn a_searching_worker_wakes_the_next() {
     });
 }
 
-/// The end of a pool against a worker that goes to sleep: it sees the flag or is woken.
+/// Everybody is woken for nothing, and then a task comes: the sleeper's next mark is not taken away by the wake before.
 #[test]
-fn nobody_sleeps_through_the_end_of_the_pool() {
+fn waking_everybody_takes_no_later_mark() {
     model(|| {
         let pool = Pool::new(1, 1);
         let mut worker = Worker::settled(W1, &pool);
-        let sleeper = spawn(&pool, move |pool| worker.next_unless(pool, || pool.life.flags.load(Acquire) != 0).is_none());
-        pool.life.flags.fetch_or(1, Release);
-        pool.new_epoch();
-        assert!(sleeper.join().unwrap());
+        let sleeper = spawn(&pool, move |pool| worker.next(pool).claim.slot);
+        pool.sleepers().wake_all();
+        let ticket = pool.submit(S1, Request::default()).unwrap();
+        assert_eq!(sleeper.join().unwrap(), ticket.slot);
     });
 }
 

@@ -1,0 +1,58 @@
+//! A pool that has nothing to do costs next to nothing: about one wake-up a second in each of its processes.
+
+mod process_support;
+
+use process_support::{LIMIT, TEST_SECONDS, watchdog};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use taskring::{Executor, Future};
+
+taskring::test_support!();
+
+taskring::task! {
+    fn nap(ms: u64) -> u32 {
+        std::thread::sleep(Duration::from_millis(ms));
+        std::process::id()
+    }
+}
+
+const WORKERS: usize = 4;
+const WATCHED: Duration = Duration::from_secs(5);
+/// Wake-ups of a process in a second.
+const RATE_MAX: f64 = 1.5;
+
+/// How often the threads of a process gave up the CPU of their own will so far: each sleep is one.
+fn sleeps(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a living process").flatten();
+    let of_thread = |path: std::path::PathBuf| {
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        line.map_or(0, |l| l.trim().parse().expect("a number"))
+    };
+    threads.map(|t| of_thread(t.path())).sum()
+}
+
+#[test]
+fn an_idle_pool_wakes_about_once_a_second_in_each_process() {
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = Executor::builder().workers(WORKERS).build().expect("a pool");
+    let start = Instant::now();
+    let workers = loop {
+        let naps: Vec<Future<u32>> = (0..WORKERS).map(|_| pool.submit(nap, 30).expect("submitted")).collect();
+        let pids: BTreeSet<u32> = naps.iter().map(|n| n.result().expect("a nap")).collect();
+        if pids.len() == WORKERS {
+            break pids;
+        }
+        assert!(start.elapsed() < LIMIT, "{WORKERS} workers never ran at the same time");
+    };
+    // Let them all go to sleep.
+    std::thread::sleep(Duration::from_millis(500));
+    let processes: Vec<u32> = workers.into_iter().chain([std::process::id()]).collect();
+    let before: Vec<u64> = processes.iter().map(|&pid| sleeps(pid)).collect();
+    std::thread::sleep(WATCHED);
+    let rates: Vec<f64> =
+        processes.iter().zip(before).map(|(&pid, before)| (sleeps(pid) - before) as f64 / WATCHED.as_secs_f64()).collect();
+    println!("wake-ups a second: workers {:.1?}, owner {:.1}", &rates[..WORKERS], rates[WORKERS]);
+    assert!(rates.iter().all(|&rate| rate <= RATE_MAX), "more than {RATE_MAX} a second: {rates:.1?}");
+    assert_eq!(pool.submit(nap, 0).expect("submitted").result().map(drop), Ok(()), "and it still works");
+}

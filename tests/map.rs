@@ -1,0 +1,261 @@
+//! Mapping a task over inputs: results in input order, an input that is read no further than the window, and an end
+//! at any place.
+
+mod common;
+
+use common::{Board, SOON, count_in, hold, pool_of, small_pool, square, wait_until};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::SeqCst;
+use taskring::{Bytes, Error, Executor, MapOptions, StartMethod, TaskError};
+
+taskring::test_support!();
+taskring::task! {
+    fn backwards(x: u64) -> u64 {
+        // The first ones take longest, so they end last.
+        std::thread::sleep(std::time::Duration::from_micros(2000 - 100 * (x % 20)));
+        x
+    }
+    fn no_threes(x: u64) -> Result<u64, TaskError> { if x.is_multiple_of(3) { Err(TaskError::new("three")) } else { Ok(x) } }
+    fn length(bytes: Bytes) -> u64 { bytes.len() as u64 }
+    fn text(x: u64) -> String { "x".repeat(x as usize) }
+}
+
+fn options(window: usize, chunk: usize) -> MapOptions {
+    MapOptions::new().window(window).chunk(chunk)
+}
+
+/// An input that counts how far it has been read.
+fn counted<'a>(read: &'a Cell<usize>, end: usize) -> impl Iterator<Item = u64> + 'a {
+    (0..end as u64).inspect(|_| read.set(read.get() + 1))
+}
+
+both_kinds! {
+    fn results_come_in_input_order(kind) {
+        let pool = pool_of(kind, 3);
+        let results: Vec<u64> = pool.map(backwards, 0..100).unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(results.iter().copied().eq(0..100));
+        for (window, chunk) in [(1, 1), (2, 1), (7, 1), (100, 1), (1000, 1), (1, 7), (3, 10), (10, 100), (5, 1000)] {
+            let results = pool.map_with(&options(window, chunk), square, 0..100).unwrap();
+            let results: Vec<u64> = results.collect::<Result<_, _>>().unwrap();
+            assert!(results.iter().copied().eq((0..100).map(|x| x * x)), "window {window}, chunk {chunk}");
+        }
+    }
+
+    fn an_empty_input_gives_nothing(kind) {
+        let pool = pool_of(kind, 1);
+        for chunk in [1, 5] {
+            let mut map = pool.map_with(&options(3, chunk), square, []).unwrap();
+            assert_eq!((map.next(), map.next()), (None, None));
+        }
+    }
+
+    fn the_input_is_read_no_further_than_the_window(kind) {
+        let pool = pool_of(kind, 2);
+        for (window, chunk) in [(1, 1), (2, 1), (9, 1), (1, 5), (4, 3)] {
+            let read = Cell::new(0);
+            let mut map = pool.map_with(&options(window, chunk), square, counted(&read, 200)).unwrap();
+            assert_eq!(read.get(), window * chunk, "work starts at the call");
+            for got in 1..=200 {
+                assert_eq!(map.next(), Some(Ok(((got - 1) * (got - 1)) as u64)));
+                let chunks_begun = (got as usize).div_ceil(chunk);
+                let ahead = (chunks_begun + window) * chunk;
+                assert!(read.get() <= ahead, "{} read after {got} results, window {window}, chunk {chunk}", read.get());
+                assert!(read.get() >= (ahead - chunk).min(200), "the window is kept full: {} after {got}", read.get());
+            }
+            assert_eq!((map.next(), map.next(), read.get()), (None, None, 200));
+        }
+    }
+
+    fn no_more_runs_than_the_window_allows(kind) {
+        let board = Board::new(1);
+        let pool = pool_of(kind, 2);
+        let inputs = (0..).map(|_| (board.name(), 0));
+        let mut map = pool.map_with(&options(5, 1), count_in, inputs).unwrap();
+        wait_until(SOON, || board[0].load(SeqCst) == 5);
+        for taken in 1..50 {
+            map.next().unwrap().unwrap();
+            wait_until(SOON, || board[0].load(SeqCst) == 5 + taken);
+        }
+        // The pool is quiet now, though the input goes on for ever.
+        assert_eq!(pool.submit(square, 2).unwrap().result(), Ok(4));
+        assert_eq!(board[0].load(SeqCst), 54);
+    }
+
+    fn the_default_window_is_twice_the_workers(kind) {
+        for workers in [1, 3] {
+            let pool = pool_of(kind, workers);
+            let read = Cell::new(0);
+            let map = pool.map(square, counted(&read, 100)).unwrap();
+            assert_eq!(read.get(), 2 * workers);
+            drop(map);
+            assert_eq!(read.get(), 2 * workers);
+        }
+    }
+
+    fn an_endless_input_is_taken_from(kind) {
+        let pool = pool_of(kind, 2);
+        for chunk in [1, 8] {
+            let map = pool.map_with(&options(4, chunk), square, 0..).unwrap();
+            let sum: u64 = map.take(1000).map(Result::unwrap).sum();
+            assert_eq!(sum, (0..1000).map(|x| x * x).sum());
+        }
+    }
+
+    fn an_error_stands_at_its_place_and_the_map_goes_on(kind) {
+        let pool = pool_of(kind, 2);
+        for chunk in [1, 4, 100] {
+            let results: Vec<_> = pool.map_with(&options(4, chunk), no_threes, 0..100).unwrap().collect();
+            assert_eq!(results.len(), 100);
+            for (x, result) in results.iter().enumerate() {
+                let wanted = if x % 3 == 0 { Err(Error::TaskFailed { message: "three".into() }) } else { Ok(x as u64) };
+                assert_eq!(*result, wanted);
+            }
+        }
+    }
+
+    fn a_failing_task_gives_its_place_in_the_window_back(kind) {
+        let pool = pool_of(kind, 1);
+        let read = Cell::new(0);
+        let map = pool.map_with(&options(2, 1), no_threes, counted(&read, 500).map(|x| 3 * x)).unwrap();
+        assert_eq!(map.filter(|r| r.is_err()).count(), 500);
+    }
+
+    fn an_input_that_cannot_be_submitted_is_the_last(kind) {
+        let builder = Executor::builder().workers(1).start(kind).payload_max(1 << 16);
+        let pool = builder.build().unwrap();
+        let inputs = (0..10).map(|i| Bytes(vec![0; if i == 5 { 1 << 17 } else { 500 }]));
+        let results: Vec<_> = pool.map_with(&options(3, 1), length, inputs).unwrap().collect();
+        assert_eq!(results.len(), 6, "{results:?}");
+        assert_eq!(results[..5], vec![Ok(500); 5]);
+        assert!(matches!(results[5], Err(Error::PayloadTooLarge { .. })), "{results:?}");
+    }
+
+    fn dropping_a_map_cancels_what_has_not_started(kind) {
+        for chunk in [1, 3] {
+            let board = Board::new(3);
+            let pool = pool_of(kind, 1);
+            let busy = pool.submit(hold, (board.name(), 0)).unwrap();
+            wait_until(SOON, || board[0].load(SeqCst) == 1);
+            let inputs = (0..).map(|_| (board.name(), 2));
+            let map = pool.map_with(&options(20, chunk), count_in, inputs).unwrap();
+            drop(map);
+            let after = pool.submit(square, 3).unwrap();
+            board[1].store(1, SeqCst);
+            assert_eq!((busy.result(), after.result()), (Ok(0), Ok(9)));
+            assert_eq!(board[2].load(SeqCst), 0, "none of the map's tasks ran");
+        }
+    }
+
+    fn dropping_a_map_half_way_leaves_the_pool_usable(kind) {
+        let pool = pool_of(kind, 2);
+        for taken in 0..50 {
+            let mut map = pool.map_with(&options(8, 1), square, 0..).unwrap();
+            for x in 0..taken {
+                assert_eq!(map.next(), Some(Ok(x * x)));
+            }
+        }
+        assert_eq!(pool.map(square, 0..10).unwrap().map(Result::unwrap).sum::<u64>(), 285);
+    }
+
+    fn a_panic_of_the_input_reaches_the_caller_and_leaves_the_pool_usable(kind) {
+        let pool = pool_of(kind, 2);
+        let bomb = |at: u64| (0..100).inspect(move |&x| assert_ne!(x, at, "the input is broken"));
+        for chunk in [1, 3] {
+            // Within the first window, at the call.
+            let quiet = catch_unwind(AssertUnwindSafe(|| pool.map_with(&options(5, chunk), square, bomb(2)).map(|_| ())));
+            assert!(quiet.is_err());
+            // Later, when the iterator is advanced.
+            let mut map = pool.map_with(&options(2, chunk), square, bomb(20)).unwrap();
+            let quiet = catch_unwind(AssertUnwindSafe(|| map.by_ref().count()));
+            assert!(quiet.is_err());
+            drop(map);
+            assert_eq!(pool.map(square, 0..10).unwrap().map(Result::unwrap).sum::<u64>(), 285);
+        }
+    }
+
+    fn a_panic_of_the_input_loses_no_result(kind) {
+        let pool = pool_of(kind, 2);
+        let mut at = 0;
+        // Panics once, in place of the eighth input, and then ends.
+        let inputs = std::iter::from_fn(move || {
+            at += 1;
+            assert_ne!(at, 8, "the input is broken");
+            (at < 8).then_some(at)
+        });
+        let mut map = pool.map_with(&options(3, 1), square, inputs).unwrap();
+        let (mut results, mut panics) = (Vec::new(), 0);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| map.next())) {
+                Ok(Some(result)) => results.push(result.unwrap()),
+                Ok(None) => break,
+                Err(_) => panics += 1,
+            }
+        }
+        assert_eq!((results, panics), ((1..8).map(|x| x * x).collect(), 1));
+    }
+
+    fn several_maps_share_a_ring_that_is_smaller_than_their_windows(kind) {
+        let pool = small_pool(kind, 2, 4);
+        let mut maps: Vec<_> = (0..5).map(|_| pool.map_with(&options(16, 1), square, 0..200).unwrap()).collect();
+        for x in 0..200 {
+            for map in &mut maps {
+                assert_eq!(map.next(), Some(Ok(x * x)));
+            }
+        }
+        assert!(maps.iter_mut().all(|m| m.next().is_none()));
+        let futures: Vec<_> = (0..3).map(|chunk| pool.map_with(&options(16, chunk + 1), square, 0..50).unwrap()).collect();
+        assert!(futures.into_iter().all(|m| m.map(Result::unwrap).sum::<u64>() == 40_425));
+    }
+
+    fn large_results_and_inputs_go_through_a_map(kind) {
+        let pool = pool_of(kind, 2);
+        for chunk in [1, 10] {
+            let map = pool.map_with(&options(4, chunk), text, (0..60).map(|x| x * 37)).unwrap();
+            let lens: Vec<usize> = map.map(|t| t.unwrap().len()).collect();
+            assert!(lens.into_iter().eq((0..60).map(|x| x * 37)));
+            let inputs = (0..60).map(|x| Bytes(vec![1; x * 37]));
+            let lens: Vec<u64> = pool.map_with(&options(4, chunk), length, inputs).unwrap().map(Result::unwrap).collect();
+            assert!(lens.into_iter().eq((0..60).map(|x| x * 37)));
+        }
+    }
+
+    fn a_map_of_a_pool_that_is_shut_down_gives_that_error(kind) {
+        let pool = pool_of(kind, 1);
+        pool.shutdown(true, false).unwrap();
+        for chunk in [1, 3] {
+            let results: Vec<_> = pool.map_with(&options(3, chunk), square, 0..).unwrap().collect();
+            assert_eq!(results, [Err(Error::ShutDown)]);
+        }
+    }
+
+    fn a_map_may_be_advanced_in_another_thread(kind) {
+        let pool = pool_of(kind, 2);
+        let mut map = pool.map(square, 0..100).unwrap();
+        assert_eq!(map.next(), Some(Ok(0)));
+        let rest: u64 = std::thread::scope(|scope| scope.spawn(|| map.map(Result::unwrap).sum()).join().unwrap());
+        assert_eq!(rest, (0..100).map(|x| x * x).sum());
+    }
+}
+
+#[test]
+fn a_window_or_chunk_of_0_is_refused() {
+    let _dog = common::watchdog(60);
+    let pool = pool_of(StartMethod::Spawn, 1);
+    for (window, chunk) in [(0, 1), (1, 0), (0, 0)] {
+        let read = Cell::new(0);
+        let error = pool.map_with(&options(window, chunk), square, counted(&read, 5)).map(|_| ()).unwrap_err();
+        assert!(matches!(&error, Error::InvalidArgument { value, .. } if value == "0"), "{error:?}");
+        assert_eq!(read.get(), 0, "nothing was read");
+    }
+}
+
+#[test]
+fn a_window_of_any_size_takes_a_short_input() {
+    let _dog = common::watchdog(60);
+    let pool = pool_of(StartMethod::Spawn, 1);
+    for chunk in [1, 1 << 20, usize::MAX] {
+        let map = pool.map_with(&options(usize::MAX, chunk), square, 0..10).unwrap();
+        assert_eq!(map.map(Result::unwrap).sum::<u64>(), 285);
+    }
+}

@@ -1,0 +1,268 @@
+//! Every way in which workers come into being, each in a program of its own that has one thread when it builds its pool.
+
+mod process_support;
+
+use process_support::{
+    Log, Program, append, await_gate, children_of, hear, kill, pid_alive, say, signal, thread_count, unique, wait_until,
+    wait_within,
+};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use taskring::{Cause, Error, Executor, Future, StartMethod};
+
+/// Set before a pool is built: workers that are copies of this process have it, others do not.
+static INHERITED: AtomicU64 = AtomicU64::new(0);
+
+taskring::task! {
+    fn square(x: u64) -> u64 { x * x }
+    fn own_pid() -> u32 { std::process::id() }
+    fn nap(ms: u64) -> u32 {
+        std::thread::sleep(Duration::from_millis(ms));
+        std::process::id()
+    }
+    fn exit(code: i32) { std::process::exit(code) }
+    fn inherited() -> u64 { INHERITED.load(Relaxed) }
+    fn hold(log: String, gate: String) -> u32 {
+        append(&log, "entered");
+        await_gate(&gate);
+        std::process::id()
+    }
+    /// What each open descriptor of this process stands for.
+    fn descriptors() -> Vec<String> {
+        let entries = std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").flatten();
+        entries.flat_map(|e| std::fs::read_link(e.path())).map(|l| l.display().to_string()).collect()
+    }
+    /// The signals that a program started by a task ignores.
+    fn ignored_by_children() -> String {
+        let out = std::process::Command::new("grep").args(["SigIgn", "/proc/self/status"]).output().expect("grep");
+        String::from_utf8(out.stdout).expect("text").trim().to_owned()
+    }
+}
+
+fn main() {
+    taskring::init();
+    process_support::main(
+        &[
+            ("works", works),
+            ("replaces", replaces),
+            ("attach only", attach_only),
+            ("two threads", two_threads),
+            ("zygote killed", zygote_killed),
+            ("interrupted", interrupted),
+            ("two pools", two_pools),
+        ],
+        &[
+            ("spawned_workers_are_fresh_runs_of_this_program", || each("works", "spawn")),
+            ("forked_workers_are_copies_of_this_process", || each("works", "fork")),
+            ("fork_server_workers_are_copies_of_a_fresh_run", || each("works", "forkserver")),
+            ("thread_workers_are_this_process", || each("works", "thread")),
+            ("a_killed_spawned_worker_is_replaced", || each("replaces", "spawn")),
+            ("a_killed_forked_worker_is_replaced", || each("replaces", "fork")),
+            ("a_killed_fork_server_worker_is_replaced", || each("replaces", "forkserver")),
+            ("without_workers_of_its_own_a_pool_has_those_that_attach", || each("attach only", "none")),
+            ("fork_with_a_second_thread_is_refused_with_the_count", || each("two threads", "fork")),
+            ("a_killed_fork_server_breaks_the_pool_and_nothing_hangs", || each("zygote killed", "forkserver")),
+            ("a_killed_zygote_of_fork_breaks_the_pool_and_nothing_hangs", || each("zygote killed", "fork")),
+            ("the_interrupt_key_ends_no_spawned_worker", || each("interrupted", "spawn")),
+            ("the_interrupt_key_ends_no_forked_worker", || each("interrupted", "fork")),
+            ("the_interrupt_key_ends_no_fork_server_worker", || each("interrupted", "forkserver")),
+            ("two_pools_of_two_kinds_live_side_by_side", || each("two pools", "fork")),
+        ],
+    );
+}
+
+/// Plays a role in a program of its own.
+fn each(role: &str, method: &str) {
+    let mut program = Program::start(role, &[method]);
+    program.end();
+    assert_eq!(program.rest(), ["done"]);
+}
+
+/// Tells the test that every check of the role has passed.
+fn done() {
+    assert_eq!(children_of(std::process::id()), [] as [u32; 0], "a process is left");
+    say("done");
+    hear();
+}
+
+fn method(args: &[String]) -> StartMethod {
+    match args[0].as_str() {
+        "spawn" => StartMethod::Spawn,
+        "fork" => StartMethod::Fork,
+        "forkserver" => StartMethod::ForkServer,
+        "thread" => StartMethod::Thread,
+        _ => StartMethod::None,
+    }
+}
+
+fn pool(method: StartMethod, workers: usize) -> Executor {
+    assert_eq!(thread_count(std::process::id()), 1, "a role begins with one thread");
+    INHERITED.store(7, Relaxed);
+    Executor::builder().workers(workers).start(method).build().expect("a pool")
+}
+
+/// The pids of all workers, each of which has just run a task.
+fn ready_workers(pool: &Executor, count: usize) -> BTreeSet<u32> {
+    let mut pids = BTreeSet::new();
+    wait_until("all workers run tasks", || {
+        let naps: Vec<Future<u32>> = (0..count).map(|_| pool.submit(nap, 30).expect("submitted")).collect();
+        pids = naps.iter().map(|n| n.result().expect("a nap")).collect();
+        pids.len() == count
+    });
+    pids
+}
+
+fn assert_squares(pool: &Executor) {
+    let squares = pool.submit_bulk(square, 0..200).expect("submitted");
+    for (x, future) in squares.iter().enumerate() {
+        assert_eq!(future.result(), Ok((x * x) as u64));
+    }
+}
+
+fn works(args: &[String]) {
+    let (me, method) = (std::process::id(), method(args));
+    let before = descriptors.call(()).expect("a list");
+    let pool = pool(method, 2);
+    assert_eq!(pool.workers(), 2);
+    assert_squares(&pool);
+    let result = |future: Result<Future<u64>, Error>| future.expect("submitted").result().expect("a number");
+    let expected = if matches!(method, StartMethod::Fork | StartMethod::Thread) { 7 } else { 0 };
+    assert_eq!(result(pool.submit(inherited, ())), expected);
+    if method == StartMethod::Thread {
+        assert_eq!(pool.submit(own_pid, ()).expect("submitted").result(), Ok(me));
+        assert_eq!(children_of(me), [] as [u32; 0]);
+    } else {
+        let workers = ready_workers(&pool, 2);
+        assert!(!workers.contains(&me));
+        assert_eq!(pool.worker_pids().into_iter().collect::<BTreeSet<u32>>(), workers);
+        let own = std::env::current_exe().expect("this program");
+        workers.iter().for_each(|pid| assert_eq!(std::fs::read_link(format!("/proc/{pid}/exe")).expect("its program"), own));
+        let open = pool.submit(descriptors, ()).expect("submitted").result().expect("a list");
+        let new: Vec<_> = open.iter().filter(|l| !before.contains(l) && *l != "/dev/null" && !l.ends_with("/fd")).collect();
+        assert!(new.len() == 2 && new.iter().all(|l| l.contains("memfd:taskring")), "the pool and a seat in it: {new:?}");
+    }
+    drop(pool);
+    assert_eq!(thread_count(me), 1, "a thread is left");
+    done();
+}
+
+fn replaces(args: &[String]) {
+    let method = method(args);
+    let pool = pool(method, 2);
+    for round in 0..3 {
+        let before = ready_workers(&pool, 2);
+        let log = Log::new();
+        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+        wait_until("the task runs", || log.count("entered") == 1);
+        let victim = held.worker_pid().expect("somebody runs it");
+        kill(victim);
+        match held.result() {
+            Err(Error::WorkerLost { pid, cause, .. }) => assert_eq!((pid, cause), (victim, Cause::Signal(libc::SIGKILL))),
+            other => panic!("round {round}: {other:?}"),
+        }
+        let ended = pool.submit(exit, 3).expect("submitted").result();
+        assert!(matches!(ended, Err(Error::WorkerLost { cause: Cause::Exit(3), .. })), "round {round}: {ended:?}");
+        assert_squares(&pool);
+        let after = ready_workers(&pool, 2);
+        assert!(!after.contains(&victim) && !after.is_superset(&before), "round {round}: {before:?} {after:?}");
+        let expected = if method == StartMethod::Fork { 7 } else { 0 };
+        let seen: Vec<_> = (0..8).map(|_| pool.submit(inherited, ()).expect("submitted").result()).collect();
+        assert!(seen.iter().all(|s| *s == Ok(expected)), "the new worker is one of the same kind");
+    }
+    drop(pool);
+    done();
+}
+
+fn attach_only(_args: &[String]) {
+    let name = unique("attach-only");
+    let pool = Executor::builder().start(StartMethod::None).create_named(&name).expect("a pool");
+    assert_eq!((pool.workers(), pool.worker_pids()), (0, vec![]));
+    let early = pool.submit(own_pid, ()).expect("submitted");
+    assert_eq!(early.result_timeout(Duration::from_millis(50)).map_err(|e| matches!(e, Error::TimedOut { .. })), Err(true));
+    let serve = name.clone();
+    let worker = std::thread::spawn(move || taskring::work(&serve));
+    assert_eq!(early.result(), Ok(std::process::id()));
+    assert_eq!(pool.workers(), 1);
+    assert_squares(&pool);
+    drop(pool);
+    assert_eq!(worker.join().expect("no panic"), Ok(()), "it ends with the pool");
+    done();
+}
+
+fn two_threads(_args: &[String]) {
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    let second = std::thread::spawn(move || wait.recv());
+    let builder = || Executor::builder().workers(1).start(StartMethod::Fork);
+    let refused = builder().build().map(drop);
+    assert_eq!(refused, Err(Error::ManyThreads { count: 2 }));
+    assert!(refused.unwrap_err().to_string().contains("ForkServer"), "the message names the way out");
+    drop(end);
+    second.join().expect("no panic").expect_err("the channel is closed");
+    wait_until("one thread", || thread_count(std::process::id()) == 1);
+    let pool = builder().build().expect("a pool");
+    assert_squares(&pool);
+    drop(pool);
+    done();
+}
+
+/// The process that forks the workers is killed: no further worker can be had, and everybody is told.
+fn zygote_killed(args: &[String]) {
+    let pool = pool(method(args), 2);
+    let workers = ready_workers(&pool, 2);
+    let zygotes: Vec<u32> = children_of(std::process::id());
+    assert!(zygotes.len() == 1 && !workers.contains(&zygotes[0]), "{zygotes:?} {workers:?}");
+    let log = Log::new();
+    let held: Vec<_> = (0..2).map(|_| pool.submit(hold, (log.path(), log.gate())).expect("submitted")).collect();
+    wait_until("both are busy", || log.count("entered") == 2);
+    let pending = pool.submit(square, 3).expect("submitted");
+    kill(zygotes[0]);
+    assert!(matches!(pending.result(), Err(Error::Broken { .. })), "{pending:?}");
+    assert!(matches!(pool.submit(square, 3).map(drop), Err(Error::Broken { .. })));
+    log.open_gate();
+    for future in held {
+        let ended = future.result();
+        assert!(
+            ended.as_ref().is_ok_and(|pid| workers.contains(pid)) || matches!(ended, Err(Error::WorkerLost { .. })),
+            "{ended:?}"
+        );
+    }
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
+    wait_within(Duration::from_secs(2), "the workers go", || !workers.iter().any(|&pid| pid_alive(pid)));
+    done();
+}
+
+fn interrupted(args: &[String]) {
+    let pool = pool(method(args), 2);
+    let before = ready_workers(&pool, 2);
+    before.iter().for_each(|&pid| signal(pid, libc::SIGINT));
+    assert_squares(&pool);
+    assert_eq!(ready_workers(&pool, 2), before);
+    let ignored = pool.submit(ignored_by_children, ()).expect("submitted").result().expect("a line");
+    let mask = u64::from_str_radix(ignored.trim_start_matches("SigIgn:").trim(), 16).expect("a mask");
+    assert_eq!(mask >> (libc::SIGINT - 1) & 1, 0, "programs that tasks start can be interrupted: {ignored}");
+    drop(pool);
+    done();
+}
+
+fn two_pools(_args: &[String]) {
+    let forked = pool(StartMethod::Fork, 1);
+    let others: Vec<_> = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Thread]
+        .map(|method| Executor::builder().workers(1).start(method).build().expect("a pool"))
+        .into();
+    for pool in others.iter().chain([&forked]) {
+        assert_squares(pool);
+    }
+    let victim = forked.submit(own_pid, ()).expect("submitted").result().expect("a pid");
+    kill(victim);
+    wait_until("a new worker", || forked.submit(own_pid, ()).expect("submitted").result().is_ok_and(|pid| pid != victim));
+    for pool in others.iter().chain([&forked]) {
+        assert_squares(pool);
+    }
+    drop(forked);
+    others.iter().for_each(assert_squares);
+    drop(others);
+    done();
+}
