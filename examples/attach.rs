@@ -9,7 +9,6 @@
 //! Without arguments it plays all three parts, each in a process of its own.
 
 use std::error::Error;
-use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use taskring::{Executor, StartMethod};
 
@@ -22,7 +21,7 @@ taskring::task! {
 fn make(name: &str) -> Result<(), Box<dyn Error>> {
     let pool = Executor::builder().start(StartMethod::None).create_named(name)?;
     println!("pool {name:?} is open; end its input (or press Enter) to close it");
-    std::io::stdin().read(&mut [0])?;
+    std::io::stdin().read_line(&mut String::new())?;
     pool.shutdown(true, false)?;
     Ok(())
 }

@@ -5,12 +5,12 @@ const NUMBERS: [u64; 6] =
 
 taskring::task! {
     fn is_prime(n: u64) -> bool {
-        if n < 2 || (n > 2 && n % 2 == 0) {
+        if n < 2 || (n > 2 && n.is_multiple_of(2)) {
             return false;
         }
         let mut divisor = 3;
         while divisor * divisor <= n {
-            if n % divisor == 0 {
+            if n.is_multiple_of(divisor) {
                 return false;
             }
             divisor += 2;

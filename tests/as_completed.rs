@@ -81,6 +81,23 @@ both_kinds! {
         assert_eq!(order, [6, 4, 2, 0]);
     }
 
+    fn the_order_is_kept_when_results_are_pushed_out_of_the_ring(kind) {
+        let board = Board::new(8);
+        let pool = small_pool(kind, 5, 8);
+        for _ in 0..3 {
+            board.iter().for_each(|cell| cell.store(0, SeqCst));
+            let stream = as_completed(holding(&pool, &board, 4), Some(SOON));
+            for (over, i) in [2, 0, 3, 1].into_iter().enumerate() {
+                let_go(&board, i);
+                wait_for_workers(&pool, over + 2);
+            }
+            // More tasks than slots: what nobody has asked for gives its slot up.
+            (0..50).for_each(|i| pool.submit(square, i).unwrap().detach());
+            let order: Vec<u64> = stream.map(|f| f.unwrap().result().unwrap()).collect();
+            assert_eq!(order, [4, 0, 6, 2]);
+        }
+    }
+
     fn what_is_over_already_comes_first(kind) {
         let board = Board::new(6);
         let pool = pool_of(kind, 3);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Board, Random, SOON, hold, panic_with, pool_of, scaled, square, unique_name, wait_until};
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use taskring::{Bytes, Error, Executor, Future, StartMethod, inspect};
 
 taskring::test_support!();
@@ -226,6 +226,42 @@ both_kinds! {
             }
         });
     }
+}
+
+/// Blocks of every class come into being and go again, in three processes at once.
+#[test]
+fn a_tight_area_stays_sound_under_many_threads() {
+    let _dog = common::watchdog(120);
+    let rounds = scaled(300, 5_000);
+    let pool = Executor::builder().workers(2).capacity(16).payload_max(1 << 16).build().unwrap();
+    let seed = Random::new().below(1 << 40);
+    let no_room = |e: &Error| matches!(e, Error::OutOfMemory { .. });
+    let refused = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (pool, refused) = (&pool, &refused);
+            scope.spawn(move || {
+                let mut random = Random::seeded(seed + thread);
+                for _ in 0..rounds {
+                    let mut some_size = || {
+                        let bits = random.below(16);
+                        random.below(1 << bits)
+                    };
+                    let (args, result) = (some_size(), some_size());
+                    let outcome = pool.submit(answer, (result as u32, pattern(args as usize, 1))).and_then(|f| f.result());
+                    match outcome {
+                        Ok(bytes) => assert!(bytes.into_vec() == pattern(result as usize, 2), "{args} in, {result} out"),
+                        Err(e) if no_room(&e) => _ = refused.fetch_add(1, SeqCst),
+                        Err(e) => panic!("{args} in, {result} out: {e}"),
+                    }
+                }
+            });
+        }
+    });
+    let refused = refused.into_inner();
+    println!("{refused} of {} were refused for want of room", 4 * rounds);
+    assert!(refused < 2 * rounds, "most of them fit");
+    assert_eq!(pool.submit(length, vec![0; 1 << 16].into()).unwrap().result(), Ok(1 << 16), "the area is whole again");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Board, SOON, count_in, hold, nap, pid_alive, pool_of, small_pool, square, wait_until};
+use common::{Board, SOON, count_in, hold, nap, pid_alive, pool_of, scaled, small_pool, square, wait_until};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, State, When, wait};
@@ -253,6 +253,34 @@ fn submit_until_shut_down(pool: &Executor, board: &Board, submitted: &AtomicUsiz
             Err(e) => panic!("{e}"),
         }
         submitted.fetch_add(1, SeqCst);
+    }
+}
+
+/// More threads than CPUs submit, so that one of them is often interrupted in the middle of it, just when the pool ends.
+#[test]
+fn no_task_is_left_behind_when_a_pool_ends_under_its_submitters() {
+    let _dog = common::watchdog(120);
+    for round in 0..scaled(100, 400) {
+        let builder = Executor::builder().workers(2).start(taskring::StartMethod::Thread);
+        let pool = builder.start_timeout(Duration::from_secs(2)).build().unwrap();
+        pool.submit(square, 1).unwrap().result().unwrap();
+        let submitted = AtomicUsize::new(0);
+        let futures = std::thread::scope(|scope| {
+            let submit = || {
+                let mut futures = Vec::new();
+                while let Ok(more) = pool.submit_bulk(square, [3; 64]) {
+                    futures.extend(more);
+                    submitted.fetch_add(1, SeqCst);
+                }
+                futures
+            };
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(submit)).collect();
+            wait_until(SOON, || submitted.load(SeqCst) > round % 16);
+            pool.shutdown(round % 2 == 0, false).unwrap();
+            threads.into_iter().flat_map(|t| t.join().unwrap()).collect::<Vec<_>>()
+        });
+        let lost: Vec<_> = futures.iter().map(|f| f.result_timeout(SOON)).filter(|r| *r != Ok(9)).collect();
+        assert!(lost.is_empty(), "round {round}, {} of {} tasks: {:?}", lost.len(), futures.len(), lost[0]);
     }
 }
 

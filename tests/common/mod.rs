@@ -104,6 +104,10 @@ impl Random {
         println!("TASKRING_TEST_SEED={seed}");
         Random(seed | 1)
     }
+    /// Always the same numbers, for one of several threads that share a printed seed.
+    pub fn seeded(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
