@@ -138,27 +138,28 @@ impl Core {
         if self.pool.member.is_foreign() {
             return None;
         }
+        // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and only this future asks
+        // for it.
+        let keep = |outcome| unsafe { self.outcome.set(outcome) };
         let state = self.pool.slot(self.ticket).load();
-        let taken = if state.generation() == self.ticket.generation {
-            self.pool.take(self.ticket, state)?
+        if state.generation() == self.ticket.generation {
+            self.pool.take(self.ticket, state, keep);
         } else {
-            self.pool.take_harvested(self.ticket)?
-        };
-        // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and this future alone
-        // asks for it.
-        unsafe { self.outcome.set(taken) };
+            self.pool.take_harvested(self.ticket, keep);
+        }
+        // By us, or just before by another thread.
         self.outcome.get()
     }
 
-    /// The outcome, also when another thread of ours is collecting it just now.
+    /// The outcome, also when another thread of ours is collecting it just now. `None` while the task is unfinished, and when its slot
+    /// belongs to another task and nobody of ours has collected it.
     fn settled(&self) -> Option<&Outcome> {
         loop {
             if let Some(outcome) = self.outcome() {
                 return Some(outcome);
             }
-            let is_over = self.pool.slot(self.ticket).flag(self.ticket.generation, Flag::Waiter).is_err();
-            if !is_over || !self.pool.is_taken(self.ticket) {
-                // Once more: it may have been taken and handed over between the two looks.
+            let state = self.pool.slot(self.ticket).load();
+            if !state.is_finished() || state.generation() != self.ticket.generation {
                 return self.outcome();
             }
             std::thread::yield_now();
@@ -184,7 +185,7 @@ impl Core {
 
     /// Whether the outcome is there and is the task's own failure; without waiting.
     pub(crate) fn has_failed(&self) -> bool {
-        self.outcome().is_some_and(Outcome::is_failure)
+        self.settled().is_some_and(Outcome::is_failure)
     }
 
     fn worker_pid(&self) -> Option<u32> {
@@ -275,7 +276,7 @@ impl Drop for Core {
         }
         // Still going on: whoever ends it frees the slot. Otherwise take the outcome and drop it.
         if self.pool.slot(self.ticket).flag(self.ticket.generation, Flag::Detached).is_err() {
-            let _ = self.outcome();
+            let _ = self.settled();
         }
     }
 }

@@ -208,10 +208,12 @@ fn read_nonce(file: &OwnedFd) -> Result<u64> {
 
 /// Fails when the pool lost its name before we had a seat in it: then it is over, or has been replaced.
 fn check_still_named(segment: &Segment, name: &str) -> Result<()> {
-    match sys::stat(segment.file())?.nlink {
-        0 => Err(Error::NotFound { name: name.into() }),
-        _ => segment.check_open(),
+    let ours = sys::stat(segment.file())?;
+    // A pool whose creator died between its two links keeps the temporary one, so the name itself is asked as well.
+    if ours.nlink == 0 || inode_at(&path(name)) != Some(ours.inode) {
+        return Err(Error::NotFound { name: name.into() });
     }
+    segment.check_open()
 }
 
 fn not_found_if_gone(segment: &Segment, name: &str, error: Error) -> Error {
@@ -266,12 +268,15 @@ pub fn remove_dead(name: &str) -> Result<bool> {
 
 /// For the owner at its end: takes the name away, if it still is this pool's. By path alone, for there may be no descriptor left to open.
 pub(crate) fn unlink_own(segment: &Segment, path: &CString) {
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::MetadataExt;
-    let now = std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    if let (Ok(now), Ok(ours)) = (now, sys::stat(segment.file()))
-        && now.ino() == ours.inode
+    if let Ok(ours) = sys::stat(segment.file())
+        && inode_at(path) == Some(ours.inode)
     {
         let _ = sys::unlink(path);
     }
+}
+
+fn inode_at(path: &CString) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+    Some(std::fs::symlink_metadata(std::ffi::OsStr::from_bytes(path.as_bytes())).ok()?.ino())
 }

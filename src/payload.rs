@@ -253,10 +253,13 @@ impl Member {
 
     fn take_block(&self, name: u32, class: usize) -> Option<Lease<'_>> {
         let block = self.segment.block(name)?;
-        let right_class = block.class.load(Relaxed) as usize == class;
-        let mine = Holder::Participant(self.who());
-        (right_class && self.segment.pass_block(name, Holder::Nobody, mine))
-            .then_some(Lease { member: self, index: name - 1 })
+        let is_right = || block.class.load(Relaxed) as usize == class;
+        if !is_right() || !self.segment.pass_block(name, Holder::Nobody, Holder::Participant(self.who())) {
+            return None;
+        }
+        let lease = Lease { member: self, index: name - 1 };
+        // Again, now that it is ours: it may have been trimmed and carved anew in another class meanwhile.
+        is_right().then_some(lease)
     }
 
     fn find_block(&self, class: usize, looks: usize) -> Option<Lease<'_>> {

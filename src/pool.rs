@@ -150,19 +150,16 @@ impl Pool {
         Ok(index)
     }
 
-    /// Takes a finished task's outcome, if this thread is the one to take it: copies it, then frees the slot. `None` when somebody else was
-    /// first, or nothing is finished there.
-    pub(crate) fn take(&self, ticket: Ticket, state: State) -> Option<Outcome> {
-        if !self.mark_taken(ticket, state) {
-            return None;
+    /// Takes a finished task's outcome, if this thread is the one to take it: copies it, has it kept, and only then frees the slot. So
+    /// whoever sees the slot's next generation finds the outcome where it was kept.
+    #[inline]
+    pub(crate) fn take(&self, ticket: Ticket, state: State, keep: impl FnOnce(Outcome)) {
+        if self.mark_taken(ticket, state) {
+            let finished = self.read_finished(ticket, state);
+            let blocks = finished.blocks;
+            keep(finished.outcome);
+            self.release(ticket, blocks);
         }
-        Some(self.take_marked(ticket, state))
-    }
-
-    /// Whether a thread of this process has taken the outcome, or is about to.
-    pub(crate) fn is_taken(&self, ticket: Ticket) -> bool {
-        let (_, index) = self.segment().geometry().split(ticket.slot);
-        self.taken[index].load(Relaxed) == u64::from(ticket.generation) + 1
     }
 
     #[inline]
@@ -172,14 +169,9 @@ impl Pool {
         let seen = mark.load(Relaxed);
         state.is_finished()
             && state.generation() == ticket.generation
-            && seen != wanted
+            // Generations only go up: a later mark means that ours was taken long ago.
+            && seen < wanted
             && mark.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
-    }
-
-    fn take_marked(&self, ticket: Ticket, state: State) -> Outcome {
-        let finished = self.read_finished(ticket, state);
-        self.release(ticket, &finished);
-        finished.outcome
     }
 
     /// Copies what a taken slot holds.
@@ -203,7 +195,7 @@ impl Pool {
     }
 
     /// Frees a finished slot that this thread has taken.
-    fn release(&self, ticket: Ticket, finished: &Finished) {
+    fn release(&self, ticket: Ticket, blocks: [u32; 2]) {
         let slot = self.slot(ticket);
         let freed = slot.free(ticket.generation);
         if freed.is_ok_and(|old| old.has(Flag::Waiter)) {
@@ -211,8 +203,8 @@ impl Pool {
             crate::sync::futex_wake_low(&slot.state);
         }
         // A lost task's worker has its pid where the result's block would be named: no block of that name is held by this slot.
-        if finished.blocks != [0, 0] {
-            self.segment().free_slot_blocks(finished.blocks, ticket.slot, ticket.generation);
+        if blocks != [0, 0] {
+            self.segment().free_slot_blocks(blocks, ticket.slot, ticket.generation);
         }
     }
 
@@ -228,7 +220,9 @@ impl Pool {
             for step in 0..self.capacity() {
                 let index = (from + step) & (self.capacity() - 1);
                 let state = ring.slots[index].load();
-                if !state.is_finished() || ring.slots[index].submitted_by() != self.member.who() {
+                let ours = ring.slots[index].submitted_by() == self.member.who();
+                // Looked at again: in a shared lane the slot may have become ours only just now.
+                if !state.is_finished() || !ours || ring.slots[index].load().generation() != state.generation() {
                     continue;
                 }
                 let slot = self.segment().slot_number(self.lane, index);
@@ -238,8 +232,8 @@ impl Pool {
                 }
                 // The entry first, the slot afterwards: a look-up goes by the slot to the table.
                 let finished = self.read_finished(ticket, state);
-                table.insert(ticket, finished.outcome.clone());
-                self.release(ticket, &finished);
+                table.insert(ticket, finished.outcome);
+                self.release(ticket, finished.blocks);
                 collected.push(ticket);
                 if collected.len() == AT_A_TIME {
                     break;
@@ -252,9 +246,12 @@ impl Pool {
         collected.len()
     }
 
-    /// An outcome that was harvested, handed over.
-    pub(crate) fn take_harvested(&self, ticket: Ticket) -> Option<Outcome> {
-        lock(&self.harvested).remove(&ticket)
+    /// Hands a harvested outcome over, under the table's lock: whoever finds it gone finds it where it was kept.
+    pub(crate) fn take_harvested(&self, ticket: Ticket, keep: impl FnOnce(Outcome)) {
+        let mut table = lock(&self.harvested);
+        if let Some(outcome) = table.remove(&ticket) {
+            keep(outcome);
+        }
     }
 
     pub(crate) fn peek_harvested<T>(&self, ticket: Ticket, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
@@ -295,24 +292,29 @@ impl Pool {
         }
     }
 
-    /// Ends our pending tasks whose function no worker has had for the start time-out.
+    /// Ends pending tasks whose function no worker has had for the start time-out: our own, and (for the owner) those that nobody
+    /// else will look after: detached ones, and all of them once the pool is closing.
     pub(crate) fn expire_unserved(&self) {
         let segment = self.segment();
-        let now = now_ns();
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
+        let now = now_ns();
         unserved.retain(|&f, _| !segment.is_served(f));
-        let ring = segment.lane(self.lane);
-        for (index, slot) in ring.slots.iter().enumerate() {
-            let state = slot.load();
-            let function = slot.function_index();
-            if !state.is(Phase::Pending) || slot.submitted_by() != self.member.who() || segment.is_served(function) {
-                continue;
-            }
-            let since = *unserved.entry(function).or_insert(now);
-            if now - since >= limit && slot.load() == state {
-                let waited_ms = ((now - since) / 1_000_000).min(u64::from(u32::MAX)) as u32;
-                self.fail_pending(self.lane, index, state, OutcomeKind::NoWorker, waited_ms);
+        let owner = self.member.seat.kind == Kind::Owner;
+        let closing = segment.has(crate::life::Bit::Closing);
+        for (lane, ring) in segment.lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                let function = slot.function_index();
+                let ours = slot.submitted_by() == self.member.who() || owner && (closing || state.has(Flag::Detached));
+                if !state.is(Phase::Pending) || !ours || segment.is_served(function) {
+                    continue;
+                }
+                let waited = now.saturating_sub(*unserved.entry(function).or_insert(now));
+                if waited >= limit && slot.load() == state {
+                    let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;
+                    self.fail_pending(lane, index, state, OutcomeKind::NoWorker, waited_ms);
+                }
             }
         }
     }
@@ -354,9 +356,10 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        if sleepers.anybody_idle() && segment.has_pending(self.lane) {
+        if segment.has_pending(self.lane) {
+            // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
-            sleepers.wake_one();
+            while sleepers.anybody_idle() && sleepers.wake_one() {}
         }
         Ok(())
     }

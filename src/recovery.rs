@@ -67,7 +67,9 @@ impl Member {
         let policy = Policy::from_bits(self.segment.header().identity.policy.load(Relaxed));
         self.settle_tasks(dead, pid, cause, &policy);
         if !state.is_worker() {
-            self.settle_submitter(dead, &policy);
+            // An owner's tasks go on if the pool does.
+            let orphans = if state.kind() == Some(Kind::Owner) { Orphans::Run } else { policy.orphans };
+            self.settle_submitter(dead, orphans);
         } else if policy.on_worker_death == OnWorkerDeath::BreakPool {
             self.segment.break_pool(Broken::WorkerDied);
         }
@@ -116,8 +118,8 @@ impl Member {
             return;
         }
         let again = request.options & OPTION_IDEMPOTENT != 0
-            && progress.attempt + 1 < u16::from(request.attempts_max)
-            && progress.kills + 1 < request.kills_max
+            && progress.attempt.saturating_add(1) < u16::from(request.attempts_max)
+            && progress.kills.saturating_add(1) < request.kills_max
             && policy.on_worker_death != OnWorkerDeath::BreakPool;
         if again {
             // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
@@ -155,7 +157,7 @@ impl Member {
         }
     }
 
-    fn settle_submitter(&self, dead: Participant, policy: &Policy) {
+    fn settle_submitter(&self, dead: Participant, orphans: Orphans) {
         for (set, discarded) in self.segment.sets().of(dead) {
             if discarded {
                 self.sweep_set(set);
@@ -168,7 +170,7 @@ impl Member {
                 if state.is(Phase::Free) || slot.submitted_by() != dead || slot.load().generation() != state.generation() {
                     continue;
                 }
-                self.settle_orphan(lane, index, state.generation(), policy);
+                self.settle_orphan(lane, index, state.generation(), orphans);
             }
         }
         for (set, _) in self.segment.sets().of(dead) {
@@ -178,11 +180,11 @@ impl Member {
     }
 
     /// A slot whose submitter died: its result will not be collected.
-    fn settle_orphan(&self, lane: usize, index: usize, generation: u32, policy: &Policy) {
+    fn settle_orphan(&self, lane: usize, index: usize, generation: u32, orphans: Orphans) {
         let slot = &self.segment.lane(lane).slots[index];
         let request = slot.read();
         if slot.flag(generation, Flag::Detached).is_ok() {
-            if policy.orphans == Orphans::CancelPending
+            if orphans == Orphans::CancelPending
                 && let Ok(old) = slot.cancel(generation, self.who())
             {
                 self.finish(lane, index, old, &request);

@@ -259,8 +259,12 @@ impl Member {
             Cause::Signal(signal) => (2, signal),
             Cause::Unknown => (3, 0),
         };
+        let record = &self.segment.records()[who.index()];
+        if !RecordState::of(record).is_active_as(who) {
+            return;
+        }
         // Release: pairs with `cause`.
-        self.segment.records()[who.index()].cause.store(kind << 32 | u64::from(code as u32), Release);
+        record.cause.store(kind << 32 | u64::from(code as u32), Release);
     }
 
     /// The attached participants.
@@ -294,9 +298,10 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // Before the byte is free: a record left behind without one looks like a death. After a panic of our own code that is
-        // what it shall look like, for a task may be half done.
-        if !self.is_foreign() && !std::thread::panicking() {
+        // Before the byte is free: a record left behind without one looks like a death. After a panic of a
+        // worker's own code that is what it shall look like, for a task may be half done.
+        let worker = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker);
+        if !self.is_foreign() && !(worker && std::thread::panicking()) {
             self.seat.leave(&self.segment);
         }
     }

@@ -103,7 +103,7 @@ impl<'a> Lane<'a> {
                 continue;
             }
             // Release: pairs with the Acquire above. Success reserves the position; a worker that dies now leaves PENDING.
-            let reserved = self.head.head.compare_exchange(position, position + 1, Release, Relaxed).is_ok();
+            let reserved = self.head.head.compare_exchange(position, position.wrapping_add(1), Release, Relaxed).is_ok();
             if reserved
                 && pending
                 && let Ok(state) = slot.claim(state, me)
@@ -167,7 +167,7 @@ impl<'a> Hold<'a> {
             if state.is(Phase::Free) && !state.is_retired() {
                 return Some((index, slot, state));
             }
-            self.tail += 1;
+            self.tail = self.tail.wrapping_add(1);
         }
         None
     }
@@ -184,7 +184,7 @@ impl<'a> Hold<'a> {
     pub(crate) fn publish(&mut self, slot: &Slot, free: State) -> bool {
         debug_assert!(std::ptr::eq(self.lane.at(self.tail).1, slot));
         let published = slot.swap(free, free.published()).is_ok();
-        self.tail += 1;
+        self.tail = self.tail.wrapping_add(1);
         self.published |= published;
         published
     }
@@ -203,10 +203,10 @@ impl<'a> Hold<'a> {
     fn repair(&mut self) {
         let mut tail = self.tail;
         let reach = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len()) as u64;
-        for position in self.tail..self.tail + reach {
+        for position in self.tail..self.tail.saturating_add(reach) {
             // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.
             if self.lane.at(position).1.place.load(Relaxed) == position as u32 {
-                tail = tail.max(position + 1);
+                tail = tail.max(position.saturating_add(1));
             }
         }
         // Acquire: pairs with the Release of a reservation.

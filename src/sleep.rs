@@ -21,7 +21,7 @@
 
 use crate::layout::{Header, Record};
 use crate::limits::PARTICIPANT_WORDS;
-use crate::sync::Ordering::{AcqRel, Relaxed, SeqCst};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, Wait, fence, futex_wait, futex_wake};
 
 /// The idle marks and park words of a pool.
@@ -74,7 +74,8 @@ impl<'a> Sleepers<'a> {
     /// Wakes a participant that sleeps or is about to.
     pub(crate) fn wake(&self, participant: usize) {
         if let Some(record) = self.records.get(participant) {
-            record.park.fetch_add(1, Relaxed);
+            // Release: pairs with the load in `prepare`, so that a mark set after this wake is not taken by what came before it.
+            record.park.fetch_add(1, Release);
             futex_wake(&record.park, 1);
         }
     }
@@ -93,7 +94,8 @@ impl<'a> Sleepers<'a> {
     /// Steps 1 and 2 of the worker. Look for work before calling `sleep` with what this returns.
     #[must_use]
     pub(crate) fn prepare(&self, me: usize) -> u32 {
-        let seen = self.records[me].park.load(Relaxed);
+        // Acquire: pairs with `wake`.
+        let seen = self.records[me].park.load(Acquire);
         self.idle[me / 64].fetch_or(1 << (me % 64), AcqRel);
         // Pairs with the fence in `announce`.
         fence(SeqCst);

@@ -40,10 +40,20 @@ impl Pool {
         if args.len() <= INLINE_MAX {
             return Ok(Ready { request, args, lease: None });
         }
-        let lease = self.member.allocate(args.len())?;
+        let lease = self.allocate(args.len())?;
         lease.write(args)?;
         request.args_block = lease.name();
         Ok(Ready { request, args: &[], lease: Some(lease) })
+    }
+
+    /// A block for arguments. Finished tasks that nobody has collected give theirs back first.
+    fn allocate(&self, len: usize) -> Result<Lease<'_>> {
+        loop {
+            match self.member.allocate(len) {
+                Err(Error::OutOfMemory { .. } | Error::TooMany { .. }) if self.harvest() != 0 => {}
+                result => return result,
+            }
+        }
     }
 
     /// Publishes one task.

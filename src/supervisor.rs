@@ -28,8 +28,10 @@ pub(crate) struct Plan {
 
 struct Child {
     pid: u32,
-    /// Of a worker process that is a child of ours.
+    /// Of a worker process.
     pidfd: Option<OwnedFd>,
+    /// It is the zygote's child, and the zygote says when and how it ended.
+    of_zygote: bool,
     thread: Option<WorkerThread>,
     started_at: u64,
     attached: Option<Participant>,
@@ -58,6 +60,8 @@ pub(crate) struct Supervisor {
     plan: Plan,
     bell: OwnedFd,
     zygote: Option<Zygote>,
+    /// The zygote is gone: its socket is not listened to any more.
+    zygote_gone: AtomicBool,
     children: Mutex<Vec<Child>>,
     over: Mutex<bool>,
     over_bell: Condvar,
@@ -83,6 +87,7 @@ impl Supervisor {
             plan,
             bell: sys::eventfd()?,
             zygote,
+            zygote_gone: AtomicBool::new(false),
             children: Mutex::default(),
             over: Mutex::new(false),
             over_bell: Condvar::new(),
@@ -145,10 +150,7 @@ impl Supervisor {
             zygote.end();
         }
         for child in lock(&self.children).iter().filter(|c| c.thread.is_none()) {
-            let own = child.pidfd.as_ref().and_then(|fd| fd.try_clone().ok());
-            // Without a pidfd of its own it is a worker of the zygote: its participant's record tells whether the pid still is the one meant.
-            let known = || self.participant_of(child).and_then(|who| self.pool.member.pidfd_of(who));
-            if let Some(pidfd) = own.or_else(known) {
+            if let Some(pidfd) = &child.pidfd {
                 let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
             }
         }
@@ -207,14 +209,15 @@ impl Supervisor {
         let timeout_ms = if waiting { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
         let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
         let mut fds = vec![self.bell.as_fd()];
-        fds.extend(self.zygote.iter().map(Zygote::fd));
+        let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
+        fds.extend(zygote.map(Zygote::fd));
         fds.extend(pidfds.iter().map(AsFd::as_fd));
         let mut ready = Vec::new();
         if sys::poll(&fds, &mut ready, timeout_ms).is_err() {
             std::thread::sleep(Duration::from_millis(10));
         }
         sys::eventfd_drain(self.bell.as_fd());
-        if let Some(zygote) = &self.zygote
+        if let Some(zygote) = zygote
             && ready.get(1).copied().unwrap_or(false)
         {
             self.hear(zygote, watch);
@@ -225,7 +228,8 @@ impl Supervisor {
         match zygote.news() {
             Ok(News::Started(pid)) => {
                 watch.requested = watch.requested.saturating_sub(1);
-                lock(&self.children).push(Child::new(pid, None, None));
+                let pidfd = sys::pidfd_open(pid).ok().flatten();
+                lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, pidfd, None) });
             }
             Ok(News::NotStarted(errno)) => {
                 watch.requested = watch.requested.saturating_sub(1);
@@ -238,11 +242,7 @@ impl Supervisor {
             }
             Err(e) => {
                 // Its workers live on, but no other can be had.
-                lock(&self.children).iter_mut().for_each(|c| {
-                    if sys::start_time(c.pid).is_ok_and(|s| s.is_none()) {
-                        c.ended.get_or_insert(Cause::Unknown);
-                    }
-                });
+                self.zygote_gone.store(true, Release);
                 self.break_pool(Broken::CannotStart, e);
             }
         }
@@ -254,7 +254,7 @@ impl Supervisor {
         {
             let mut children = lock(&self.children);
             for child in children.iter_mut().filter(|c| c.ended.is_none()) {
-                child.ended = child.look_for_end();
+                child.ended = child.look_for_end(self.zygote_gone.load(Acquire));
             }
             let mut at = 0;
             while at < children.len() {
@@ -267,18 +267,20 @@ impl Supervisor {
         }
         for mut child in ended {
             let cause = child.ended.unwrap_or(Cause::Unknown);
-            let who = child.attached.or_else(|| self.participant_of(&child));
+            let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
             if let Some(thread) = child.thread.take() {
                 let _ = thread.handle.join();
             }
-            match who {
-                Some(who) => {
-                    self.pool.member.write_cause(who, cause);
-                    self.pool.member.reap(who);
-                    self.pool.segment().count_workers();
-                }
-                None if self.is_stopping() => {}
-                None => self.ended_unattached(watch, cause),
+            if let Some(who) = who {
+                self.pool.member.write_cause(who, cause);
+                self.pool.member.reap(who);
+            } else {
+                // A thread: which participant it was is seen by its free byte.
+                self.pool.member.reap_all();
+            }
+            self.pool.segment().count_workers();
+            if child.attached.is_none() && !self.is_stopping() {
+                self.ended_unattached(watch, cause);
             }
         }
     }
@@ -447,12 +449,17 @@ impl Supervisor {
 
 impl Child {
     fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
-        Child { pid, pidfd, thread, started_at: now_ns(), attached: None, ended: None }
+        Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None }
     }
 
-    fn look_for_end(&self) -> Option<Cause> {
+    fn look_for_end(&self, zygote_gone: bool) -> Option<Cause> {
         if let Some(thread) = &self.thread {
             return thread.ended.load(Acquire).then_some(Cause::Unknown);
+        }
+        if self.of_zygote {
+            // With the zygote gone nobody tells us the cause.
+            let is_over = |fd: &OwnedFd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false);
+            return (zygote_gone && self.pidfd.as_ref().is_none_or(is_over)).then_some(Cause::Unknown);
         }
         match sys::reap(self.pidfd.as_ref()?.as_fd()) {
             Ok(None) => None,

@@ -103,8 +103,9 @@ impl TaskSet {
         };
         let found_late = sets.cancelled(set);
         let submitted = self.shared.submitted.load(Relaxed);
-        let done = submitted.saturating_sub(swept_before + swept + found_late + running);
-        Ok(Discarded { cancelled: if is_first { swept + found_late } else { swept }, running, done })
+        let over = [swept_before, swept, found_late, running].into_iter().fold(0_usize, usize::saturating_add);
+        let done = submitted.saturating_sub(over);
+        Ok(Discarded { cancelled: if is_first { swept.saturating_add(found_late) } else { swept }, running, done })
     }
 
     pub(crate) fn shared(&self) -> &Arc<SetShared> {
@@ -112,11 +113,11 @@ impl TaskSet {
     }
 }
 
-impl Drop for TaskSet {
+impl Drop for SetShared {
     fn drop(&mut self) {
-        let pool = &self.shared.pool;
-        if !pool.member.is_foreign() {
-            pool.segment().sets().close(self.shared.set);
+        // With the last options that name it: until then a discarded set refuses tasks.
+        if !self.pool.member.is_foreign() {
+            self.pool.segment().sets().close(self.set);
         }
     }
 }

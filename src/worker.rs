@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
 const LINGER_NS: u64 = 5_000_000_000;
 
+/// Tasks between two looks at the clock, at most: one look costs nothing beside a thousand tasks.
+const LOOK_AFTER_MAX: u32 = 1024;
+
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
 
@@ -165,9 +168,12 @@ impl Worker {
     /// After a wake: take a task, and wake the next worker if there are more, or if there is one that we cannot run.
     fn woken(&mut self) -> Option<Task> {
         let task = self.next();
-        let more = task.is_some() && self.has_backlog();
-        if more || (task.is_none() && self.search.passes_on()) {
-            self.member.segment.sleepers().wake_one();
+        let sleepers = self.member.segment.sleepers();
+        if task.is_some() && self.has_backlog() {
+            sleepers.wake_one();
+        } else if task.is_none() && self.search.passes_on() {
+            // Whoever can run it may be any of the sleepers, so all of them look.
+            while sleepers.wake_one() {}
         }
         task
     }
@@ -279,7 +285,7 @@ impl Worker {
     fn look_at_clock(&mut self) {
         let elapsed = now_ns() - self.looked_at;
         if elapsed < SLEEP_NS_MAX / 8 {
-            self.look_after = (self.look_after * 2).min(1 << 24);
+            self.look_after = (self.look_after * 2).min(LOOK_AFTER_MAX);
             self.since_look = 0;
             if elapsed < SLEEP_NS_MAX / 1024 {
                 self.looked_at = now_ns();
@@ -294,6 +300,8 @@ impl Worker {
     /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
     fn keep_house(&mut self) {
         self.looked_at = now_ns();
+        // A position that a stopped worker has reserved is passed by no head again.
+        self.search.look_everywhere();
         if self.member.seat.kind == Kind::ThreadWorker || self.member.owner_is_alive() {
             self.orphaned_at = None;
             return;

@@ -64,7 +64,7 @@ fn a_waiter_is_woken_by_the_completion() {
 /// The same for two that wait for one task.
 #[test]
 fn two_waiters_are_woken_by_the_completion() {
-    model(|| {
+    crowded_model(|| {
         let (pool, ticket, claim) = running();
         let other = spawn(&pool, move |pool| assert!(pool.wait(ticket).is(Phase::Done)));
         let worker = spawn(&pool, move |pool| assert!(pool.complete(W1, claim)));
