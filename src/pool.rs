@@ -240,6 +240,8 @@ impl Pool {
                 }
             }
         }
+        // In the order of their ends, as far as they were announced.
+        self.hub.drain_and_tell(self);
         for &ticket in &collected {
             self.hub.deliver(self, ticket);
         }

@@ -37,12 +37,17 @@ impl Member {
     /// Recovers what one dead participant left; false when it is not proved dead, or somebody else is at it.
     pub(crate) fn reap(&self, dead: Participant) -> bool {
         self.await_cause(dead);
+        self.reap_now(dead)
+    }
+
+    /// The same, for who has written the cause down.
+    pub(crate) fn reap_now(&self, dead: Participant) -> bool {
         self.if_dead(dead, || self.recover(dead)).unwrap_or(false)
     }
 
     /// Gives a living supervisor the time to write down why its worker died.
     fn await_cause(&self, dead: Participant) {
-        if self.seat.kind == Kind::Owner || !self.owner_is_alive() {
+        if !self.is_worker(dead) || !self.owner_is_alive() {
             return;
         }
         let deadline = now_ns() + CAUSE_GRACE_NS;

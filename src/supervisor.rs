@@ -271,15 +271,21 @@ impl Supervisor {
             if let Some(thread) = child.thread.take() {
                 let _ = thread.handle.join();
             }
+            // It may have died before we came to see that it was ready.
+            let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
+            let was_ready = child.attached.is_some() || who.is_some_and(ready);
             if let Some(who) = who {
                 self.pool.member.write_cause(who, cause);
-                self.pool.member.reap(who);
+                self.pool.member.reap_now(who);
             } else {
                 // A thread: which participant it was is seen by its free byte.
                 self.pool.member.reap_all();
             }
             self.pool.segment().count_workers();
-            if child.attached.is_none() && !self.is_stopping() {
+            if was_ready {
+                watch.failures = 0;
+                watch.ever_attached = true;
+            } else if !self.is_stopping() {
                 self.ended_unattached(watch, cause);
             }
         }

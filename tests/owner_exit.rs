@@ -123,8 +123,9 @@ fn limited(args: &[String]) {
     say_pids(pool);
 }
 
-/// Says the workers' pids.
+/// Says the workers' pids, once the owner knows them all: a forked worker may run a task before it does.
 fn say_pids(pool: &Executor) {
+    wait_until("the pids of all workers", || pool.worker_pids().len() == pool.workers());
     say(&pool.worker_pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
 }
 
