@@ -300,8 +300,8 @@ impl Drop for Member {
     fn drop(&mut self) {
         // Before the byte is free: a record left behind without one looks like a death. After a panic of a
         // worker's own code that is what it shall look like, for a task may be half done.
-        let worker = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker);
-        if !self.is_foreign() && !(worker && std::thread::panicking()) {
+        let half_done = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker) && std::thread::panicking();
+        if !self.is_foreign() && !half_done {
             self.seat.leave(&self.segment);
         }
     }
