@@ -101,6 +101,8 @@ pub(crate) struct Payload {
     pub(crate) newest: [AtomicU32; BLOCK_CLASSES],
     /// For each class a block that was freed lately, plus one. A hint.
     pub(crate) freed: [AtomicU32; BLOCK_CLASSES],
+    /// For each class where the next search goes on, plus one. A hint.
+    pub(crate) cursor: [AtomicU32; BLOCK_CLASSES],
 }
 
 /// A participant. The byte lock of its index says who may write `state`, `pid` and `start`; its reaper writes them too, holding the reaper byte.

@@ -218,7 +218,7 @@ impl Member {
         };
         // The area is used up: take what is garbage, look at every block, and give back what is free at the end before giving up.
         self.segment.sweep_blocks(None);
-        if let Some(lease) = (class..BLOCK_CLASSES).find_map(|c| self.find_block(c, BLOCKS_MAX)) {
+        if let Some(lease) = (class..BLOCK_CLASSES).find_map(|c| self.find_block(c, 2 * BLOCKS_MAX)) {
             return Ok(lease);
         }
         self.trim()?;
@@ -262,18 +262,28 @@ impl Member {
         is_right().then_some(lease)
     }
 
+    /// Looks along the blocks of a class, going on where the last search ended: blocks come free about in the order in which they
+    /// were taken, so the next free one is near.
     fn find_block(&self, class: usize, looks: usize) -> Option<Lease<'_>> {
-        // Acquire: pairs with the link in `carve_locked`.
-        let mut name = self.segment.header().payload.newest[class].load(Acquire);
-        for _ in 0..looks {
+        let payload = &self.segment.header().payload;
+        let is_of_class = |name: &u32| self.segment.block(*name).is_some_and(|b| b.class.load(Relaxed) as usize == class);
+        let mut name = Some(payload.cursor[class].load(Relaxed)).filter(is_of_class).unwrap_or(0);
+        for _ in 0..looks.min(2 * self.segment.carved_blocks().len()) {
+            if name == 0 {
+                // Acquire: pairs with the link in `carve_locked`.
+                name = payload.newest[class].load(Acquire);
+            }
             let block = self.segment.block(name)?;
+            let next = block.next.load(Relaxed);
             if block.owner.load(Relaxed) == 0
                 && let Some(lease) = self.take_block(name, class)
             {
+                payload.cursor[class].store(next, Relaxed);
                 return Some(lease);
             }
-            name = block.next.load(Relaxed);
+            name = next;
         }
+        payload.cursor[class].store(name, Relaxed);
         None
     }
 

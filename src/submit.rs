@@ -221,7 +221,7 @@ impl Pool {
         let slot = &ring.slots[ring.next_slot()];
         let seen = slot.load();
         let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
-        if seen.is_finished() && slot.submitted_by() == self.member.who() {
+        if seen.is(Phase::Free) || seen.is_finished() && slot.submitted_by() == self.member.who() {
             return Ok(());
         }
         if spin::until(self.segment(), moved).is_some() {

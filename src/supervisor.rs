@@ -196,7 +196,12 @@ impl Supervisor {
             self.pool.fail_all_pending();
             return true;
         }
-        segment.has(Bit::Corrupt) || !segment.has_unfinished()
+        if segment.has(Bit::Corrupt) {
+            return true;
+        }
+        // Whoever saw the pool open under a lane's mutex has published once the mutex is free again.
+        let passed = segment.lanes().all(|(lane, _)| self.pool.member.hold_lane(lane).map(drop).is_ok());
+        passed && !segment.has_unfinished()
     }
 
     /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over.

@@ -88,7 +88,11 @@ impl Worker {
                 self.prefetch(task);
                 self.perform_one(task);
             } else if self.member.segment.has(Bit::Closing) {
-                // Closing was seen, and then nothing found at any slot: what was published before it has been taken.
+                // Whoever saw the pool open under a lane's mutex has published once the mutex is free again; then nothing found
+                // at any slot means that nothing is left. A stopped holder is not waited for longer than its lane's time-out.
+                for (lane, _) in self.member.segment.lanes() {
+                    drop(self.member.hold_lane(lane));
+                }
                 self.search.look_everywhere();
                 match self.next() {
                     Some(task) => self.perform_one(task),
@@ -154,7 +158,13 @@ impl Worker {
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (me as u64 % 16) * 10_000_000;
         match self.search.rest(&*segment, sleepers, &mut runnable, || ended(&segment), deadline) {
-            Rest::Task(task) => Some(task),
+            Rest::Task(task) => {
+                // The wake for another task may have been given to us, for our mark was up.
+                if self.has_backlog() {
+                    sleepers.wake_one();
+                }
+                Some(task)
+            }
             Rest::Stopped => None,
             Rest::Slept { by_mark: true, .. } => self.woken(),
             Rest::Slept { by_mark: false, .. } => {
