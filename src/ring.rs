@@ -113,23 +113,33 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Looks at every slot from `from` on, whatever head and tail say, and takes the first task that is pending.
-    pub(crate) fn claim_anywhere(
+    /// Looks at every slot, whatever head and tail say, and takes the first task that is pending: in the order of the ring, counted from
+    /// slot `start`, beginning with number `from`. Also gives that number.
+    pub(crate) fn claim_from(
         &self,
+        start: usize,
         from: usize,
         me: Participant,
         runnable: &mut impl FnMut(u16) -> bool,
-    ) -> Option<Claim> {
-        for (index, slot) in self.slots.iter().enumerate().skip(from) {
+    ) -> Option<(usize, Claim)> {
+        for offset in from..self.slots.len() {
+            let index = (start + offset) & (self.slots.len() - 1);
+            let slot = &self.slots[index];
             let state = slot.load();
             if state.is(Phase::Pending)
                 && runnable(slot.function_index())
                 && let Ok(state) = slot.claim(state, me)
             {
-                return Some(Claim { slot: index, state });
+                return Some((offset, Claim { slot: index, state }));
             }
         }
         None
+    }
+
+    /// The slot at the head: where the order of the ring begins.
+    pub(crate) fn first_slot(&self) -> usize {
+        // Acquire: as in `claim`.
+        self.at(self.head.head.load(Acquire)).0
     }
 
     /// Whether positions are waiting between head and tail. A hint.

@@ -37,12 +37,21 @@ pub(crate) enum Rest {
     Slept { wait: Wait, by_mark: bool },
 }
 
+/// A look at every slot, lane by lane, each in the order of the ring, so that tasks still start in the order in which they came.
+#[derive(Clone, Copy, Default)]
+struct Scan {
+    lane: usize,
+    /// Where the order of this lane began when the look came to it.
+    start: Option<usize>,
+    next: usize,
+}
+
 /// Where one worker is in its search. Private to the worker.
 pub(crate) struct Search {
     me: Participant,
     epoch: u32,
-    /// The look at every slot goes on here: lane and slot.
-    scan: Option<(usize, usize)>,
+    /// The look at every slot goes on here.
+    scan: Option<Scan>,
     next_lane: usize,
     /// A task that we cannot run stands at the head of this lane; head and tail as they were then.
     foreign: Option<(usize, u64, u64)>,
@@ -53,12 +62,12 @@ pub(crate) struct Search {
 impl Search {
     /// Begins with a look at every slot: what happened before we came, we have not seen.
     pub(crate) fn new(me: Participant) -> Search {
-        Search { me, epoch: 0, scan: Some((0, 0)), next_lane: 0, foreign: None, passed_on: None }
+        Search { me, epoch: 0, scan: Some(Scan::default()), next_lane: 0, foreign: None, passed_on: None }
     }
 
     /// The next look goes over every slot.
     pub(crate) fn look_everywhere(&mut self) {
-        self.scan = Some((0, 0));
+        self.scan = Some(Scan::default());
     }
 
     /// The next task that we can run, claimed.
@@ -100,23 +109,28 @@ impl Search {
             Found::Foreign => {
                 // Acquire: as in `Lane::claim`.
                 self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
-                ring.claim_anywhere(0, self.me, runnable).map(|claim| Task { lane, claim })
+                let start = ring.first_slot();
+                ring.claim_from(start, 0, self.me, runnable).map(|(_, claim)| Task { lane, claim })
             }
         }
     }
 
     #[cold]
     fn scan(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
-        let (mut lane, mut from) = self.scan.take()?;
+        let mut scan = self.scan.take()?;
+        // Acquire: as in `look`.
         let used = rings.used().load(Acquire);
-        while lane < 64 {
-            if used & 1 << lane != 0
-                && let Some(claim) = rings.lane(lane).claim_anywhere(from, self.me, runnable)
-            {
-                self.scan = Some((lane, claim.slot + 1));
-                return Some(Task { lane, claim });
+        while scan.lane < 64 {
+            if used & 1 << scan.lane != 0 {
+                let ring = rings.lane(scan.lane);
+                let start = *scan.start.get_or_insert_with(|| ring.first_slot());
+                if let Some((offset, claim)) = ring.claim_from(start, scan.next, self.me, runnable) {
+                    scan.next = offset + 1;
+                    self.scan = Some(scan);
+                    return Some(Task { lane: scan.lane, claim });
+                }
             }
-            (lane, from) = (lane + 1, 0);
+            scan = Scan { lane: scan.lane + 1, ..Scan::default() };
         }
         None
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Board, SOON, count_in, hold, own_pid, pool_of, square, wait_until};
+use common::{Board, SOON, count_in, hold, own_pid, pool_of, small_pool, square, wait_until};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,6 +33,10 @@ struct Everything {
 }
 
 taskring::task! {
+    fn count_slowly(board: String) -> u64 {
+        std::thread::sleep(std::time::Duration::from_micros(150));
+        Board::at(&board)[0].fetch_add(1, SeqCst)
+    }
     fn add(a: u64, b: u64) -> u64 { a + b }
     fn six(a: u8, b: i16, c: String, d: bool, e: char, f: Option<u64>) -> String { format!("{a} {b} {c} {d} {e} {f:?}") }
     fn nothing() {}
@@ -138,6 +142,16 @@ both_kinds! {
         let texts = pool.submit_bulk(same_text, ["a".repeat(500), String::new(), "b".repeat(70)]).unwrap();
         let lens: Vec<usize> = texts.iter().map(|f| f.result().unwrap().len()).collect();
         assert_eq!(lens, [500, 0, 70]);
+    }
+
+    fn one_worker_runs_tasks_in_the_order_of_their_submission(kind) {
+        let board = Board::new(1);
+        let pool = small_pool(kind, 1, 64);
+        // Longer than anything that is done once a second, with the ring full all the time.
+        let futures: Vec<_> = (0..12_000).map(|_| pool.submit(count_slowly, board.name()).unwrap()).collect();
+        for (i, future) in futures.iter().enumerate() {
+            assert_eq!(future.result(), Ok(i as u64), "the task submitted as number {i}");
+        }
     }
 
     fn a_result_may_be_asked_for_again(kind) {
