@@ -260,24 +260,23 @@ impl Pool {
         lock(&self.harvested).get(&ticket).map(look)
     }
 
-    /// Cancels a pending task. Whoever cancels also tells those who wait.
+    /// Cancels a pending task, and asks a running one to stop. True when the task will never run.
     pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
+        let Err(found) = self.cancel_pending(ticket) else { return true };
+        if found.is(Phase::Running) && found.generation() == ticket.generation {
+            let _ = self.slot(ticket).flag(ticket.generation, Flag::Cancel);
+        }
+        found.is(Phase::Cancelled) && found.generation() == ticket.generation
+    }
+
+    /// Cancels a pending task; `Err` is what was found instead. Whoever cancels also tells those who wait.
+    pub(crate) fn cancel_pending(&self, ticket: Ticket) -> std::result::Result<(), State> {
         let slot = self.slot(ticket);
         let request = slot.read();
         let (lane, index) = self.segment().geometry().split(ticket.slot);
-        match slot.cancel(ticket.generation, self.member.who()) {
-            Ok(old) => {
-                self.member.finish(lane, index, old, &request);
-                true
-            }
-            Err(found) => {
-                if found.is(Phase::Running) && found.generation() == ticket.generation {
-                    // A running task is only asked.
-                    let _ = slot.flag(ticket.generation, Flag::Cancel);
-                }
-                found.is(Phase::Cancelled) && found.generation() == ticket.generation
-            }
-        }
+        let old = slot.cancel(ticket.generation, self.member.who())?;
+        self.member.finish(lane, index, old, &request);
+        Ok(())
     }
 
     /// Ends a pending task with a verdict of ours, by claiming it as a worker would.

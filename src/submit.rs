@@ -66,8 +66,8 @@ impl Pool {
             Err(back) => self.submit_slow(back, when_full)?,
         };
         if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
-            // The set was discarded while we published: its sweep may have passed by before.
-            if self.cancel(ticket) {
+            // The set was discarded while we published: its sweep may have passed by before. If not, the sweep has counted the task.
+            if self.cancel_pending(ticket).is_ok() {
                 self.segment().sets().count_cancelled(SetRef(set), 1);
             }
         }
