@@ -5,12 +5,13 @@ use crate::codec::{Bytes, Payload, push_item};
 use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::life::Bit;
+use crate::limits::INLINE_MAX;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::search::Rings;
 use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
 use crate::state::Phase;
-use crate::submit::WhenFull;
+use crate::submit::{Ready, WhenFull};
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::Relaxed;
 use crate::task::Task;
@@ -83,14 +84,20 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Lends the thread's buffer. Whoever encodes may submit as well, and then gets one of its own.
+#[inline]
 fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let result = f(&mut scratch);
-    if scratch.capacity() <= 1 << 20 {
-        SCRATCH.set(scratch);
-    }
-    result
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => {
+            scratch.clear();
+            let result = f(&mut scratch);
+            if scratch.capacity() > 1 << 20 {
+                *scratch = Vec::new();
+            }
+            result
+        }
+        Err(_) => f(&mut Vec::new()),
+    })
 }
 
 #[inline]
@@ -124,10 +131,11 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     when_full: WhenFull,
 ) -> Result<Future<R>> {
     pool.member.check_fork()?;
+    pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
     let ticket = with_scratch(|bytes| {
         args.encode(bytes).map_err(|message| Error::Encode { message })?;
-        pool.submit(pool.prepare(request, bytes)?, when_full)
+        pool.submit(pool.prepare(&request, bytes)?, when_full)
     })?;
     count_submitted(options);
     Ok(Future::new(pool.clone(), ticket))
@@ -217,9 +225,14 @@ impl Executor {
                     return Ok(futures);
                 }
                 let starts = std::iter::once(0).chain(ends.iter().copied());
-                let ready = starts.zip(&ends).map(|(from, &to)| pool.prepare(request, &bytes[from..to]));
-                let ready = ready.collect::<Result<Vec<_>>>()?;
-                pool.submit_all(ready, |ticket| futures.push(Future::new(pool.clone(), ticket)))?;
+                let args = starts.zip(&ends).map(|(from, &to)| &bytes[from..to]);
+                let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
+                if args.clone().all(|args| args.len() <= INLINE_MAX) {
+                    pool.submit_all(args.map(|args| Ready::inline(&request, args)), each)?;
+                } else {
+                    let ready: Vec<_> = args.map(|args| pool.prepare(&request, args)).collect::<Result<_>>()?;
+                    pool.submit_all(ready.into_iter(), each)?;
+                }
             }
         })
     }
@@ -238,7 +251,7 @@ impl Executor {
             for input in inputs {
                 push_item(bytes, |into| input.encode(into)).map_err(|message| Error::Encode { message })?;
             }
-            pool.submit(pool.prepare(request, bytes)?, WhenFull::Wait)
+            pool.submit(pool.prepare(&request, bytes)?, WhenFull::Wait)
         })?;
         count_submitted(options);
         Ok(Future::new(pool.clone(), ticket))

@@ -15,6 +15,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A worker that was waiting for the task needs this long to claim and run it, however short it is.
+const FIRST_LOOK_NS: u64 = 100;
+
 /// What a task is doing. A result that was collected is `Done` or `Cancelled` for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -212,7 +215,10 @@ impl Core {
             return Ok(outcome);
         }
         self.pool.member.check_fork()?;
-        if let Some(outcome) = self.outcome() {
+        // The task submitted last is hardly over yet, and a look would only take its line from the worker that is about to claim it.
+        if !self.pool.is_newest(self.ticket)
+            && let Some(outcome) = self.outcome()
+        {
             // It was there already, so the next one may be as well, and is probably the next slot's.
             self.pool.prefetch(self.ticket, 2);
             return Ok(outcome);
@@ -229,7 +235,10 @@ impl Core {
         let no_time = timeout.is_some_and(|t| t.is_zero());
         if !no_time {
             // Whether it was in time is seen below.
-            let _ = spin::until(self.pool.segment(), over);
+            let _ = spin::until(self.pool.segment(), FIRST_LOOK_NS, over);
+        }
+        if let Some(outcome) = self.outcome() {
+            return Ok(outcome);
         }
         let start = now_ns();
         let deadline = timeout.map(|t| start.saturating_add(crate::limits::nanos(t)));

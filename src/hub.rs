@@ -177,7 +177,7 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Op
     if let Some(key) = queue.pop() {
         return Some(key);
     }
-    let spun = crate::spin::until(pools[0].segment(), || {
+    let spun = crate::spin::until(pools[0].segment(), 0, || {
         pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
         queue.pop()
     });

@@ -37,6 +37,11 @@ pub(crate) struct Stalled(pub(crate) Participant);
 #[derive(Clone, Copy)]
 pub(crate) struct ShmMutex<'a>(pub(crate) &'a AtomicU32);
 
+/// The word of a mutex that `who` holds.
+fn word_of(who: Participant) -> u32 {
+    u32::from(who.bits()) << OWNER_SHIFT | LOCKED
+}
+
 /// Holds the mutex until dropped.
 #[must_use]
 pub(crate) struct Guard<'a> {
@@ -48,12 +53,18 @@ pub(crate) struct Guard<'a> {
 impl<'a> ShmMutex<'a> {
     #[inline]
     pub(crate) fn lock(self, me: Participant, peers: &impl Peers) -> Result<Guard<'a>, Stalled> {
-        let mine = u32::from(me.bits()) << OWNER_SHIFT | LOCKED;
-        // Acquire: pairs with the Release in `drop`: what the last owner wrote is visible.
-        match self.0.compare_exchange(0, mine, Acquire, Relaxed) {
-            Ok(_) => Ok(Guard { word: self.0, taken_over: false }),
-            Err(_) => self.lock_slow(mine, peers),
+        match self.try_lock(me) {
+            Some(guard) => Ok(guard),
+            None => self.lock_slow(word_of(me), peers),
         }
+    }
+
+    /// Takes the mutex if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(self, me: Participant) -> Option<Guard<'a>> {
+        // Acquire: pairs with the Release in `drop`: what the last owner wrote is visible.
+        let taken = self.0.compare_exchange(0, word_of(me), Acquire, Relaxed).is_ok();
+        taken.then(|| Guard { word: self.0, taken_over: false })
     }
 
     #[cold]
@@ -104,7 +115,7 @@ impl<'a> ShmMutex<'a> {
 
     /// For the reaper of `dead`, which holds its reaper byte: takes the mutex if the dead participant held it.
     pub(crate) fn take_from(self, dead: Participant, me: Participant) -> Option<Guard<'a>> {
-        let mine = u32::from(me.bits()) << OWNER_SHIFT | LOCKED | WAITERS;
+        let mine = word_of(me) | WAITERS;
         loop {
             let seen = self.0.load(Relaxed);
             if self.owner() != Some(dead) || seen & LOCKED == 0 {

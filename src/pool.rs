@@ -39,6 +39,8 @@ impl Ticket {
 pub(crate) struct Pool {
     pub(crate) member: Member,
     pub(crate) lane: usize,
+    /// The slot that this process published last, plus one. A hint, for what to fetch and what not to look at yet.
+    newest: AtomicU32,
     /// For each slot of the lane the generation (plus one) whose outcome a thread of this process has taken or is about to. Set before
     /// anything is copied, so exactly one thread collects.
     taken: Box<[AtomicU64]>,
@@ -89,6 +91,7 @@ impl Pool {
         Ok(Pool {
             member,
             lane,
+            newest: AtomicU32::new(0),
             taken: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
             harvested: Mutex::new(HashMap::new()),
             hub: Hub::default(),
@@ -109,6 +112,25 @@ impl Pool {
     pub(crate) fn slot(&self, ticket: Ticket) -> &crate::layout::Slot {
         let (lane, slot) = self.segment().geometry().split(ticket.slot);
         &self.segment().lane(lane).slots[slot]
+    }
+
+    /// Notes which slot was published last.
+    #[inline]
+    pub(crate) fn note_newest(&self, slot: usize) {
+        self.newest.store(slot as u32 + 1, Relaxed);
+    }
+
+    /// Whether nothing was published after this task.
+    #[inline]
+    pub(crate) fn is_newest(&self, ticket: Ticket) -> bool {
+        self.segment().geometry().split(ticket.slot).1 + 1 == self.newest.load(Relaxed) as usize
+    }
+
+    /// Asks for the line of the slot that is likely to be published next.
+    #[inline]
+    pub(crate) fn prefetch_next(&self) {
+        let slots = self.segment().lane(self.lane).slots;
+        crate::sync::prefetch_to_write(&slots[self.newest.load(Relaxed) as usize & (slots.len() - 1)]);
     }
 
     /// Asks for the line of a slot that is likely to be collected soon.
@@ -158,7 +180,7 @@ impl Pool {
             let finished = self.read_finished(ticket, state);
             let blocks = finished.blocks;
             keep(finished.outcome);
-            self.release(ticket, blocks);
+            self.release(ticket, state, blocks);
         }
     }
 
@@ -195,10 +217,11 @@ impl Pool {
     }
 
     /// Frees a finished slot that this thread has taken.
-    fn release(&self, ticket: Ticket, blocks: [u32; 2]) {
+    #[inline]
+    fn release(&self, ticket: Ticket, finished: State, blocks: [u32; 2]) {
         let slot = self.slot(ticket);
-        let freed = slot.free(ticket.generation);
-        if freed.is_ok_and(|old| old.has(Flag::Waiter)) {
+        slot.give_back(finished);
+        if finished.has(Flag::Waiter) {
             // A submitter may wait for just this slot to be free.
             crate::sync::futex_wake_low(&slot.state);
         }
@@ -233,7 +256,7 @@ impl Pool {
                 // The entry first, the slot afterwards: a look-up goes by the slot to the table.
                 let finished = self.read_finished(ticket, state);
                 table.insert(ticket, finished.outcome);
-                self.release(ticket, finished.blocks);
+                self.release(ticket, state, finished.blocks);
                 collected.push(ticket);
                 if collected.len() == AT_A_TIME {
                     break;

@@ -180,6 +180,14 @@ impl Member {
     /// Locks a lane for publishing. What a dead holder left is put right first.
     #[inline]
     pub(crate) fn hold_lane(&self, lane: usize) -> Result<Hold<'_>> {
+        match self.segment.lane(lane).try_hold(self.who()) {
+            Some(hold) => Ok(hold),
+            None => self.wait_for_lane(lane),
+        }
+    }
+
+    #[cold]
+    fn wait_for_lane(&self, lane: usize) -> Result<Hold<'_>> {
         let hold = self.segment.lane(lane).hold(self.who(), self).map_err(|s| self.stalled(s))?;
         if hold.taken_over() {
             self.segment.sweep_unpublished(lane, &hold);

@@ -50,10 +50,20 @@ pub(crate) enum Found {
     Foreign,
 }
 
+fn at(slots: &[Slot], position: u64) -> (usize, &Slot) {
+    let index = position as usize & (slots.len() - 1);
+    (index, &slots[index])
+}
+
 impl<'a> Lane<'a> {
     fn at(&self, position: u64) -> (usize, &'a Slot) {
-        let index = position as usize & (self.slots.len() - 1);
-        (index, &self.slots[index])
+        at(self.slots, position)
+    }
+
+    /// Locks the lane for publishing if nobody has it.
+    #[inline]
+    pub(crate) fn try_hold(self, me: Participant) -> Option<Hold<'a>> {
+        ShmMutex(&self.head.mutex).try_lock(me).map(|guard| self.held(guard))
     }
 
     /// Locks the lane for publishing; repairs the tail if the last owner died.
@@ -69,7 +79,7 @@ impl<'a> Lane<'a> {
         let taken_over = guard.taken_over;
         // Relaxed: the mutex orders all accesses to the tail by its writers.
         let tail = self.head.tail.load(Relaxed);
-        let mut hold = Hold { lane: self, tail, stored: tail, looked: 0, published: false, guard };
+        let mut hold = Hold { head: self.head, slots: self.slots, tail, stored: tail, looked: 0, published: false, guard };
         if taken_over {
             hold.repair();
         }
@@ -156,7 +166,8 @@ impl<'a> Lane<'a> {
 
 /// The lane's mutex, held: the only way to publish a task or to move a tail.
 pub(crate) struct Hold<'a> {
-    lane: Lane<'a>,
+    head: &'a LaneHead,
+    slots: &'a [Slot],
     tail: u64,
     stored: u64,
     looked: usize,
@@ -166,12 +177,16 @@ pub(crate) struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
+    fn at(&self, position: u64) -> (usize, &'a Slot) {
+        at(self.slots, position)
+    }
+
     /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them.
     #[inline]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
-        let limit = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len());
+        let limit = SLOTS_PER_HOLD_MAX.min(self.slots.len());
         while self.looked < limit {
-            let (index, slot) = self.lane.at(self.tail);
+            let (index, slot) = self.at(self.tail);
             let state = slot.load();
             self.looked += 1;
             if state.is(Phase::Free) && !state.is_retired() {
@@ -187,16 +202,13 @@ impl<'a> Hold<'a> {
         self.tail as u32
     }
 
-    /// FREE -> PENDING of the slot that `next_free` gave and the caller has filled. False when the slot was not free any
-    /// more, which nobody but damaged memory can bring about.
+    /// FREE -> PENDING of the slot that `next_free` gave and the caller has filled.
     #[inline]
-    #[must_use]
-    pub(crate) fn publish(&mut self, slot: &Slot, free: State) -> bool {
-        debug_assert!(std::ptr::eq(self.lane.at(self.tail).1, slot));
-        let published = slot.swap(free, free.published()).is_ok();
+    pub(crate) fn publish(&mut self, slot: &Slot, free: State) {
+        debug_assert!(std::ptr::eq(self.at(self.tail).1, slot) && slot.load() == free);
+        slot.publish(free);
         self.tail = self.tail.wrapping_add(1);
-        self.published |= published;
-        published
+        self.published = true;
     }
 
     /// Whether the last holder died.
@@ -212,20 +224,20 @@ impl<'a> Hold<'a> {
     /// A dead owner may have published behind the tail that it left: at most one hold's worth of positions.
     fn repair(&mut self) {
         let mut tail = self.tail;
-        let reach = SLOTS_PER_HOLD_MAX.min(self.lane.slots.len()) as u64;
+        let reach = SLOTS_PER_HOLD_MAX.min(self.slots.len()) as u64;
         for position in self.tail..self.tail.saturating_add(reach) {
             // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.
-            if self.lane.at(position).1.place.load(Relaxed) == position as u32 {
+            if self.at(position).1.place.load(Relaxed) == position as u32 {
                 tail = tail.max(position.saturating_add(1));
             }
         }
         // Acquire: pairs with the Release of a reservation.
-        self.tail = tail.max(self.lane.head.head.load(Acquire));
+        self.tail = tail.max(self.head.head.load(Acquire));
     }
 
     /// The slots that hold nothing: while the lane is held, nobody publishes into them.
     pub(crate) fn free_slots(&self) -> impl Iterator<Item = (usize, State)> + '_ {
-        self.lane.slots.iter().enumerate().map(|(i, s)| (i, s.load())).filter(|(_, s)| s.is(Phase::Free))
+        self.slots.iter().enumerate().map(|(i, s)| (i, s.load())).filter(|(_, s)| s.is(Phase::Free))
     }
 }
 
@@ -234,7 +246,7 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         if self.tail != self.stored {
             // Release: pairs with the Acquire loads of the tail in `claim`. The mutex is unlocked after this, by the field.
-            self.lane.head.tail.store(self.tail, Release);
+            self.head.tail.store(self.tail, Release);
         }
     }
 }

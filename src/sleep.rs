@@ -22,7 +22,7 @@
 use crate::layout::{Header, Record};
 use crate::limits::PARTICIPANT_WORDS;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU64, Wait, fence, futex_wait, futex_wake};
+use crate::sync::{AtomicU64, Wait, fence, fence_after_swap, futex_wait, futex_wake};
 
 /// The idle marks and park words of a pool.
 #[derive(Clone, Copy)]
@@ -37,11 +37,11 @@ impl<'a> Sleepers<'a> {
         Sleepers { idle: &header.idle, searching: &header.searching, records }
     }
 
-    /// After publishing: wakes a worker if all that are awake may be busy.
+    /// After publishing, and after the swap that unlocks the lane: wakes a worker if all that are awake may be busy.
     #[inline]
     pub(crate) fn announce(&self) {
         // Pairs with the fences in `prepare` and `stop_searching`.
-        fence(SeqCst);
+        fence_after_swap();
         if self.anybody_idle() && !any(self.searching) {
             self.wake_one();
         }

@@ -85,9 +85,25 @@ impl Slot {
         self.change(self.load(), |s| s.is_run_by(owner, generation), next)
     }
 
-    /// DONE or CANCELLED -> FREE. `Ok` is the word before.
+    /// DONE or CANCELLED -> FREE, for the reaper of the submitter, beside which other reapers may be at it. `Ok` is the word before.
     pub(crate) fn free(&self, generation: u32) -> Result<State, State> {
         self.change(self.load(), |s| s.is_finished() && s.generation() == generation, State::freed)
+    }
+
+    /// FREE -> PENDING, by the holder of the lane's mutex: nobody else writes to a FREE slot's word, so a store will do.
+    #[inline]
+    pub(crate) fn publish(&self, free: State) {
+        // Release: pairs with `load` and with the swap of a claim, which so see the fields.
+        self.state.store(free.published().0, Release);
+    }
+
+    /// DONE or CANCELLED -> FREE, by the one thread that has taken the slot: flags are set only before the end, so nobody else writes to a
+    /// finished slot's word, and a store will do. A swap would wait until the line is ours, to learn nothing.
+    #[inline]
+    pub(crate) fn give_back(&self, finished: State) {
+        debug_assert!(finished.is_finished());
+        // Release: pairs with `load`: whoever sees the slot free sees that its fields have been read.
+        self.state.store(finished.freed().0, Release);
     }
 
     /// Sets a flag unless the task is finished or gone. `Ok` is the word now, `Err` the finished (or later) word.
@@ -96,7 +112,14 @@ impl Slot {
         self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
     }
 
+    /// One word of the inline area, the first of which is at byte 0.
+    #[inline]
+    pub(crate) fn inline_word(&self, index: usize) -> u64 {
+        self.inline[index].load(Relaxed)
+    }
+
     /// Writes a task's fields. Only for the holder of the lane's mutex, while the slot is FREE.
+    #[inline]
     pub(crate) fn write(&self, t: &Request, inline_args: &[u8]) {
         self.progress.store(Progress::FRESH.bits(), Relaxed);
         self.function.store(u32::from(t.options) << 16 | u32::from(t.function), Relaxed);
@@ -151,21 +174,36 @@ impl Slot {
     /// Copies bytes into the inline area from byte `at`, a multiple of eight. The caller owns that part of the slot.
     pub(crate) fn write_inline(&self, at: usize, bytes: &[u8]) {
         assert!(at.is_multiple_of(8) && at + bytes.len() <= INLINE_MAX, "inline bytes within the slot");
-        for (i, chunk) in bytes.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.inline[at / 8 + i].store(u64::from_le_bytes(word), Relaxed);
+        for (word, chunk) in self.inline[at / 8..].iter().zip(bytes.chunks(8)) {
+            word.store(word_of(chunk), Relaxed);
         }
     }
 
     /// Copies bytes out of the inline area from byte `at`, a multiple of eight.
     pub(crate) fn read_inline(&self, at: usize, into: &mut [u8]) {
         assert!(at.is_multiple_of(8) && at + into.len() <= INLINE_MAX, "inline bytes within the slot");
-        for (i, chunk) in into.chunks_mut(8).enumerate() {
-            let word = self.inline[at / 8 + i].load(Relaxed).to_le_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
+        let mut words = self.inline[at / 8..].iter();
+        let mut next = || words.next().map_or(0, |w| w.load(Relaxed)).to_le_bytes();
+        // Whole words apart: a copy of a fixed length is one store.
+        let mut whole = into.chunks_exact_mut(8);
+        for chunk in &mut whole {
+            chunk.copy_from_slice(&next());
+        }
+        let rest = whole.into_remainder();
+        if !rest.is_empty() {
+            rest.copy_from_slice(&next()[..rest.len()]);
         }
     }
+}
+
+/// Up to eight bytes as one word. Put together in registers: a narrow store and a wider load of the same bytes would wait until all
+/// stores before them have reached the cache, and the one before is to a line that another process holds.
+#[inline]
+fn word_of(bytes: &[u8]) -> u64 {
+    if let Some(whole) = bytes.first_chunk() {
+        return u64::from_le_bytes(*whole);
+    }
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 #[cfg(all(test, not(loom)))]

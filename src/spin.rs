@@ -13,8 +13,9 @@ use std::sync::OnceLock;
 const SPIN_NS: u64 = 50_000;
 /// The same when there are not.
 const SPIN_CROWDED_NS: u64 = 1_000;
-/// Times to give the CPU up before sleeping.
-const YIELDS: u32 = 100;
+/// Times to give the CPU up before sleeping: some ten microseconds when nobody else wants this CPU. For longer it would seem busy to the
+/// kernel, which then leaves two workers on another one.
+const YIELDS: u32 = 30;
 
 /// Pauses of the CPU's spin hint in one microsecond, measured once: they differ by a factor of twenty between CPUs, and the clock is too
 /// slow to be asked at every look.
@@ -36,12 +37,17 @@ fn is_crowded(segment: &Segment) -> bool {
     segment.life().workers.load(Relaxed) + 1 > segment.header().identity.cpus.load(Relaxed)
 }
 
-/// Looks again and again until `found` gives something or it is time to sleep.
+/// Looks again and again until `found` gives something or it is time to sleep. The first look comes after `first_ns`: whoever is waited for
+/// needs that long in any case, and an earlier look would only take the cache line away from it.
 #[inline]
-pub(crate) fn until<T>(segment: &Segment, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(segment: &Segment, first_ns: u64, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let crowded = is_crowded(segment);
+    let pauses_per_us = pauses_per_us();
+    for _ in 0..first_ns * pauses_per_us / 1000 {
+        spin_loop();
+    }
     let ns = if crowded { SPIN_CROWDED_NS } else { SPIN_NS };
-    let mut looks = (ns * pauses_per_us() / 1000).max(10);
+    let mut looks = (ns * pauses_per_us / 1000).max(10);
     while looks != 0 {
         if let Some(it) = found() {
             return Some(it);

@@ -25,25 +25,35 @@ pub(crate) enum WhenFull {
     Refuse,
 }
 
-/// A task ready to be published: its encoded arguments are private memory still.
+/// A task ready to be published: its encoded arguments are private memory still, or lie in a block of ours.
 pub(crate) struct Ready<'a> {
-    request: Request,
+    request: &'a Request,
     args: &'a [u8],
     lease: Option<Lease<'a>>,
 }
 
+impl<'a> Ready<'a> {
+    /// One whose arguments fit into a slot.
+    #[inline]
+    pub(crate) fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
+        debug_assert!(args.len() <= INLINE_MAX);
+        Ready { request, args, lease: None }
+    }
+}
+
 impl Pool {
     /// Checks, and brings large arguments into their block.
-    pub(crate) fn prepare<'a>(&'a self, mut request: Request, args: &'a [u8]) -> Result<Ready<'a>> {
-        request.args_len = u32::try_from(args.len())
-            .map_err(|_| Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 })?;
+    #[inline]
+    pub(crate) fn prepare<'a>(&'a self, request: &'a Request, args: &'a [u8]) -> Result<Ready<'a>> {
         if args.len() <= INLINE_MAX {
-            return Ok(Ready { request, args, lease: None });
+            return Ok(Ready::inline(request, args));
+        }
+        if args.len() > PAYLOAD_LEN_MAX {
+            return Err(Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 });
         }
         let lease = self.allocate(args.len())?;
         lease.write(args)?;
-        request.args_block = lease.name();
-        Ok(Ready { request, args: &[], lease: Some(lease) })
+        Ok(Ready { request, args, lease: Some(lease) })
     }
 
     /// A block for arguments. Finished tasks that nobody has collected give theirs back first.
@@ -58,13 +68,13 @@ impl Pool {
 
     /// Publishes one task.
     #[inline]
-    pub(crate) fn submit(&self, ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
-        let set = ready.request.set;
+    pub(crate) fn submit(&self, mut ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         self.check_usable()?;
-        let ticket = match self.try_publish(ready)? {
-            Ok(ticket) => ticket,
-            Err(back) => self.submit_slow(back, when_full)?,
+        let ticket = match self.try_publish(&mut ready)? {
+            Some(ticket) => ticket,
+            None => self.submit_slow(&mut ready, when_full)?,
         };
+        let set = ready.request.set;
         if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
             // The set was discarded while we published: its sweep may have passed by before. If not, the sweep has counted the task.
             if self.cancel_pending(ticket).is_ok() {
@@ -75,34 +85,28 @@ impl Pool {
     }
 
     #[cold]
-    fn submit_slow(&self, ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
-        let mut ready = Some(ready);
+    fn submit_slow(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         let mut ticket = None;
         self.publish_slow(
             &mut |hold, pool| {
-                if let Some(task) = ready.take() {
-                    match pool.fill(hold, task)? {
-                        Ok(done) => ticket = Some(done),
-                        Err(back) => ready = Some(back),
-                    }
-                }
-                Ok(ready.is_none())
+                ticket = pool.fill(hold, ready)?;
+                Ok(ticket.is_some())
             },
             when_full,
         )?;
         ticket.ok_or(Error::Full { capacity: self.capacity() })
     }
 
-    /// One hold of the lane for one task; gives it back when the hold finds no free slot.
+    /// One hold of the lane for one task; `None` when the hold finds no free slot.
     #[inline]
-    fn try_publish<'a>(&self, ready: Ready<'a>) -> Result<std::result::Result<Ticket, Ready<'a>>> {
+    fn try_publish(&self, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
         let segment = self.segment();
         let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
         let filled = self.fill(&mut hold, ready)?;
         drop(hold);
-        if filled.is_ok() {
+        if filled.is_some() {
             segment.sleepers().announce();
         }
         Ok(filled)
@@ -115,18 +119,19 @@ impl Pool {
     }
 
     /// Publishes many tasks in as few holds of the mutex as their number needs.
-    pub(crate) fn submit_all<'a>(&'a self, tasks: Vec<Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
+    #[inline]
+    pub(crate) fn submit_all<'a>(
+        &'a self,
+        mut tasks: impl Iterator<Item = Ready<'a>>,
+        mut each: impl FnMut(Ticket),
+    ) -> Result<()> {
         self.check_usable()?;
-        let mut tasks = tasks.into_iter();
         let mut next = tasks.next();
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
-            while let Some(task) = next.take() {
+            while let Some(task) = &mut next {
                 match pool.fill(hold, task)? {
-                    Ok(ticket) => each(ticket),
-                    Err(back) => {
-                        next = Some(back);
-                        return Ok(false);
-                    }
+                    Some(ticket) => each(ticket),
+                    None => return Ok(false),
                 }
                 next = tasks.next();
             }
@@ -135,27 +140,28 @@ impl Pool {
         if self.hold_once(&mut work)? { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
     }
 
-    /// Fills and publishes one slot of a held lane; gives the task back when this hold finds no free slot.
+    /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
     #[inline]
-    fn fill<'a>(&self, hold: &mut Hold<'_>, ready: Ready<'a>) -> Result<std::result::Result<Ticket, Ready<'a>>> {
+    fn fill(&self, hold: &mut Hold<'_>, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
         if self.is_over_quota() {
-            return Ok(Err(ready));
+            return Ok(None);
         }
-        let Some((index, slot, free)) = hold.next_free() else { return Ok(Err(ready)) };
+        let Some((index, slot, free)) = hold.next_free() else { return Ok(None) };
         let number = self.segment().slot_number(self.lane, index);
         let ticket = Ticket { slot: number, generation: free.generation() };
-        let request = Request { place: hold.place(), ..ready.request };
+        let mut request = Request { place: hold.place(), args_len: ready.args.len() as u32, ..*ready.request };
+        let mut inline = ready.args;
         // The block first, the slot's word afterwards: see `payload.rs`.
-        if let Some(lease) = ready.lease
-            && !lease.hand_to(number, ticket.generation)
-        {
-            return Err(self.segment().poison("the owner of a leased payload block"));
+        if let Some(lease) = ready.lease.take() {
+            (request.args_block, inline) = (lease.name(), &[]);
+            if !lease.hand_to(number, ticket.generation) {
+                return Err(self.segment().poison("the owner of a leased payload block"));
+            }
         }
-        slot.write(&request, ready.args);
-        if !hold.publish(slot, free) {
-            return Err(self.segment().poison(format!("slot {number} was not free under the lane's mutex")));
-        }
-        Ok(Ok(ticket))
+        slot.write(&request, inline);
+        hold.publish(slot, free);
+        self.note_newest(index);
+        Ok(Some(ticket))
     }
 
     /// In a lane that several submitters share, each may fill its part of the slots. Counted anew each time: that takes a look at
@@ -224,7 +230,7 @@ impl Pool {
         if seen.is(Phase::Free) || seen.is_finished() && slot.submitted_by() == self.member.who() {
             return Ok(());
         }
-        if spin::until(self.segment(), moved).is_some() {
+        if spin::until(self.segment(), 0, moved).is_some() {
             return Ok(());
         }
         let word = slot.flag(seen.generation(), Flag::Waiter).unwrap_or_else(|found| found);

@@ -22,6 +22,9 @@ const LINGER_NS: u64 = 5_000_000_000;
 /// Tasks between two looks at the clock, at most: one look costs nothing beside a thousand tasks.
 const LOOK_AFTER_MAX: u32 = 1024;
 
+/// A submitter that waits for the task just finished needs this long to collect it and to submit the next one.
+const FIRST_LOOK_NS: u64 = 120;
+
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
 
@@ -31,6 +34,8 @@ pub(crate) struct Worker {
     /// By function number.
     runners: Vec<Option<Runner>>,
     search: Search,
+    /// A result's bytes: one allocation for all tasks.
+    out: Vec<u8>,
     /// Tasks finished since the clock was last looked at, and how many may be before the next look.
     since_look: u32,
     /// What makes this worker leave at once. A named pool's workers go on without its owner.
@@ -60,8 +65,17 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind) -> Result<()> {
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
     let looked_at = now_ns();
-    let mut worker =
-        Worker { member, runners, search, since_look: 0, stop_bits, look_after: 1, looked_at, orphaned_at: None };
+    let mut worker = Worker {
+        member,
+        runners,
+        search,
+        out: Vec::new(),
+        since_look: 0,
+        stop_bits,
+        look_after: 1,
+        looked_at,
+        orphaned_at: None,
+    };
     worker.run();
     worker.leave();
     Ok(())
@@ -142,7 +156,8 @@ impl Worker {
         }
         let bits = self.stop_bits | Bit::Closing as u32;
         let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
-        let found = spin::until(&segment, || if ended(&segment) { Some(None) } else { self.next().map(Some) }).flatten();
+        let looking = || if ended(&segment) { Some(None) } else { self.next().map(Some) };
+        let found = spin::until(&segment, FIRST_LOOK_NS, looking).flatten();
         if searching {
             sleepers.stop_searching(me);
         }
@@ -205,11 +220,7 @@ impl Worker {
         let number = segment.slot_number(task.lane, task.claim.slot);
         let progress = slot.progress();
         let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
-        thread_local! {
-            // The result's bytes: one allocation for the life of the thread, not one for each task.
-            static OUT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-        }
-        let mut out = OUT.take();
+        let mut out = std::mem::take(&mut self.out);
         out.clear();
         slot.note(progress.at(Step::Started));
         let outer = set_current(Some(current));
@@ -224,10 +235,9 @@ impl Worker {
             outcome::store_refusal(slot, &e);
         }
         self.complete(&task, generation, number, &request);
-        if out.capacity() > 1 << 20 {
-            out = Vec::new();
+        if out.capacity() <= 1 << 20 {
+            self.out = out;
         }
-        OUT.set(out);
     }
 
     /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
@@ -258,7 +268,7 @@ impl Worker {
         let mut inline = [0; INLINE_MAX];
         let args: &[u8] = if request.args_block == 0 {
             let len = len.min(INLINE_MAX);
-            slot.read_inline(0, &mut inline[..len]);
+            slot.read_inline(0, &mut inline[..len.next_multiple_of(8)]);
             &inline[..len]
         } else {
             match self.member.segment.block_bytes(request.args_block, len) {

@@ -139,8 +139,8 @@ fn a_detached_task_is_freed_once() {
         let (pool, ticket, claim) = running();
         let other = spawn(&pool, move |pool| assert!(pool.complete(W1, claim)));
         let slot = pool.slot(ticket);
-        if slot.flag(ticket.generation, Flag::Detached).is_err() {
-            slot.free(ticket.generation).expect("finished, and nobody else collects");
+        if let Err(finished) = slot.flag(ticket.generation, Flag::Detached) {
+            slot.give_back(finished);
         }
         other.join().unwrap();
         assert_eq!(slot.load(), State(0).freed());
@@ -172,6 +172,28 @@ fn a_stale_name_touches_no_later_task() {
         assert!(freed != stale.join().unwrap(), "collected exactly once");
         assert_eq!(next.generation, 1);
         assert_eq!(pool.slot(next).load(), State(0).freed().published().claimed(W1).completed());
+    });
+}
+
+/// The collector frees a slot with a store, the publisher fills it with another: nobody who holds the name of the collected task, nor a worker
+/// that saw it pending, can put a word between the two.
+#[test]
+fn nobody_comes_between_collecting_and_publishing() {
+    model(|| {
+        let (pool, old, claim) = running();
+        let seen = claim.state;
+        let stale = spawn(&pool, move |pool| {
+            let slot = pool.slot(old);
+            let flagged = slot.flag(old.generation, Flag::Waiter).is_ok();
+            assert!(slot.cancel(old.generation, S1).is_err());
+            assert!(slot.claim(State(0).published(), W2).is_err());
+            flagged
+        });
+        let before = pool.slot(old).complete(W1, seen.generation()).unwrap();
+        pool.slot(old).give_back(pool.slot(old).load());
+        let next = pool.publish(S1, Request::default()).unwrap();
+        assert_eq!(stale.join().unwrap(), before.has(Flag::Waiter));
+        assert_eq!((next.generation, pool.slot(next).load()), (1, State(0).freed().published()));
     });
 }
 
