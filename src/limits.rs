@@ -44,8 +44,8 @@ pub(crate) const KILLS_MAX_DEFAULT: u8 = 2;
 /// Starts in a row that may fail before the pool is broken.
 pub(crate) const START_FAILURES_MAX: u32 = 3;
 
-/// One tick of every bounded sleep: whoever sleeps looks at everything at least this often.
-pub(crate) const SLEEP_NS_MAX: u64 = 1_000_000_000;
+/// One tick of every bounded sleep: whoever sleeps looks at everything at least this often. Less than one wake-up a second for each process.
+pub(crate) const SLEEP_NS_MAX: u64 = 1_200_000_000;
 /// A submitter that has seen its slot pending for this long wakes one more worker.
 pub(crate) const PENDING_NS_MAX: u64 = 10_000_000;
 /// A full lane is looked at again this often while `submit` is blocked.
