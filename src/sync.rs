@@ -17,9 +17,61 @@ mod face {
 #[cfg(loom)]
 mod face {
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    use loom::sync::atomic::AtomicBool;
+    pub(crate) use loom::sync::atomic::{Ordering, fence};
     use loom::sync::{Arc, Condvar, Mutex};
     use std::collections::HashMap;
+
+    /// An atomic whose loads are events among themselves. loom finds the orders to try from the last access of a word alone: a
+    /// thread that loads a word and then swaps it hides the loads that others made before, and that those might come after the
+    /// swap is never tried. That is what all of the protocol does. Writing `looked` makes each load follow from the one before.
+    macro_rules! atomic {
+        ($name:ident, $value:ty) => {
+            #[derive(Debug, Default)]
+            pub(crate) struct $name {
+                word: loom::sync::atomic::$name,
+                looked: AtomicBool,
+            }
+
+            #[allow(dead_code, reason = "the same operations for both widths")]
+            impl $name {
+                pub(crate) fn new(value: $value) -> $name {
+                    $name { word: loom::sync::atomic::$name::new(value), looked: AtomicBool::default() }
+                }
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.looked.store(true, Ordering::Relaxed);
+                    self.word.load(order)
+                }
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.word.store(value, order)
+                }
+                pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
+                    self.word.swap(value, order)
+                }
+                pub(crate) fn compare_exchange(
+                    &self,
+                    from: $value,
+                    to: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.word.compare_exchange(from, to, success, failure)
+                }
+                pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_add(value, order)
+                }
+                pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_and(value, order)
+                }
+                pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                    self.word.fetch_or(value, order)
+                }
+            }
+        };
+    }
+
+    atomic!(AtomicU32, u32);
+    atomic!(AtomicU64, u64);
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[allow(dead_code, reason = "time does not pass in a model, so no wait times out")]
