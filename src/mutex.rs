@@ -42,6 +42,10 @@ fn word_of(who: Participant) -> u32 {
     u32::from(who.bits()) << OWNER_SHIFT | LOCKED
 }
 
+fn owner_of(word: u32) -> Option<Participant> {
+    (word & LOCKED != 0).then(|| Participant::from_bits((word >> OWNER_SHIFT) as u16))
+}
+
 /// Holds the mutex until dropped.
 #[must_use]
 pub(crate) struct Guard<'a> {
@@ -109,8 +113,7 @@ impl<'a> ShmMutex<'a> {
 
     /// Who holds it.
     pub(crate) fn owner(self) -> Option<Participant> {
-        let word = self.0.load(Relaxed);
-        (word & LOCKED != 0).then(|| Participant::from_bits((word >> OWNER_SHIFT) as u16))
+        owner_of(self.0.load(Relaxed))
     }
 
     /// For the reaper of `dead`, which holds its reaper byte: takes the mutex if the dead participant held it.
@@ -118,7 +121,7 @@ impl<'a> ShmMutex<'a> {
         let mine = word_of(me) | WAITERS;
         loop {
             let seen = self.0.load(Relaxed);
-            if self.owner() != Some(dead) || seen & LOCKED == 0 {
+            if owner_of(seen) != Some(dead) {
                 return None;
             }
             // Acquire: as at a takeover in `lock_slow`. A waiter may set its mark in between: look again.

@@ -117,9 +117,9 @@ impl Member {
         if progress.step == Step::None {
             if request.set != 0 && self.segment.sets().is_discarded(set) {
                 self.cancel_for_set(lane, index, who, generation, &request);
-                return;
+            } else {
+                self.requeue(lane, index, who, generation, &request);
             }
-            let _ = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued);
             return;
         }
         let again = request.options & OPTION_IDEMPOTENT != 0
@@ -129,7 +129,7 @@ impl Member {
         if again {
             // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
             slot.note(progress.next_attempt(true));
-            let _ = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued);
+            self.requeue(lane, index, who, generation, &request);
             return;
         }
         let stage = if progress.step == Step::Started { Stage::MayHaveRun } else { Stage::RanResultLost };
@@ -138,6 +138,22 @@ impl Member {
         slot.result_block.store(pid, Relaxed);
         if let Ok(old) = slot.complete(who, generation) {
             self.finish(lane, index, old, &request);
+        }
+    }
+
+    /// RUNNING -> PENDING. A set may have been discarded meanwhile, and its sweep have passed by: then the task is cancelled here, as by a
+    /// submitter that has just published.
+    fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+        let slot = &self.segment.lane(lane).slots[index];
+        let (sets, set) = (self.segment.sets(), SetRef(request.set));
+        let requeued = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued).is_ok();
+        if requeued
+            && request.set != 0
+            && sets.is_discarded(set)
+            && let Ok(old) = slot.cancel(generation, self.who())
+        {
+            sets.count_cancelled(set, 1);
+            self.finish(lane, index, old, request);
         }
     }
 

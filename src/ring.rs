@@ -79,7 +79,7 @@ impl<'a> Lane<'a> {
         let taken_over = guard.taken_over;
         // Relaxed: the mutex orders all accesses to the tail by its writers.
         let tail = self.head.tail.load(Relaxed);
-        let mut hold = Hold { head: self.head, slots: self.slots, tail, stored: tail, looked: 0, published: false, guard };
+        let mut hold = Hold { head: self.head, slots: self.slots, cursor: tail, tail, looked: 0, published: false, guard };
         if taken_over {
             hold.repair();
         }
@@ -168,11 +168,13 @@ impl<'a> Lane<'a> {
 pub(crate) struct Hold<'a> {
     head: &'a LaneHead,
     slots: &'a [Slot],
+    /// The position looked at. The tail follows only when something is published: a full lane's tail would else run away from the head,
+    /// and the workers would have to step over every position in between.
+    cursor: u64,
     tail: u64,
-    stored: u64,
     looked: usize,
     published: bool,
-    /// It unlocks when dropped, after the tail was stored.
+    /// It unlocks when dropped.
     guard: Guard<'a>,
 }
 
@@ -181,33 +183,39 @@ impl<'a> Hold<'a> {
         at(self.slots, position)
     }
 
+    /// Leaves out slots that an earlier hold has looked at in vain.
+    pub(crate) fn skip(&mut self, slots: usize) {
+        self.cursor = self.cursor.wrapping_add(slots as u64);
+    }
+
     /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them.
     #[inline]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
         let limit = SLOTS_PER_HOLD_MAX.min(self.slots.len());
         while self.looked < limit {
-            let (index, slot) = self.at(self.tail);
+            let (index, slot) = self.at(self.cursor);
             let state = slot.load();
             self.looked += 1;
             if state.is(Phase::Free) && !state.is_retired() {
                 return Some((index, slot, state));
             }
-            self.tail = self.tail.wrapping_add(1);
+            self.cursor = self.cursor.wrapping_add(1);
         }
         None
     }
 
     /// The position that `next_free` stopped at, for the slot's `place`.
     pub(crate) fn place(&self) -> u32 {
-        self.tail as u32
+        self.cursor as u32
     }
 
     /// FREE -> PENDING of the slot that `next_free` gave and the caller has filled.
     #[inline]
     pub(crate) fn publish(&mut self, slot: &Slot, free: State) {
-        debug_assert!(std::ptr::eq(self.at(self.tail).1, slot) && slot.load() == free);
+        debug_assert!(std::ptr::eq(self.at(self.cursor).1, slot) && slot.load() == free);
         slot.publish(free);
-        self.tail = self.tail.wrapping_add(1);
+        self.cursor = self.cursor.wrapping_add(1);
+        self.tail = self.cursor;
         self.published = true;
     }
 
@@ -221,11 +229,10 @@ impl<'a> Hold<'a> {
         self.published
     }
 
-    /// A dead owner may have published behind the tail that it left: at most one hold's worth of positions.
+    /// A dead owner may have published behind the tail that it left: at most one lap of positions.
     fn repair(&mut self) {
         let mut tail = self.tail;
-        let reach = SLOTS_PER_HOLD_MAX.min(self.slots.len()) as u64;
-        for position in self.tail..self.tail.saturating_add(reach) {
+        for position in self.tail..self.tail.saturating_add(self.slots.len() as u64) {
             // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.
             if self.at(position).1.place.load(Relaxed) == position as u32 {
                 tail = tail.max(position.saturating_add(1));
@@ -233,6 +240,7 @@ impl<'a> Hold<'a> {
         }
         // Acquire: pairs with the Release of a reservation.
         self.tail = tail.max(self.head.head.load(Acquire));
+        self.cursor = self.tail;
     }
 
     /// The slots that hold nothing: while the lane is held, nobody publishes into them.
@@ -244,7 +252,7 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.tail != self.stored {
+        if self.published || self.guard.taken_over {
             // Release: pairs with the Acquire loads of the tail in `claim`. The mutex is unlocked after this, by the field.
             self.head.tail.store(self.tail, Release);
         }

@@ -4,7 +4,7 @@
 //! the lane's mutex, a slot is filled and published. `submit` publishes before it returns: no task waits in private memory.
 
 use crate::error::{Error, Result};
-use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
+use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX, SLOTS_PER_HOLD_MAX};
 use crate::payload::Lease;
 use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
@@ -23,6 +23,16 @@ pub(crate) enum WhenFull {
     Wait,
     WaitFor(Duration),
     Refuse,
+}
+
+/// What came of one hold of the lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Done,
+    /// Something was published, and there is more.
+    Some,
+    /// There was no free slot.
+    None,
 }
 
 /// A task ready to be published: its encoded arguments are private memory still, or lie in a block of ours.
@@ -137,7 +147,7 @@ impl Pool {
             }
             Ok(true)
         };
-        if self.hold_once(&mut work)? { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
+        if self.hold_once(0, &mut work)? == Turn::Done { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
     }
 
     /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
@@ -179,19 +189,25 @@ impl Pool {
         slots.iter().filter(|s| !s.load().is(Phase::Free) && s.submitted_by() == self.member.who()).count()
     }
 
+    /// One hold of the lane, which leaves out slots that were looked at in vain before.
     #[inline]
-    fn hold_once(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<bool> {
+    fn hold_once(&self, skip: usize, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
         let segment = self.segment();
         let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
+        hold.skip(skip);
         let done = work(&mut hold, self);
         let published = hold.has_published();
         drop(hold);
         if published {
             segment.sleepers().announce();
         }
-        done
+        Ok(match (done?, published) {
+            (true, _) => Turn::Done,
+            (false, true) => Turn::Some,
+            (false, false) => Turn::None,
+        })
     }
 
     /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
@@ -204,10 +220,13 @@ impl Pool {
         };
         loop {
             self.harvest();
-            // One lap: a hold looks at a bounded number of slots.
-            for _ in 0..self.capacity().div_ceil(crate::limits::SLOTS_PER_HOLD_MAX) {
-                if self.hold_once(work)? {
-                    return Ok(());
+            // One lap in vain: a hold looks at a bounded number of slots.
+            let mut in_vain = 0;
+            while in_vain < self.capacity() {
+                in_vain = match self.hold_once(in_vain, work)? {
+                    Turn::Done => return Ok(()),
+                    Turn::Some => 0,
+                    Turn::None => in_vain + SLOTS_PER_HOLD_MAX,
                 }
             }
             let now = now_ns();

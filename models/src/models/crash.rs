@@ -52,6 +52,27 @@ fn a_tail_left_behind_is_repaired() {
     });
 }
 
+/// The same when the dead one had left slots out that it knew to be taken.
+#[test]
+fn a_tail_left_far_behind_is_repaired() {
+    model(|| {
+        let pool = Pool::new(2, 0);
+        [(); 2].map(|()| pool.publish(S1, Request::default()).unwrap());
+        let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
+        pool.complete_and_free(W2, short);
+        let mut hold = pool.ring().hold(S1, &*pool).unwrap();
+        hold.skip(1);
+        publish_in(&mut hold, S1, Request::default()).unwrap();
+        std::mem::forget(hold);
+        pool.die(S1);
+        let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
+        assert!(pool.take_lane_from(S1));
+        assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
+        assert_eq!((pool.head.head.load(Relaxed), pool.head.tail.load(Relaxed)), (4, 4));
+        pool.complete_and_free(W1, long);
+    });
+}
+
 /// The same when the next submitter may come before the reaper, and takes the lane over by itself.
 #[test]
 fn the_next_submitter_repairs_the_tail() {

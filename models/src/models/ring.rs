@@ -30,6 +30,24 @@ fn the_last_slot_goes_to_one_submitter() {
     });
 }
 
+/// A look for room in a full lane, while a worker claims: it moves no tail, so a head never has to run after one, and the lane goes on.
+#[test]
+fn looking_in_vain_moves_no_tail() {
+    model(|| {
+        let pool = Pool::new(2, 0);
+        [(); 2].map(|()| pool.publish(S1, Request::default()).unwrap());
+        let worker = spawn(&pool, |pool| pool.claim(W1).map(|claim| claim.slot));
+        for skip in [0, 1] {
+            let mut hold = pool.ring().hold(S1, &*pool).unwrap();
+            hold.skip(skip);
+            assert_eq!(publish_in(&mut hold, S1, Request::default()), None);
+        }
+        assert_eq!(pool.head.tail.load(Relaxed), 2);
+        assert_eq!(worker.join().unwrap(), Some(0));
+        assert_eq!(pool.drain(W2), 1);
+    });
+}
+
 /// A batch of two that wraps around the end of the lane, while a worker claims: each task is claimed once, in order, and none
 /// is passed over by a look that was older than the tail it compared with.
 #[test]
