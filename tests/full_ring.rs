@@ -170,3 +170,21 @@ fn a_capacity_is_rounded_up_to_a_power_of_two() {
     }
     assert_eq!(pool_of(StartMethod::Thread, 1).capacity(), 1024);
 }
+
+/// A look at a full ring leaves the tail where it was: otherwise the workers would have to step over all the positions in between.
+#[test]
+fn trying_in_vain_moves_no_tail() {
+    let name = format!("in-vain-{}", std::process::id());
+    let board = Board::new(2);
+    let pool = Executor::builder().workers(1).capacity(128).create_named(&name).unwrap();
+    let first = pool.submit(hold, (board.name(), 0)).unwrap();
+    wait_until(SOON, || board[0].load(SeqCst) == 1);
+    let rest: Vec<_> = (1..128).map(|i| pool.try_submit(square, i).unwrap()).collect();
+    for _ in 0..1000 {
+        assert_eq!(pool.try_submit(square, 1).map(|_| ()), Err(Error::Full { capacity: 128 }));
+    }
+    assert_eq!(taskring::inspect(&name).unwrap().lanes[0].tail, 128);
+    board[1].store(1, SeqCst);
+    assert_eq!(first.result(), Ok(0));
+    assert!(rest.into_iter().zip(1..).all(|(f, i)| f.result() == Ok(i * i)));
+}
