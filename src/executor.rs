@@ -52,6 +52,13 @@ impl SubmitOptions {
         self.attempts_max = Some(attempts);
         self
     }
+
+    #[inline]
+    pub(crate) fn count_submitted(&self, tasks: usize) {
+        if let Some(set) = &self.set {
+            set.submitted.fetch_add(tasks, Relaxed);
+        }
+    }
 }
 
 /// A process pool in shared memory. Threads share it by reference or in an `Arc`; dropping it waits for everything that was submitted.
@@ -101,7 +108,7 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 }
 
 #[inline]
-fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) -> Result<Request> {
+pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) -> Result<Request> {
     let mut request = Request { function, ..pool.request };
     if let Some(set) = &options.set {
         request.set = set.set.0;
@@ -137,15 +144,8 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
         args.encode(bytes).map_err(|message| Error::Encode { message })?;
         pool.submit(pool.prepare(&request, bytes)?, when_full)
     })?;
-    count_submitted(options);
+    options.count_submitted(1);
     Ok(Future::new(pool.clone(), ticket))
-}
-
-#[inline]
-fn count_submitted(options: &SubmitOptions) {
-    if let Some(set) = &options.set {
-        set.submitted.fetch_add(1, Relaxed);
-    }
 }
 
 impl Executor {
@@ -156,6 +156,10 @@ impl Executor {
 
     pub(crate) fn from_parts(pool: Arc<Pool>, supervisor: Option<Arc<Supervisor>>) -> Executor {
         Executor { pool, supervisor }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Submits a task. Waits while the ring is full of unfinished tasks.
@@ -253,7 +257,7 @@ impl Executor {
             }
             pool.submit(pool.prepare(&request, bytes)?, WhenFull::Wait)
         })?;
-        count_submitted(options);
+        options.count_submitted(1);
         Ok(Future::new(pool.clone(), ticket))
     }
 

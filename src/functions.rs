@@ -45,6 +45,13 @@ impl Segment {
         name.map_or_else(|| format!("#{index}"), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Whether the number stands for a name.
+    #[inline]
+    pub(crate) fn has_function(&self, index: u16) -> bool {
+        // Acquire: as in `Function::name`.
+        self.functions().get(index as usize).is_some_and(|f| f.ready.load(Acquire) != 0)
+    }
+
     /// Whether a ready worker has the function.
     pub(crate) fn is_served(&self, index: u16) -> bool {
         // Relaxed: a stale answer costs another look.

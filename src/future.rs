@@ -86,7 +86,7 @@ fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
 
 impl<R> Future<R> {
     pub(crate) fn new(pool: Arc<Pool>, ticket: Ticket) -> Future<R> {
-        Future { core: Core { pool, ticket, outcome: Once::new() }, result: PhantomData }
+        Future { core: Core::new(pool, ticket), result: PhantomData }
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -132,6 +132,15 @@ impl<R> Future<R> {
 }
 
 impl Core {
+    pub(crate) fn new(pool: Arc<Pool>, ticket: Ticket) -> Core {
+        Core { pool, ticket, outcome: Once::new() }
+    }
+
+    /// The outcome, if it was taken, for somebody else to keep.
+    pub(crate) fn take_outcome(&mut self) -> Option<Outcome> {
+        self.outcome.take()
+    }
+
     /// The outcome if it is known already, or can be had without waiting.
     #[inline]
     fn outcome(&self) -> Option<&Outcome> {
@@ -173,22 +182,47 @@ impl Core {
         if let Some(outcome) = self.outcome.get() {
             return ended(outcome);
         }
-        let state = self.pool.slot(self.ticket).load();
-        if state.generation() == self.ticket.generation {
-            return match state.phase() {
-                Some(Phase::Pending) => State::Pending,
-                Some(Phase::Running) => State::Running,
-                Some(Phase::Cancelled) => State::Cancelled,
-                Some(Phase::Done | Phase::Free) | None => State::Done,
-            };
-        }
-        // Collected: into the table, or (by another thread, just now) into this future.
-        self.pool.peek_harvested(self.ticket, ended).or_else(|| self.settled().map(ended)).unwrap_or(State::Done)
+        // Collected by another thread just now: then it is in this future in a moment.
+        self.known_state().or_else(|| self.settled().map(ended)).unwrap_or(State::Done)
     }
 
-    /// Whether the outcome is there and is the task's own failure; without waiting.
+    /// What the slot or the table says of the task; `None` when neither knows it any more, or it was let go.
+    pub(crate) fn known_state(&self) -> Option<State> {
+        let state = self.pool.slot(self.ticket).load();
+        if state.generation() != self.ticket.generation {
+            return self.pool.peek_harvested(self.ticket, ended);
+        }
+        match state.phase()? {
+            _ if state.has(Flag::Detached) => None,
+            Phase::Pending => Some(State::Pending),
+            Phase::Running => Some(State::Running),
+            Phase::Cancelled => Some(State::Cancelled),
+            Phase::Done => Some(State::Done),
+            Phase::Free => None,
+        }
+    }
+
+    /// Whether there is nothing to wait for. A task that nobody knows any more is over as well.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outcome.get().is_some() || !matches!(self.known_state(), Some(State::Pending | State::Running))
+    }
+
+    /// Whether the task is over and has failed by itself; without waiting, and without taking its outcome.
     pub(crate) fn has_failed(&self) -> bool {
-        self.settled().is_some_and(Outcome::is_failure)
+        if let Some(outcome) = self.outcome.get() {
+            return outcome.is_failure();
+        }
+        let slot = self.pool.slot(self.ticket);
+        let state = slot.load();
+        if state.generation() == self.ticket.generation {
+            let failed = state.is(Phase::Done) && crate::outcome::has_failed(slot);
+            // Read before and after: then the look in between was at this task.
+            if slot.load() == state {
+                return failed;
+            }
+        }
+        let peeked = self.pool.peek_harvested(self.ticket, Outcome::is_failure);
+        peeked.or_else(|| self.settled().map(Outcome::is_failure)).unwrap_or(false)
     }
 
     fn worker_pid(&self) -> Option<u32> {
@@ -198,10 +232,17 @@ impl Core {
         if self.pool.member.is_foreign() {
             return None;
         }
+        self.running_in().or_else(|| {
+            let lost = |o: &Outcome| matches!(o, Outcome::Error(e) if matches!(**e, Error::WorkerLost { .. }));
+            self.outcome().filter(|o| lost(o)).and_then(|_| self.worker_pid())
+        })
+    }
+
+    /// The process that runs the task just now.
+    pub(crate) fn running_in(&self) -> Option<u32> {
         let state = self.pool.slot(self.ticket).load();
         if !state.is(Phase::Running) || state.generation() != self.ticket.generation {
-            let lost = |o: &Outcome| matches!(o, Outcome::Error(e) if matches!(**e, Error::WorkerLost { .. }));
-            return self.outcome().filter(|o| lost(o)).and_then(|_| self.worker_pid());
+            return None;
         }
         let record = self.pool.segment().records().get(state.owner().index())?;
         let pid = record.pid.load(Relaxed);
@@ -227,6 +268,23 @@ impl Core {
     }
 
     fn wait_slow(&self, timeout: Option<Duration>) -> Result<&Outcome> {
+        // Finished, or collected by another thread of ours: the outcome is there in a moment. Or by nobody of ours.
+        self.wait_until(timeout, || self.outcome(), || self.settled())
+    }
+
+    /// Waits for the end of the task, and takes nothing.
+    pub(crate) fn wait_over(&self, timeout: Option<Duration>) -> Result<()> {
+        let over = || self.is_over().then_some(());
+        if self.is_over() { Ok(()) } else { self.wait_until(timeout, over, over) }
+    }
+
+    /// Waits until `found` gives something; once the slot is done with the task, `last` may.
+    fn wait_until<T>(
+        &self,
+        timeout: Option<Duration>,
+        found: impl Fn() -> Option<T>,
+        last: impl Fn() -> Option<T>,
+    ) -> Result<T> {
         let slot = self.pool.slot(self.ticket);
         let over = || {
             let state = slot.load();
@@ -237,15 +295,15 @@ impl Core {
             // Whether it was in time is seen below.
             let _ = spin::until(self.pool.segment(), FIRST_LOOK_NS, over);
         }
-        if let Some(outcome) = self.outcome() {
-            return Ok(outcome);
+        if let Some(it) = found() {
+            return Ok(it);
         }
         let start = now_ns();
         let deadline = timeout.map(|t| start.saturating_add(crate::limits::nanos(t)));
         let mut slice = PENDING_NS_MAX;
         loop {
-            if let Some(outcome) = self.outcome() {
-                return Ok(outcome);
+            if let Some(it) = found() {
+                return Ok(it);
             }
             let now = now_ns();
             if let (Some(deadline), Some(after)) = (deadline, timeout)
@@ -255,14 +313,25 @@ impl Core {
             }
             let Ok(word) = slot.flag(self.ticket.generation, Flag::Waiter) else {
                 self.check_word()?;
-                // Finished, or collected by another thread of ours: the outcome is there in a moment. Or by nobody of ours.
-                return self.settled().ok_or(Error::Stale);
+                return last().ok_or(Error::Stale);
             };
+            if word.has(Flag::Detached) {
+                return Err(Error::Stale);
+            }
             futex_wait_low(&slot.state, word.0, Some((now + slice).min(deadline.unwrap_or(u64::MAX))));
             if now_ns() >= now + slice {
                 self.pool.look_after_waits()?;
                 slice = SLEEP_NS_MAX;
             }
+        }
+    }
+
+    /// Lets the task go: whoever ends it frees the slot; of one that is over the outcome is dropped.
+    pub(crate) fn release(&self) -> Result<()> {
+        let slot = self.pool.slot(self.ticket);
+        match slot.flag(self.ticket.generation, Flag::Detached) {
+            Ok(_) => Ok(()),
+            Err(_) => self.settled().map(|_| ()).ok_or(Error::Stale),
         }
     }
 
@@ -283,10 +352,7 @@ impl Drop for Core {
         if self.outcome.get().is_some() || self.pool.member.is_foreign() {
             return;
         }
-        // Still going on: whoever ends it frees the slot. Otherwise take the outcome and drop it.
-        if self.pool.slot(self.ticket).flag(self.ticket.generation, Flag::Detached).is_err() {
-            let _ = self.settled();
-        }
+        let _ = self.release();
     }
 }
 

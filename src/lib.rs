@@ -47,6 +47,9 @@ mod codec;
 mod error;
 mod executor;
 mod exit;
+#[cfg(feature = "named")]
+#[doc(hidden)]
+pub mod ffi;
 mod fork;
 mod functions;
 mod future;

@@ -29,6 +29,11 @@ impl<T> Once<T> {
         unsafe { (*self.value.get()).as_ref() }
     }
 
+    /// Empties the cell for good: nothing can be written again.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.value.get_mut().take()
+    }
+
     /// Writes the value.
     ///
     /// # Safety

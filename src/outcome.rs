@@ -174,6 +174,11 @@ pub(crate) fn store_refusal(slot: &Slot, error: &Error) {
     slot.outcome.store(kind as u32, Relaxed);
 }
 
+/// Whether a DONE slot holds anything but a value. A racing look: compare the state word before and after.
+pub(crate) fn has_failed(slot: &Slot) -> bool {
+    slot.outcome.load(Relaxed) != Kind::Value as u32
+}
+
 /// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
 #[inline]
 pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {

@@ -39,8 +39,8 @@ impl Ticket {
 pub(crate) struct Pool {
     pub(crate) member: Member,
     pub(crate) lane: usize,
-    /// The slot that this process published last, plus one. A hint, for what to fetch and what not to look at yet.
-    newest: AtomicU32,
+    /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
+    newest: AtomicU64,
     /// For each slot of the lane the generation (plus one) whose outcome a thread of this process has taken or is about to. Set before
     /// anything is copied, so exactly one thread collects.
     taken: Box<[AtomicU64]>,
@@ -91,7 +91,7 @@ impl Pool {
         Ok(Pool {
             member,
             lane,
-            newest: AtomicU32::new(0),
+            newest: AtomicU64::new(0),
             taken: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
             harvested: Mutex::new(HashMap::new()),
             hub: Hub::default(),
@@ -114,23 +114,24 @@ impl Pool {
         &self.segment().lane(lane).slots[slot]
     }
 
-    /// Notes which slot was published last.
+    /// Notes which task was published last.
     #[inline]
-    pub(crate) fn note_newest(&self, slot: usize) {
-        self.newest.store(slot as u32 + 1, Relaxed);
+    pub(crate) fn note_newest(&self, ticket: Ticket) {
+        self.newest.store(ticket.id() + 1, Relaxed);
     }
 
     /// Whether nothing was published after this task.
     #[inline]
     pub(crate) fn is_newest(&self, ticket: Ticket) -> bool {
-        self.segment().geometry().split(ticket.slot).1 + 1 == self.newest.load(Relaxed) as usize
+        self.newest.load(Relaxed) == ticket.id() + 1
     }
 
     /// Asks for the line of the slot that is likely to be published next.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
         let slots = self.segment().lane(self.lane).slots;
-        crate::sync::prefetch_to_write(&slots[self.newest.load(Relaxed) as usize & (slots.len() - 1)]);
+        let newest = (self.newest.load(Relaxed) >> 32) as usize;
+        crate::sync::prefetch_to_write(&slots[(newest + 1) & (slots.len() - 1)]);
     }
 
     /// Asks for the line of a slot that is likely to be collected soon.
@@ -152,6 +153,11 @@ impl Pool {
             0 => self.resolve(task.name, number),
             known => Ok((known - 1) as u16),
         }
+    }
+
+    /// The index of a function, for who has no [`Task`].
+    pub(crate) fn function_named(&self, name: &str) -> Result<u16> {
+        self.resolve(name, KNOWN_MAX)
     }
 
     #[cold]
@@ -277,6 +283,16 @@ impl Pool {
         if let Some(outcome) = table.remove(&ticket) {
             keep(outcome);
         }
+    }
+
+    /// Puts an outcome that was taken where the next thread that asks finds it.
+    pub(crate) fn keep(&self, ticket: Ticket, outcome: Outcome) {
+        lock(&self.harvested).insert(ticket, outcome);
+    }
+
+    /// Outcomes in the table.
+    pub(crate) fn harvested_len(&self) -> usize {
+        lock(&self.harvested).len()
     }
 
     pub(crate) fn peek_harvested<T>(&self, ticket: Ticket, look: impl FnOnce(&Outcome) -> T) -> Option<T> {

@@ -170,7 +170,7 @@ impl Pool {
         }
         slot.write(&request, inline);
         hold.publish(slot, free);
-        self.note_newest(index);
+        self.note_newest(ticket);
         Ok(Some(ticket))
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 /// One call of a task function, as the worker sees it.
 #[doc(hidden)]
@@ -43,7 +43,7 @@ impl Declared {
 #[linkme::distributed_slice]
 pub static DECLARED: [Declared];
 
-static REGISTERED: Mutex<Option<HashMap<&'static str, &'static Handler>>> = Mutex::new(None);
+static REGISTERED: Mutex<Option<HashMap<&'static str, Arc<Handler>>>> = Mutex::new(None);
 
 /// A process-wide number for a task function, so that a pool finds its index without comparing names.
 #[doc(hidden)]
@@ -158,12 +158,31 @@ where
     F: Fn(A) -> Result<R, TaskError> + Send + Sync + 'static,
 {
     check_name(name)?;
-    let name: &'static str = name.to_owned().leak();
     let code: Code<A, R> = Box::leak(Box::new(f));
-    let handler: Handler = Box::new(move |call| run_typed(call, code));
-    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    registered.get_or_insert_default().insert(name, Box::leak(Box::new(handler)));
+    let name = add_handler(name, Box::new(move |call| run_typed(call, code)));
     Ok(Task { name, number: Box::leak(Box::new(TaskNumber::new())), code: Some(code), types: PhantomData })
+}
+
+/// Registers code that takes and gives bytes.
+pub(crate) fn register_raw<F>(name: &str, code: F) -> Result<()>
+where
+    F: Fn(&[u8], &mut Vec<u8>) -> Kind + Send + Sync + 'static,
+{
+    check_name(name)?;
+    add_handler(name, Box::new(move |call| run_items(call, &code)));
+    Ok(())
+}
+
+/// The handler before is dropped once no worker of this process uses it any more. A name is kept for ever, but once.
+fn add_handler(name: &str, handler: Handler) -> &'static str {
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = registered.get_or_insert_default();
+    let name = table.get_key_value(name).map_or_else(|| &*name.to_owned().leak(), |(&known, _)| known);
+    let before = table.insert(name, Arc::new(handler));
+    // Dropping it may run code of the user's, which may register.
+    drop(registered);
+    drop(before);
+    name
 }
 
 /// Declares task functions. Each becomes a constant of type [`Task`], known to every worker of this program by
@@ -249,8 +268,12 @@ macro_rules! __task_body {
 /// Decodes, calls and encodes; for a chunk once for each item, so one item's failure leaves the others their results.
 #[doc(hidden)]
 pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -> Result<R, TaskError>) {
+    run_items(call, |args, out| run_one(args, out, &code));
+}
+
+fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     if !call.is_chunk {
-        call.kind = run_one(call.args, call.out, &code);
+        call.kind = one(call.args, call.out);
         return;
     }
     call.kind = Kind::Value;
@@ -259,7 +282,7 @@ pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -
         call.out.push(0);
         let mut kind = Kind::Unstorable;
         let stored = push_item(call.out, |out| {
-            kind = run_one(item, out, &code);
+            kind = one(item, out);
             Ok(())
         });
         if stored.is_err() {
@@ -331,15 +354,15 @@ pub(crate) fn install_panic_hook() {
 }
 
 /// A function as a worker holds it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Runner {
     Declared(fn(&mut Call<'_>)),
-    Registered(&'static Handler),
+    Registered(Arc<Handler>),
 }
 
 impl Runner {
     #[inline]
-    pub(crate) fn run(self, call: &mut Call<'_>) {
+    pub(crate) fn run(&self, call: &mut Call<'_>) {
         match self {
             Runner::Declared(f) => f(call),
             Runner::Registered(f) => f(call),
@@ -350,10 +373,10 @@ impl Runner {
 /// Every function that this process has.
 pub(crate) fn known() -> Vec<(&'static str, Runner)> {
     let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    let registered: Vec<_> = registered.iter().flatten().map(|(&name, &h)| (name, Runner::Registered(h))).collect();
+    let registered: Vec<_> = registered.iter().flatten().map(|(&name, h)| (name, Runner::Registered(h.clone()))).collect();
     let is_registered = |name| registered.iter().any(|&(r, _)| r == name);
     let declared = DECLARED.iter().map(|d| (d.name, Runner::Declared(d.run)));
-    declared.filter(|&(name, _)| !is_registered(name)).chain(registered.iter().copied()).collect()
+    declared.filter(|&(name, _)| !is_registered(name)).chain(registered.iter().cloned()).collect()
 }
 
 /// Whether this process has a function of that name.

@@ -1,7 +1,7 @@
 //! Waiting for many futures at once, of one pool or several.
 
 use crate::error::{Error, Result};
-use crate::future::Future;
+use crate::future::{Core, Future};
 use crate::hub::{self, Queue};
 use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
 use crate::pool::Pool;
@@ -43,10 +43,9 @@ impl Waiting {
         Waiting { pools: Vec::new(), queue: Arc::default(), deadline, slice: PENDING_NS_MAX }
     }
 
-    fn add<R>(&mut self, future: &Future<R>, key: usize) -> Result<()> {
-        let core = future.core();
+    fn add(&mut self, core: &Core, key: usize) -> Result<()> {
         core.pool.member.check_fork()?;
-        if future.is_done() {
+        if core.is_over() {
             self.queue.push(key);
             return Ok(());
         }
@@ -57,8 +56,7 @@ impl Waiting {
         Ok(())
     }
 
-    fn remove<R>(&self, future: &Future<R>) {
-        let core = future.core();
+    fn remove(&self, core: &Core) {
         core.pool.hub.unwatch(core.ticket, &self.queue);
     }
 
@@ -101,35 +99,40 @@ pub fn wait<'a, R: 'a>(
     timeout: Option<Duration>,
     when: When,
 ) -> Result<Waited> {
-    let futures: Vec<&Future<R>> = futures.into_iter().collect();
-    let mut waiting = Waiting::new(timeout);
-    let result = wait_inner(&futures, &mut waiting, when);
-    for future in &futures {
-        waiting.remove(future);
-    }
-    result?;
-    let (done, not_done) = (0..futures.len()).partition(|&i| futures[i].is_done());
+    let futures: Vec<&Core> = futures.into_iter().map(Future::core).collect();
+    wait_for(&futures, timeout, when)?;
+    let (done, not_done) = (0..futures.len()).partition(|&i| futures[i].is_over());
     Ok(Waited { done, not_done })
 }
 
-fn wait_inner<R>(futures: &[&Future<R>], waiting: &mut Waiting, when: When) -> Result<()> {
+/// The same; false when the time was over before `when` held. It takes no outcome.
+pub(crate) fn wait_for(futures: &[&Core], timeout: Option<Duration>, when: When) -> Result<bool> {
+    let mut waiting = Waiting::new(timeout);
+    let result = wait_inner(futures, &mut waiting, when);
+    for future in futures {
+        waiting.remove(future);
+    }
+    result
+}
+
+fn wait_inner(futures: &[&Core], waiting: &mut Waiting, when: When) -> Result<bool> {
     for (key, future) in futures.iter().enumerate() {
         waiting.add(future, key)?;
     }
     let mut left = futures.len();
     while left != 0 {
-        let Some(key) = waiting.next()? else { break };
+        let Some(key) = waiting.next()? else { return Ok(false) };
         left -= 1;
         let enough = match when {
             When::FirstCompleted => true,
-            When::FirstException => futures[key].core().has_failed(),
+            When::FirstException => futures[key].has_failed(),
             When::AllCompleted => false,
         };
         if enough {
             break;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Gives futures back as they are over: first those that are already, then in the order in which they end. The clock of `timeout`
@@ -140,7 +143,7 @@ pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Op
     let mut error = None;
     for (key, future) in futures.iter().enumerate() {
         if let Some(future) = future
-            && let Err(e) = waiting.add(future, key)
+            && let Err(e) = waiting.add(future.core(), key)
         {
             error = Some(e);
             break;
@@ -177,7 +180,7 @@ impl<R> AsCompleted<R> {
 
     fn forget_waits(&self) {
         for future in self.futures.iter().flatten() {
-            self.waiting.remove(future);
+            self.waiting.remove(future.core());
         }
     }
 }

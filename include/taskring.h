@@ -1,0 +1,950 @@
+/*
+ * taskring: a process pool in shared memory. Programs submit tasks into a ring of task slots in shared memory; worker processes claim, run and
+ * complete them; tickets bring back results. Any participant may be killed at any instruction, and every task is still accounted for once.
+ *
+ * Made by cbindgen from src/ffi. Do not edit.
+ *
+ * Conventions
+ *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Out-parameters are written
+ *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set) are freed once, by their own function; NULL and
+ *   freed handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
+ *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
+ *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
+ *
+ * Threads and processes
+ *   Any thread may call any function with any handle. Freeing a handle while another thread uses it is the only exception. A spawned worker is
+ *   this program run anew: main begins with the registrations and taskring_init, which never returns in a worker. Functions are registered
+ *   under one name in every program that submits or runs them; arguments and results are bytes, the same on both sides.
+ *
+ * Caveats
+ *   kill -9   A worker's running task ends with TASKRING_WORKER_LOST; taskring_last_loss says how. Everything else goes on. A new worker starts.
+ *   fork      In the child every handle is TASKRING_FORKED: attach anew. TASKRING_FORK wants a pool made before the second thread.
+ *   full      taskring_submit waits for room. A ticket that is never used up keeps its slot, or memory of the submitter.
+ *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
+ *   exit      A normal end of the owner (return from main, exit) waits for what was submitted; see exit_wait_max_ns and detach_on_exit.
+ *   platform  64-bit Linux. Tested on x86-64.
+ *
+ * A whole program: cc square.c $(pkg-config --cflags --libs taskring)
+ *
+ *   #include <stdio.h>
+ *   #include <string.h>
+ *   #include <taskring.h>
+ *
+ *   static int32_t square(taskring_call *call, void *context) {
+ *       (void)context;
+ *       uint64_t x;
+ *       memcpy(&x, taskring_call_args(call, NULL), sizeof x);
+ *       x *= x;
+ *       return taskring_call_set_result(call, &x, sizeof x);
+ *   }
+ *
+ *   int main(int argc, char **argv) {
+ *       taskring_register("square", square, NULL, NULL);
+ *       taskring_init(argc, argv);
+ *       taskring_pool *pool;
+ *       uint32_t function;
+ *       uint64_t ticket, x = 7, y;
+ *       if (taskring_create(NULL, &pool) || taskring_function(pool, "square", &function) ||
+ *           taskring_submit(pool, function, &x, sizeof x, NULL, &ticket) ||
+ *           taskring_result(pool, ticket, TASKRING_INFINITE, &y, sizeof y, NULL))
+ *           return puts(taskring_last_error()), 1;
+ *       printf("%llu\n", (unsigned long long)y);
+ *       return taskring_free(pool);
+ *   }
+ */
+
+
+#ifndef TASKRING_H
+#define TASKRING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The time that never comes: wait as long as it takes.
+ */
+#define TASKRING_INFINITE UINT64_MAX
+
+/**
+ * In the ring; nobody has started it, and it can be cancelled.
+ */
+#define TASKRING_PENDING 1
+
+/**
+ * A worker runs it.
+ */
+#define TASKRING_RUNNING 2
+
+/**
+ * It was cancelled before it started.
+ */
+#define TASKRING_STATE_CANCELLED 3
+
+/**
+ * It is over: a result, an error, or a verdict.
+ */
+#define TASKRING_DONE 4
+
+/**
+ * Return when any task is over.
+ */
+#define TASKRING_FIRST_COMPLETED 0
+
+/**
+ * Return when any task has failed (a cancelled one has not); if none does, when all are over.
+ */
+#define TASKRING_FIRST_EXCEPTION 1
+
+/**
+ * Return when all tasks are over.
+ */
+#define TASKRING_ALL_COMPLETED 2
+
+/**
+ * The version of the header and of the library that go together: major, minor and patch in eight bits each.
+ */
+#define TASKRING_VERSION 256
+
+/**
+ * Workers are this program (or worker_path) run anew; nothing is inherited but the pool. The default.
+ */
+#define TASKRING_SPAWN 0
+
+/**
+ * Workers are forked from a copy of this process made when the pool is, which must be before it has a second thread.
+ */
+#define TASKRING_FORK 1
+
+/**
+ * Workers are forked from a fresh run of this program that has done nothing but taskring_init.
+ */
+#define TASKRING_FORKSERVER 2
+
+/**
+ * Workers are threads of this process.
+ */
+#define TASKRING_THREAD 3
+
+/**
+ * No workers of its own: others attach by the pool's name.
+ */
+#define TASKRING_NO_WORKERS 4
+
+/**
+ * A task whose worker died ends with TASKRING_WORKER_LOST. The default.
+ */
+#define TASKRING_DEATH_FAILS_TASK 0
+
+/**
+ * It runs again, up to attempts_max times in all: for pools whose tasks may all run twice.
+ */
+#define TASKRING_DEATH_RETRIES 1
+
+/**
+ * The pool is broken: all of its tasks end with TASKRING_BROKEN.
+ */
+#define TASKRING_DEATH_BREAKS_POOL 2
+
+/**
+ * The pending tasks of a submitter that died run. The default.
+ */
+#define TASKRING_ORPHANS_RUN 0
+
+/**
+ * They are cancelled.
+ */
+#define TASKRING_ORPHANS_CANCELLED 1
+
+/**
+ * The task may run again when its worker died in it, whatever the pool's policy says.
+ */
+#define TASKRING_IDEMPOTENT 1
+
+/**
+ * The task may not run again, whatever the pool's policy says.
+ */
+#define TASKRING_NOT_IDEMPOTENT 2
+
+/**
+ * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
+ */
+enum taskring_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Done.
+     */
+    TASKRING_OK = 0,
+    /**
+     * A parameter is NULL or out of its range. Nothing was changed.
+     */
+    TASKRING_INVALID_ARGUMENT = 1,
+    /**
+     * Workers cannot be spawned: main does not begin with taskring_init.
+     */
+    TASKRING_NOT_INITIALIZED = 2,
+    /**
+     * A program was started as a worker and did not become one.
+     */
+    TASKRING_NOT_A_WORKER = 3,
+    /**
+     * No worker of the pool has this function, and neither has this process.
+     */
+    TASKRING_UNKNOWN_FUNCTION = 4,
+    /**
+     * The task waited for a worker that knows its function, and none came.
+     */
+    TASKRING_NO_WORKER = 5,
+    /**
+     * Arguments or a result are larger than the pool takes.
+     */
+    TASKRING_PAYLOAD_TOO_LARGE = 6,
+    /**
+     * Shared memory could not be had. Nothing was changed.
+     */
+    TASKRING_OUT_OF_MEMORY = 7,
+    /**
+     * A pool of this name is alive.
+     */
+    TASKRING_EXISTS = 8,
+    /**
+     * There is no such pool; or nothing of what was asked for.
+     */
+    TASKRING_NOT_FOUND = 9,
+    /**
+     * The pool belongs to another user.
+     */
+    TASKRING_NOT_OWNER = 10,
+    /**
+     * What was found is no pool that this build can attach to.
+     */
+    TASKRING_INCOMPATIBLE = 11,
+    /**
+     * The pool was shut down.
+     */
+    TASKRING_SHUT_DOWN = 12,
+    /**
+     * The handle was made before a fork, by the parent process.
+     */
+    TASKRING_FORKED = 13,
+    /**
+     * The ticket's result was taken, or the ticket was released, before.
+     */
+    TASKRING_STALE = 14,
+    /**
+     * A pool with fork workers must be made while the process has one thread.
+     */
+    TASKRING_MANY_THREADS = 15,
+    /**
+     * Every slot that this submitter may use holds an unfinished task.
+     */
+    TASKRING_FULL = 16,
+    /**
+     * The time allowed went by. Nothing was changed.
+     */
+    TASKRING_TIMED_OUT = 17,
+    /**
+     * The task was cancelled before any worker started it.
+     */
+    TASKRING_CANCELLED = 18,
+    /**
+     * The task set was discarded and takes no new tasks.
+     */
+    TASKRING_DISCARDED = 19,
+    /**
+     * The task returned an error: see taskring_last_error.
+     */
+    TASKRING_TASK_FAILED = 20,
+    /**
+     * The task panicked (a worker in Rust). The worker lives on.
+     */
+    TASKRING_PANICKED = 21,
+    /**
+     * The worker died while it ran this task: see taskring_last_loss.
+     */
+    TASKRING_WORKER_LOST = 22,
+    /**
+     * The pool cannot run tasks any more.
+     */
+    TASKRING_BROKEN = 23,
+    /**
+     * A word in shared memory has an impossible value. The pool is closed for everybody.
+     */
+    TASKRING_CORRUPT = 24,
+    /**
+     * A living process holds a lock of the pool and does not go on.
+     */
+    TASKRING_STALLED = 25,
+    /**
+     * Arguments or a result could not be encoded.
+     */
+    TASKRING_ENCODE = 26,
+    /**
+     * Bytes are no value of the expected type.
+     */
+    TASKRING_DECODE = 27,
+    /**
+     * A fixed number of things is used up.
+     */
+    TASKRING_TOO_MANY = 28,
+    /**
+     * A system call failed.
+     */
+    TASKRING_SYSTEM = 29,
+    /**
+     * The caller's buffer is too small; the length needed was written. Nothing was taken.
+     */
+    TASKRING_BUFFER_TOO_SMALL = 30,
+    /**
+     * A defect of this library. Please report the text of taskring_last_error.
+     */
+    TASKRING_INTERNAL = 31,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum taskring_status taskring_status;
+#else
+typedef int32_t taskring_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * One call of a task function. Good only until the function returns, and only in its thread.
+ */
+typedef struct taskring_call taskring_call;
+
+/**
+ * A pool, as its owner or another submitter holds it. Any thread may use it; free it once, with taskring_free.
+ */
+typedef struct taskring_pool taskring_pool;
+
+/**
+ * A task set. Any thread may use it; free it once, with taskring_set_free.
+ */
+typedef struct taskring_set taskring_set;
+
+/**
+ * A task function: 0 when it succeeded, anything else when it failed. It must not let a C++ exception out, nor jump out.
+ */
+typedef int32_t (*taskring_task)(struct taskring_call *call, void *context);
+
+/**
+ * Called with the context when nobody can call the function any more.
+ */
+typedef void (*taskring_destructor)(void *context);
+
+/**
+ * A ticket and the pool that gave it.
+ */
+typedef struct taskring_future {
+    /**
+     * The pool.
+     */
+    struct taskring_pool *pool;
+    /**
+     * The ticket.
+     */
+    uint64_t ticket;
+} taskring_future;
+
+/**
+ * Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
+ */
+typedef struct taskring_config {
+    /**
+     * Set by TASKRING_CONFIG_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * TASKRING_SPAWN and so on.
+     */
+    uint32_t start_method;
+    /**
+     * Workers, 1 to 192. Default: the CPUs that this process may use.
+     */
+    uint32_t workers;
+    /**
+     * Slots of each submitter's lane, 1 to 1048576, rounded up to a power of two. Default: 1024.
+     */
+    uint32_t capacity;
+    /**
+     * Bytes of payload memory at most, at least 4096. Default: 8 GiB, committed as it is used.
+     */
+    uint64_t payload_max;
+    /**
+     * How long a worker may take to attach, and a task may wait for a worker that knows its function. Default: 10 s.
+     */
+    uint64_t start_timeout_ns;
+    /**
+     * How long a normal end of this process waits for what was submitted. Default: no limit.
+     */
+    uint64_t exit_wait_max_ns;
+    /**
+     * TASKRING_DEATH_FAILS_TASK and so on.
+     */
+    uint32_t on_worker_death;
+    /**
+     * With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255. Default: 2.
+     */
+    uint32_t attempts_max;
+    /**
+     * TASKRING_ORPHANS_RUN or TASKRING_ORPHANS_CANCELLED.
+     */
+    uint32_t orphans;
+    /**
+     * How many workers one task may kill before it is given up, up to 255. Default: 2.
+     */
+    uint32_t kills_max;
+    /**
+     * Not 0: this process ends without waiting for the pool.
+     */
+    uint32_t detach_on_exit;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * A worker program other than this one, or NULL. Its main begins with taskring_init.
+     */
+    const char *worker_path;
+    /**
+     * Its arguments after the program's name, closed by NULL; or NULL.
+     */
+    const char *const *worker_args;
+    /**
+     * Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
+     */
+    const char *const *worker_env;
+} taskring_config;
+
+/**
+ * A look at a pool. The counts of tasks are those of this submitter.
+ */
+typedef struct taskring_stats {
+    /**
+     * Set by TASKRING_STATS_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * Ready workers, of all processes.
+     */
+    uint32_t workers;
+    /**
+     * Slots of this submitter's lane.
+     */
+    uint32_t capacity;
+    /**
+     * Tasks that nobody has started.
+     */
+    uint32_t pending;
+    /**
+     * Tasks that a worker runs.
+     */
+    uint32_t running;
+    /**
+     * Tasks that are over and whose tickets were not released.
+     */
+    uint32_t unreleased;
+    /**
+     * Tasks that workers attached just now have finished, of all submitters.
+     */
+    uint64_t finished;
+} taskring_stats;
+
+/**
+ * What became of a set's tasks.
+ */
+typedef struct taskring_discarded {
+    /**
+     * Cancelled: they never ran and never will.
+     */
+    uint64_t cancelled;
+    /**
+     * Still running: they end by themselves.
+     */
+    uint64_t running;
+    /**
+     * Over before.
+     */
+    uint64_t done;
+} taskring_discarded;
+
+/**
+ * How a task and its worker were lost.
+ */
+typedef struct taskring_loss {
+    /**
+     * The worker.
+     */
+    uint32_t pid;
+    /**
+     * The signal that killed it, or 0.
+     */
+    int32_t signal;
+    /**
+     * The code that it exited with, or -1.
+     */
+    int32_t exit_code;
+    /**
+     * 1 when the function had been entered and how much of it ran is unknown; 0 when it had returned and only its result is lost.
+     */
+    uint32_t may_have_run;
+} taskring_loss;
+
+/**
+ * Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
+ */
+typedef struct taskring_options {
+    /**
+     * Set by TASKRING_OPTIONS_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT, or 0: as the pool's policy says.
+     */
+    uint32_t flags;
+    /**
+     * How often an idempotent task is started at most, 1 to 255. Default: 2.
+     */
+    uint32_t attempts_max;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The set that the task belongs to, or NULL.
+     */
+    struct taskring_set *set;
+} taskring_options;
+
+/**
+ * Bytes of the caller's.
+ */
+typedef struct taskring_bytes {
+    /**
+     * May be NULL when len is 0.
+     */
+    const void *data;
+    /**
+     * How many.
+     */
+    size_t len;
+} taskring_bytes;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Registers a function by name, for this process as a worker and (after a fork) its children. Spawned workers run main anew, so it
+ * registers before taskring_init. The latest registration of a name counts. destructor may be NULL; it is called with context once the
+ * function was replaced and no worker of this process uses it any more, and also when this call fails.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a NULL function, and a name that is not 1 to 192 bytes of UTF-8.
+ *
+ * Requires:
+ * name is NULL or a string; task may be called with context from any thread, by several at once, until destructor is called.
+ */
+taskring_status taskring_register(const char *name,
+                                  taskring_task task,
+                                  void *context,
+                                  taskring_destructor destructor);
+
+/**
+ * The arguments of a call, aligned to nothing in particular. len may be NULL. NULL when call is.
+ *
+ * Requires:
+ * call is NULL or the call that this thread is in; len is NULL or valid for a write.
+ */
+const void *taskring_call_args(struct taskring_call *call, size_t *len);
+
+/**
+ * Room for a result of len bytes, all zero, to be filled before the function returns. A later call of this or of taskring_call_set_result takes
+ * its place. NULL when there is no memory, or call is NULL.
+ *
+ * Requires:
+ * call is NULL or the call that this thread is in.
+ */
+void *taskring_call_result(struct taskring_call *call,
+                           size_t len);
+
+/**
+ * Makes a copy of len bytes the result.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * call is NULL or the call that this thread is in; data is NULL or valid for reads of len bytes.
+ */
+taskring_status taskring_call_set_result(struct taskring_call *call, const void *data, size_t len);
+
+/**
+ * Says why the function is about to fail: what taskring_last_error tells the submitter. The function then returns anything but 0.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * call is NULL or the call that this thread is in; message is NULL or a string.
+ */
+taskring_status taskring_call_fail(struct taskring_call *call,
+                                   const char *message);
+
+/**
+ * Whether the submitter asked the task that this thread runs to stop: 1 or 0. A long task looks now and then, and returns early.
+ */
+int32_t taskring_cancel_requested(void);
+
+/**
+ * How many attempts at the task that this thread runs came before this one: 0 in the first.
+ */
+uint32_t taskring_attempt(void);
+
+/**
+ * The ticket of the task that this thread runs, or 0 outside a task.
+ */
+uint64_t taskring_task_ticket(void);
+
+/**
+ * Tells what a task is doing just now.
+ *
+ * Returns TASKRING_OK and writes *state (TASKRING_PENDING and so on); TASKRING_STALE when the ticket was used up; TASKRING_INVALID_ARGUMENT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; state is NULL or valid for a write.
+ */
+taskring_status taskring_state(struct taskring_pool *pool,
+                               uint64_t ticket,
+                               uint32_t *state);
+
+/**
+ * Cancels a task that no worker has started; a running one is asked to stop, and goes on until it looks. cancelled may be NULL; it becomes 1
+ * when the task will never run, else 0. The ticket stays good.
+ *
+ * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
+ */
+taskring_status taskring_cancel(struct taskring_pool *pool,
+                                uint64_t ticket,
+                                uint32_t *cancelled);
+
+/**
+ * Waits until a task is over, and takes nothing: its result can be had without waiting then.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_wait(struct taskring_pool *pool,
+                              uint64_t ticket,
+                              uint64_t timeout_ns);
+
+/**
+ * Waits for a task and takes its result: copies it into buffer, which may be NULL when capacity is 0, and uses the ticket up. len may
+ * be NULL; it becomes the length of the result.
+ *
+ * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
+ * TASKRING_WORKER_LOST, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket stays good after
+ * TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_result(struct taskring_pool *pool,
+                                uint64_t ticket,
+                                uint64_t timeout_ns,
+                                void *buffer,
+                                size_t capacity,
+                                size_t *len);
+
+/**
+ * Lets a task go: it runs, and its result is dropped. The ticket is used up.
+ *
+ * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_release(struct taskring_pool *pool, uint64_t ticket);
+
+/**
+ * The process that runs a task just now.
+ *
+ * Returns TASKRING_OK and writes *pid; TASKRING_NOT_FOUND when no worker runs it; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; pid is NULL or valid for a write.
+ */
+taskring_status taskring_worker_pid(struct taskring_pool *pool,
+                                    uint64_t ticket,
+                                    uint32_t *pid);
+
+/**
+ * Waits for several tasks, of one pool or of several, until when (TASKRING_FIRST_COMPLETED and so on) holds. over has room for count
+ * bytes: each becomes 1 when its task is over, else 0. over_count may be NULL. Takes nothing.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT, with over and over_count written; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * futures is NULL or points to count futures with NULL or handles of this library; over is NULL or valid for count writes; over_count is
+ * NULL or valid for a write.
+ */
+taskring_status taskring_wait_many(const struct taskring_future *futures,
+                                   size_t count,
+                                   uint32_t when,
+                                   uint64_t timeout_ns,
+                                   uint8_t *over,
+                                   size_t *over_count);
+
+/**
+ * The version of the library that is running.
+ */
+uint32_t taskring_version(void);
+
+/**
+ * Makes this program able to be its own worker: the first line of main. In a worker process it serves the pool and never returns;
+ * anywhere else it returns at once. Functions that spawned workers run are registered before this call.
+ *
+ * The parameters are those of main. They are not read today.
+ *
+ * Requires:
+ * Called while the process has one thread.
+ */
+taskring_status taskring_init(int argc,
+                              char **argv);
+
+/**
+ * Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so.
+ *
+ * Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
+ * TASKRING_INVALID_ARGUMENT for a bad name.
+ *
+ * Requires:
+ * name is NULL or a string.
+ */
+taskring_status taskring_work(const char *name);
+
+/**
+ * Makes a pool and starts its workers. config may be NULL: all defaults.
+ *
+ * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_NOT_INITIALIZED when workers are to be spawned and main does not
+ * begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ *
+ * Requires:
+ * config is NULL or points to a config whose pointers are NULL or valid; pool is NULL or valid for a write.
+ */
+taskring_status taskring_create(const struct taskring_config *config,
+                                struct taskring_pool **pool);
+
+/**
+ * Makes a pool that other programs of this user attach to by its name: 1 to 64 letters, digits, '-', '_' or '.'.
+ *
+ * Returns as taskring_create, and TASKRING_EXISTS.
+ *
+ * Requires:
+ * As taskring_create, and name is NULL or a string.
+ */
+taskring_status taskring_create_named(const struct taskring_config *config,
+                                      const char *name,
+                                      struct taskring_pool **pool);
+
+/**
+ * Attaches to a named pool as a further submitter.
+ *
+ * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT, TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE,
+ * TASKRING_TOO_MANY.
+ *
+ * Requires:
+ * name is NULL or a string; pool is NULL or valid for a write.
+ */
+taskring_status taskring_attach(const char *name,
+                                struct taskring_pool **pool);
+
+/**
+ * Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
+ * stale from here on. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_free(struct taskring_pool *pool);
+
+/**
+ * Takes no new tasks from now on. With cancel_pending what has not started is cancelled; with wait this returns when everything has ended
+ * and the workers have left. Running tasks are never interrupted. May be called again.
+ *
+ * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_shutdown(struct taskring_pool *pool,
+                                  int32_t wait,
+                                  int32_t cancel_pending);
+
+/**
+ * Takes a look at a pool. No part of it stands still meanwhile.
+ *
+ * Returns TASKRING_OK and fills *stats as far as its struct_size goes; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; stats is NULL or points to a struct with its size set.
+ */
+taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_stats *stats);
+
+/**
+ * Makes a task set: name it in the options of a submit.
+ *
+ * Returns TASKRING_OK and writes *set; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; set is NULL or valid for a write.
+ */
+taskring_status taskring_set_new(struct taskring_pool *pool, struct taskring_set **set);
+
+/**
+ * Stops a set: no task of it starts any more once this has returned, those that were pending are cancelled, and the pool goes on with
+ * other tasks. discarded may be NULL. Called again, it tells what is still running.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * set is NULL or a handle of this library; discarded is NULL or valid for a write.
+ */
+taskring_status taskring_set_discard(struct taskring_set *set,
+                                     struct taskring_discarded *discarded);
+
+/**
+ * Ends a handle; the set's tasks go on. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * set is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_set_free(struct taskring_set *set);
+
+/**
+ * The name of a status, such as "TASKRING_FULL". Never NULL, never to be freed. From any thread.
+ */
+const char *taskring_status_name(int32_t status);
+
+/**
+ * What a status means, in a few words. Never NULL, never to be freed. From any thread.
+ */
+const char *taskring_status_message(int32_t status);
+
+/**
+ * The text of the last call in this thread that did not return TASKRING_OK, with the value that was wrong; of a failed task, its own
+ * message. Never NULL. It is valid until the next such call in this thread, and not to be freed.
+ */
+const char *taskring_last_error(void);
+
+/**
+ * Tells more about the last TASKRING_WORKER_LOST of this thread.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when the last error of this thread was another one; TASKRING_INVALID_ARGUMENT when loss is NULL.
+ *
+ * Requires:
+ * loss is NULL or valid for a write.
+ */
+taskring_status taskring_last_loss(struct taskring_loss *loss);
+
+/**
+ * Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
+ *
+ * Returns TASKRING_OK and writes *function; TASKRING_UNKNOWN_FUNCTION when neither this process nor any worker has it;
+ * TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; name is NULL or a string; function is NULL or valid for a write.
+ */
+taskring_status taskring_function(struct taskring_pool *pool,
+                                  const char *name,
+                                  uint32_t *function);
+
+/**
+ * Submits a task. Waits while the ring is full of unfinished tasks. The arguments are copied; options may be NULL. The ticket is good until
+ * its result is taken (taskring_result, taskring_view) or it is released; a ticket that is neither keeps its slot, or memory of this process.
+ *
+ * Returns TASKRING_OK and writes *ticket, which is never 0; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
+ * TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED. Nothing was submitted then.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; args is NULL or valid for reads of len bytes; options is NULL or points to options;
+ * ticket is NULL or valid for a write.
+ */
+taskring_status taskring_submit(struct taskring_pool *pool,
+                                uint32_t function,
+                                const void *args,
+                                size_t len,
+                                const struct taskring_options *options,
+                                uint64_t *ticket);
+
+/**
+ * Submits a task, waiting no longer than timeout_ns for room: 0 does not wait.
+ *
+ * Returns as taskring_submit; TASKRING_FULL when the time was 0, else TASKRING_TIMED_OUT.
+ *
+ * Requires:
+ * As taskring_submit.
+ */
+taskring_status taskring_submit_timed(struct taskring_pool *pool,
+                                      uint32_t function,
+                                      const void *args,
+                                      size_t len,
+                                      const struct taskring_options *options,
+                                      uint64_t timeout_ns,
+                                      uint64_t *ticket);
+
+/**
+ * Submits a task for each of count arguments, many with one hold of the ring's mutex. Waits while the ring is full. submitted may be
+ * NULL; tickets has room for count.
+ *
+ * Returns as taskring_submit. In every case *submitted tasks were submitted, and as many tickets written.
+ *
+ * Requires:
+ * As taskring_submit; args is NULL or points to count descriptions of valid bytes; tickets is NULL or valid for count writes;
+ * submitted is NULL or valid for a write.
+ */
+taskring_status taskring_submit_bulk(struct taskring_pool *pool,
+                                     uint32_t function,
+                                     const struct taskring_bytes *args,
+                                     size_t count,
+                                     const struct taskring_options *options,
+                                     uint64_t *tickets,
+                                     size_t *submitted);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* TASKRING_H */
+
+/* What a struct begins with. Every field but the size is 0: its default. */
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL}
+#define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0}
+
+#if defined(__cplusplus)
+#define TASKRING_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)
+#else
+#define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
+#endif
+TASKRING_ASSERT_SIZE(taskring_config, 88);
+TASKRING_ASSERT_SIZE(taskring_options, 24);
+TASKRING_ASSERT_SIZE(taskring_bytes, 16);
+TASKRING_ASSERT_SIZE(taskring_future, 16);
+TASKRING_ASSERT_SIZE(taskring_stats, 32);
+TASKRING_ASSERT_SIZE(taskring_discarded, 24);
+TASKRING_ASSERT_SIZE(taskring_loss, 16);
+#undef TASKRING_ASSERT_SIZE

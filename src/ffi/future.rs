@@ -1,0 +1,267 @@
+//! Tickets: what a task is doing, waiting for it, its result.
+
+use super::pool::{executor, taskring_pool};
+use super::status::{Fault, taskring_status};
+use super::{guard, null, put, timeout};
+use crate::error::Error;
+use crate::future::{Core, State};
+use crate::outcome::Outcome;
+use crate::pool::Ticket;
+use crate::wait::{When, wait_for};
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::time::Duration;
+
+/// In the ring; nobody has started it, and it can be cancelled.
+pub const TASKRING_PENDING: u32 = 1;
+/// A worker runs it.
+pub const TASKRING_RUNNING: u32 = 2;
+/// It was cancelled before it started.
+pub const TASKRING_STATE_CANCELLED: u32 = 3;
+/// It is over: a result, an error, or a verdict.
+pub const TASKRING_DONE: u32 = 4;
+
+/// Return when any task is over.
+pub const TASKRING_FIRST_COMPLETED: u32 = 0;
+/// Return when any task has failed (a cancelled one has not); if none does, when all are over.
+pub const TASKRING_FIRST_EXCEPTION: u32 = 1;
+/// Return when all tasks are over.
+pub const TASKRING_ALL_COMPLETED: u32 = 2;
+
+/// The future of a ticket, for the length of one call: it is never dropped, for that would release the ticket.
+///
+/// # Safety
+/// As `executor`.
+unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<ManuallyDrop<Core>, Fault> {
+    // SAFETY: as this function's contract says.
+    let pool = unsafe { executor(pool) }?.pool();
+    pool.member.check_fork()?;
+    let number = ticket.wrapping_sub(1 << 32);
+    let (lane, slot) = pool.segment().geometry().split((number >> 32) as u32);
+    if ticket >> 32 == 0 || lane != pool.lane || slot >= pool.capacity() {
+        return Err(Error::invalid("ticket", format!("{ticket:#x}"), "one that a submit to this pool gave").into());
+    }
+    // SAFETY: a second owner of the pool for the length of this call. It is never dropped, and the handle keeps the first one alive.
+    let pool = unsafe { std::ptr::read(pool) };
+    Ok(ManuallyDrop::new(Core::new(pool, Ticket { slot: (number >> 32) as u32, generation: number as u32 })))
+}
+
+/// The same, when the ticket is good. One that was never given out must not be waited for: its slot may hold no task at all.
+///
+/// # Safety
+/// As `executor`.
+unsafe fn live(pool: *mut taskring_pool, ticket: u64) -> Result<ManuallyDrop<Core>, Fault> {
+    // SAFETY: as this function's contract says.
+    let core = unsafe { future(pool, ticket) }?;
+    // Of the task submitted last it is known, and a look would take its line from its worker.
+    if !core.pool.is_newest(core.ticket) {
+        core.known_state().ok_or(Error::Stale)?;
+    }
+    Ok(core)
+}
+
+/// Tells what a task is doing just now.
+///
+/// Returns TASKRING_OK and writes `*state` (TASKRING_PENDING and so on); TASKRING_STALE when the ticket was used up; TASKRING_INVALID_ARGUMENT,
+/// TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `state` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_state(pool: *mut taskring_pool, ticket: u64, state: *mut u32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { future(pool, ticket) }?;
+        if state.is_null() {
+            return Err(null("state"));
+        }
+        let found = match core.known_state().ok_or(Error::Stale)? {
+            State::Pending => TASKRING_PENDING,
+            State::Running => TASKRING_RUNNING,
+            State::Cancelled => TASKRING_STATE_CANCELLED,
+            State::Done => TASKRING_DONE,
+        };
+        // SAFETY: as this function's contract says.
+        unsafe { put(state, found) };
+        Ok(())
+    })
+}
+
+/// Cancels a task that no worker has started; a running one is asked to stop, and goes on until it looks. `cancelled` may be NULL; it becomes 1
+/// when the task will never run, else 0. The ticket stays good.
+///
+/// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `cancelled` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_cancel(pool: *mut taskring_pool, ticket: u64, cancelled: *mut u32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { future(pool, ticket) }?;
+        core.known_state().ok_or(Error::Stale)?;
+        let never = core.pool.cancel(core.ticket) || core.known_state() == Some(State::Cancelled);
+        // SAFETY: as this function's contract says.
+        unsafe { put(cancelled, u32::from(never)) };
+        Ok(())
+    })
+}
+
+/// Waits until a task is over, and takes nothing: its result can be had without waiting then.
+///
+/// Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_wait(pool: *mut taskring_pool, ticket: u64, timeout_ns: u64) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { live(pool, ticket) }?;
+        core.wait_over(timeout(timeout_ns))?;
+        // Gone meanwhile: another thread has used it up.
+        core.known_state().map(|_| ()).ok_or(Error::Stale.into())
+    })
+}
+
+/// Waits for a task and takes its result: copies it into `buffer`, which may be NULL when `capacity` is 0, and uses the ticket up. `len` may
+/// be NULL; it becomes the length of the result.
+///
+/// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
+/// TASKRING_WORKER_LOST, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket stays good after
+/// TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `buffer` is valid for writes of `capacity` bytes; `len` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_result(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    timeout_ns: u64,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let mut core = unsafe { live(pool, ticket) }?;
+        if buffer.is_null() && capacity != 0 {
+            return Err(null("buffer"));
+        }
+        core.wait(timeout(timeout_ns))?;
+        let bytes = match core.take_outcome().ok_or(Error::Stale)? {
+            Outcome::Error(e) => return Err((*e).into()),
+            Outcome::Value(bytes) => bytes,
+        };
+        let needed = bytes.len();
+        // SAFETY: as this function's contract says.
+        unsafe { put(len, needed) };
+        if needed > capacity {
+            core.pool.keep(core.ticket, Outcome::Value(bytes));
+            return Err(Fault::TooSmall { needed, given: capacity });
+        }
+        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
+        Ok(())
+    })
+}
+
+/// Lets a task go: it runs, and its result is dropped. The ticket is used up.
+///
+/// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_release(pool: *mut taskring_pool, ticket: u64) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { future(pool, ticket) }?;
+        core.known_state().ok_or(Error::Stale)?;
+        Ok(core.release()?)
+    })
+}
+
+/// The process that runs a task just now.
+///
+/// Returns TASKRING_OK and writes `*pid`; TASKRING_NOT_FOUND when no worker runs it; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `pid` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_worker_pid(pool: *mut taskring_pool, ticket: u64, pid: *mut u32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { future(pool, ticket) }?;
+        if pid.is_null() {
+            return Err(null("pid"));
+        }
+        core.known_state().ok_or(Error::Stale)?;
+        let found = core.running_in().ok_or_else(|| Error::NotFound { name: "a worker that runs the task".into() })?;
+        // SAFETY: as this function's contract says.
+        unsafe { put(pid, found) };
+        Ok(())
+    })
+}
+
+/// A ticket and the pool that gave it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct taskring_future {
+    /// The pool.
+    pub pool: *mut taskring_pool,
+    /// The ticket.
+    pub ticket: u64,
+}
+
+/// Waits for several tasks, of one pool or of several, until `when` (TASKRING_FIRST_COMPLETED and so on) holds. `over` has room for `count`
+/// bytes: each becomes 1 when its task is over, else 0. `over_count` may be NULL. Takes nothing.
+///
+/// Returns TASKRING_OK; TASKRING_TIMED_OUT, with `over` and `over_count` written; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// TASKRING_FORKED.
+///
+/// # Safety
+/// `futures` is NULL or points to `count` futures with NULL or handles of this library; `over` is NULL or valid for `count` writes; `over_count` is
+/// NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_wait_many(
+    futures: *const taskring_future,
+    count: usize,
+    when: u32,
+    timeout_ns: u64,
+    over: *mut u8,
+    over_count: *mut usize,
+) -> taskring_status {
+    guard(|| {
+        if count != 0 && (futures.is_null() || over.is_null()) {
+            return Err(null(if futures.is_null() { "futures" } else { "over" }));
+        }
+        let when = match when {
+            TASKRING_FIRST_COMPLETED => When::FirstCompleted,
+            TASKRING_FIRST_EXCEPTION => When::FirstException,
+            TASKRING_ALL_COMPLETED => When::AllCompleted,
+            other => return Err(Error::invalid("when", other, "TASKRING_FIRST_COMPLETED to TASKRING_ALL_COMPLETED").into()),
+        };
+        let mut cores = Vec::new();
+        for i in 0..count {
+            // SAFETY: `i` is below `count`; the rest as this function's contract says.
+            let core = unsafe { future((*futures.add(i)).pool, (*futures.add(i)).ticket) }?;
+            core.known_state().ok_or(Error::Stale)?;
+            cores.push(core);
+        }
+        let cores: Vec<&Core> = cores.iter().map(|core| &**core).collect();
+        let enough = wait_for(&cores, timeout(timeout_ns), when)?;
+        let mut found = 0;
+        for (i, core) in cores.iter().enumerate() {
+            let is_over = core.is_over();
+            found += usize::from(is_over);
+            // SAFETY: `i` is below `count`, and `over` has room for that many.
+            unsafe { over.add(i).write(u8::from(is_over)) };
+        }
+        // SAFETY: as this function's contract says.
+        unsafe { put(over_count, found) };
+        let after = Duration::from_nanos(timeout_ns);
+        if enough { Ok(()) } else { Err(Error::TimedOut { what: "futures to complete", after }.into()) }
+    })
+}

@@ -1,0 +1,329 @@
+//! Pools: options, making, attaching, ending.
+
+use super::handle::Handle;
+use super::status::{Fault, taskring_status};
+use super::{Sized32, guard, null, put, read_struct, text};
+use crate::builder::Builder;
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::policy::{OnWorkerDeath, Orphans};
+use crate::search::Rings;
+use crate::start::StartMethod;
+use crate::state::Phase;
+use crate::sync::Ordering::Relaxed;
+use std::ffi::{CStr, OsStr, OsString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// A pool, as its owner or another submitter holds it. Any thread may use it; free it once, with taskring_free.
+pub struct taskring_pool {
+    _opaque: [u8; 0],
+}
+
+/// Workers are this program (or worker_path) run anew; nothing is inherited but the pool. The default.
+pub const TASKRING_SPAWN: u32 = 0;
+/// Workers are forked from a copy of this process made when the pool is, which must be before it has a second thread.
+pub const TASKRING_FORK: u32 = 1;
+/// Workers are forked from a fresh run of this program that has done nothing but taskring_init.
+pub const TASKRING_FORKSERVER: u32 = 2;
+/// Workers are threads of this process.
+pub const TASKRING_THREAD: u32 = 3;
+/// No workers of its own: others attach by the pool's name.
+pub const TASKRING_NO_WORKERS: u32 = 4;
+
+/// A task whose worker died ends with TASKRING_WORKER_LOST. The default.
+pub const TASKRING_DEATH_FAILS_TASK: u32 = 0;
+/// It runs again, up to attempts_max times in all: for pools whose tasks may all run twice.
+pub const TASKRING_DEATH_RETRIES: u32 = 1;
+/// The pool is broken: all of its tasks end with TASKRING_BROKEN.
+pub const TASKRING_DEATH_BREAKS_POOL: u32 = 2;
+
+/// The pending tasks of a submitter that died run. The default.
+pub const TASKRING_ORPHANS_RUN: u32 = 0;
+/// They are cancelled.
+pub const TASKRING_ORPHANS_CANCELLED: u32 = 1;
+
+/// Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct taskring_config {
+    /// Set by TASKRING_CONFIG_INIT.
+    pub struct_size: u32,
+    /// TASKRING_SPAWN and so on.
+    pub start_method: u32,
+    /// Workers, 1 to 192. Default: the CPUs that this process may use.
+    pub workers: u32,
+    /// Slots of each submitter's lane, 1 to 1048576, rounded up to a power of two. Default: 1024.
+    pub capacity: u32,
+    /// Bytes of payload memory at most, at least 4096. Default: 8 GiB, committed as it is used.
+    pub payload_max: u64,
+    /// How long a worker may take to attach, and a task may wait for a worker that knows its function. Default: 10 s.
+    pub start_timeout_ns: u64,
+    /// How long a normal end of this process waits for what was submitted. Default: no limit.
+    pub exit_wait_max_ns: u64,
+    /// TASKRING_DEATH_FAILS_TASK and so on.
+    pub on_worker_death: u32,
+    /// With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255. Default: 2.
+    pub attempts_max: u32,
+    /// TASKRING_ORPHANS_RUN or TASKRING_ORPHANS_CANCELLED.
+    pub orphans: u32,
+    /// How many workers one task may kill before it is given up, up to 255. Default: 2.
+    pub kills_max: u32,
+    /// Not 0: this process ends without waiting for the pool.
+    pub detach_on_exit: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// A worker program other than this one, or NULL. Its main begins with taskring_init.
+    pub worker_path: *const c_char,
+    /// Its arguments after the program's name, closed by NULL; or NULL.
+    pub worker_args: *const *const c_char,
+    /// Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
+    pub worker_env: *const *const c_char,
+}
+
+// SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
+unsafe impl Sized32 for taskring_config {}
+
+/// Strings of a list that NULL closes.
+///
+/// # Safety
+/// `list` is NULL or points to strings, the last of which is NULL.
+unsafe fn strings(mut list: *const *const c_char) -> Vec<OsString> {
+    let mut all = Vec::new();
+    // SAFETY: by this function's contract each element up to the closing NULL can be read and is a string.
+    unsafe {
+        while !list.is_null() && !(*list).is_null() {
+            all.push(OsStr::from_bytes(CStr::from_ptr(*list).to_bytes()).to_owned());
+            list = list.add(1);
+        }
+    }
+    all
+}
+
+fn byte(name: &'static str, value: u32, least: u32) -> Result<u8, Fault> {
+    let fits = u8::try_from(value).ok().filter(|&v| u32::from(v) >= least);
+    fits.ok_or_else(|| Error::invalid(name, value, format!("{least} to 255")).into())
+}
+
+/// # Safety
+/// As of `taskring_create`.
+unsafe fn builder(config: *const taskring_config) -> Result<Builder, Fault> {
+    let mut builder = Executor::builder();
+    // SAFETY: as this function's contract says.
+    let Some(config) = (unsafe { read_struct("config", config) })? else { return Ok(builder) };
+    builder = builder.start(match config.start_method {
+        TASKRING_SPAWN => StartMethod::Spawn,
+        TASKRING_FORK => StartMethod::Fork,
+        TASKRING_FORKSERVER => StartMethod::ForkServer,
+        TASKRING_THREAD => StartMethod::Thread,
+        TASKRING_NO_WORKERS => StartMethod::None,
+        other => return Err(Error::invalid("start_method", other, "TASKRING_SPAWN to TASKRING_NO_WORKERS").into()),
+    });
+    let retries = byte("attempts_max", if config.attempts_max == 0 { 2 } else { config.attempts_max }, 2)? - 1;
+    builder = builder.on_worker_death(match config.on_worker_death {
+        TASKRING_DEATH_FAILS_TASK => OnWorkerDeath::FailTask,
+        TASKRING_DEATH_RETRIES => OnWorkerDeath::Retry(retries),
+        TASKRING_DEATH_BREAKS_POOL => OnWorkerDeath::BreakPool,
+        other => return Err(Error::invalid("on_worker_death", other, "a TASKRING_DEATH_ constant").into()),
+    });
+    builder = builder.orphans(match config.orphans {
+        TASKRING_ORPHANS_RUN => Orphans::Run,
+        TASKRING_ORPHANS_CANCELLED => Orphans::CancelPending,
+        other => return Err(Error::invalid("orphans", other, "a TASKRING_ORPHANS_ constant").into()),
+    });
+    if config.reserved != 0 {
+        return Err(Error::invalid("reserved", config.reserved, 0).into());
+    }
+    if config.workers != 0 {
+        builder = builder.workers(config.workers as usize);
+    }
+    if config.capacity != 0 {
+        builder = builder.capacity(config.capacity as usize);
+    }
+    if config.payload_max != 0 {
+        builder = builder.payload_max(config.payload_max);
+    }
+    if config.start_timeout_ns != 0 {
+        builder = builder.start_timeout(Duration::from_nanos(config.start_timeout_ns));
+    }
+    if config.exit_wait_max_ns != 0 {
+        builder = builder.exit_wait_max(Duration::from_nanos(config.exit_wait_max_ns));
+    }
+    if config.kills_max != 0 {
+        builder = builder.kills_max(byte("kills_max", config.kills_max, 1)?);
+    }
+    builder = builder.detach_on_exit(config.detach_on_exit != 0);
+    // SAFETY: as this function's contract says.
+    let (args, env) = unsafe { (strings(config.worker_args), strings(config.worker_env)) };
+    if config.worker_path.is_null() {
+        if !args.is_empty() || !env.is_empty() {
+            return Err(Error::invalid("worker_path", "NULL", "a program, for worker_args and worker_env").into());
+        }
+        return Ok(builder);
+    }
+    // SAFETY: as this function's contract says.
+    let path = unsafe { CStr::from_ptr(config.worker_path) };
+    let mut pairs = Vec::new();
+    for variable in &env {
+        let bytes = variable.as_bytes();
+        let at = bytes.iter().position(|&b| b == b'=');
+        let at = at.ok_or_else(|| Error::invalid("worker_env", variable.to_string_lossy(), "NAME=value"))?;
+        pairs.push((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])));
+    }
+    Ok(builder.worker_exe(OsStr::from_bytes(path.to_bytes()), args, pairs))
+}
+
+/// Checks the out-parameter first, then makes a pool.
+///
+/// # Safety
+/// `pool` is NULL or valid for a write.
+unsafe fn make(pool: *mut *mut taskring_pool, new: impl FnOnce() -> Result<Executor, Fault>) -> Result<(), Fault> {
+    if pool.is_null() {
+        return Err(null("pool"));
+    }
+    crate::task::install_panic_hook();
+    let handle = Handle::leak(new()?);
+    // SAFETY: valid for a write by this function's contract.
+    unsafe { put(pool, handle.cast()) };
+    Ok(())
+}
+
+/// Makes a pool and starts its workers. `config` may be NULL: all defaults.
+///
+/// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT; TASKRING_NOT_INITIALIZED when workers are to be spawned and main does not
+/// begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+///
+/// # Safety
+/// `config` is NULL or points to a config whose pointers are NULL or valid; `pool` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_create(config: *const taskring_config, pool: *mut *mut taskring_pool) -> taskring_status {
+    // SAFETY: as this function's contract says.
+    guard(|| unsafe { make(pool, || Ok(builder(config)?.build()?)) })
+}
+
+/// Makes a pool that other programs of this user attach to by its name: 1 to 64 letters, digits, '-', '_' or '.'.
+///
+/// Returns as taskring_create, and TASKRING_EXISTS.
+///
+/// # Safety
+/// As taskring_create, and `name` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_create_named(
+    config: *const taskring_config,
+    name: *const c_char,
+    pool: *mut *mut taskring_pool,
+) -> taskring_status {
+    // SAFETY: as this function's contract says.
+    guard(|| unsafe { make(pool, || Ok(builder(config)?.create_named(text("name", name)?)?)) })
+}
+
+/// Attaches to a named pool as a further submitter.
+///
+/// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT, TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE,
+/// TASKRING_TOO_MANY.
+///
+/// # Safety
+/// `name` is NULL or a string; `pool` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut taskring_pool) -> taskring_status {
+    // SAFETY: as this function's contract says.
+    guard(|| unsafe { make(pool, || Ok(Executor::attach(text("name", name)?)?)) })
+}
+
+/// Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
+/// stale from here on. NULL is allowed.
+///
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library, and no other call with it is going on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_status {
+    // SAFETY: as this function's contract says.
+    guard(|| unsafe { Handle::take(pool.cast::<Handle<Executor>>(), "pool").map(drop) })
+}
+
+/// Takes no new tasks from now on. With `cancel_pending` what has not started is cancelled; with `wait` this returns when everything has ended
+/// and the workers have left. Running tasks are never interrupted. May be called again.
+///
+/// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_shutdown(pool: *mut taskring_pool, wait: i32, cancel_pending: i32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let pool = unsafe { executor(pool) }?;
+        Ok(pool.shutdown(wait != 0, cancel_pending != 0)?)
+    })
+}
+
+/// # Safety
+/// `pool` is NULL or a handle of this library that is not freed meanwhile.
+pub(super) unsafe fn executor<'a>(pool: *const taskring_pool) -> Result<&'a Executor, Fault> {
+    // SAFETY: as this function's contract says; the cast is to what `make` leaked.
+    unsafe { Handle::get(pool.cast::<Handle<Executor>>(), "pool") }
+}
+
+/// A look at a pool. The counts of tasks are those of this submitter.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct taskring_stats {
+    /// Set by TASKRING_STATS_INIT.
+    pub struct_size: u32,
+    /// Ready workers, of all processes.
+    pub workers: u32,
+    /// Slots of this submitter's lane.
+    pub capacity: u32,
+    /// Tasks that nobody has started.
+    pub pending: u32,
+    /// Tasks that a worker runs.
+    pub running: u32,
+    /// Tasks that are over and whose tickets were not released.
+    pub unreleased: u32,
+    /// Tasks that workers attached just now have finished, of all submitters.
+    pub finished: u64,
+}
+
+// SAFETY: `repr(C)`, the size first, and all fields are integers.
+unsafe impl Sized32 for taskring_stats {}
+
+/// Takes a look at a pool. No part of it stands still meanwhile.
+///
+/// Returns TASKRING_OK and fills `*stats` as far as its struct_size goes; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `stats` is NULL or points to a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_pool_stats(pool: *mut taskring_pool, stats: *mut taskring_stats) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let (executor, asked) =
+            unsafe { (executor(pool)?, read_struct("stats", stats.cast_const())?.ok_or(null("stats"))?) };
+        let pool = executor.pool();
+        pool.member.check_fork()?;
+        let mut found = taskring_stats {
+            struct_size: asked.struct_size,
+            workers: pool.segment().life().workers.load(Relaxed),
+            capacity: pool.capacity() as u32,
+            unreleased: pool.harvested_len() as u32,
+            ..Default::default()
+        };
+        for slot in pool.segment().lane(pool.lane).slots {
+            let state = slot.load();
+            match state.phase() {
+                _ if slot.submitted_by() != pool.member.who() => {}
+                Some(Phase::Pending) => found.pending += 1,
+                Some(Phase::Running) => found.running += 1,
+                Some(Phase::Done | Phase::Cancelled) => found.unreleased += 1,
+                Some(Phase::Free) | None => {}
+            }
+        }
+        found.finished = pool.member.participants().map(|(_, _, record)| record.finished.load(Relaxed)).sum();
+        let len = (asked.struct_size as usize).min(size_of::<taskring_stats>());
+        // SAFETY: the caller's struct has `struct_size` bytes, and ours at least `len`; the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping((&raw const found).cast::<u8>(), stats.cast::<u8>(), len) };
+        Ok(())
+    })
+}

@@ -1,0 +1,123 @@
+//! The C header and the list of exported symbols are what the code says. `TASKRING_REWRITE=1` writes both anew.
+
+use std::fs;
+use std::path::Path;
+use taskring::ffi;
+
+const FILES: [&str; 8] = ["status", "init", "handle", "pool", "set", "call", "submit", "future"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The macros that start a struct, and the sizes that both sides must agree on.
+fn trailer() -> String {
+    let sizes = [
+        ("taskring_config", size_of::<ffi::taskring_config>()),
+        ("taskring_options", size_of::<ffi::taskring_options>()),
+        ("taskring_bytes", size_of::<ffi::taskring_bytes>()),
+        ("taskring_future", size_of::<ffi::taskring_future>()),
+        ("taskring_stats", size_of::<ffi::taskring_stats>()),
+        ("taskring_discarded", size_of::<ffi::taskring_discarded>()),
+        ("taskring_loss", size_of::<ffi::taskring_loss>()),
+    ];
+    let mut text = String::from(
+        "/* What a struct begins with. Every field but the size is 0: its default. */\n\
+         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}\n\
+         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL}\n\
+         #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0}\n\n\
+         #if defined(__cplusplus)\n#define TASKRING_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)\n\
+         #else\n#define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)\n#endif\n",
+    );
+    for (name, size) in sizes {
+        text += &format!("TASKRING_ASSERT_SIZE({name}, {size});\n");
+    }
+    text + "#undef TASKRING_ASSERT_SIZE\n"
+}
+
+fn render() -> String {
+    let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
+    config.trailer = Some(trailer());
+    let mut text = Vec::new();
+    let builder = cbindgen::Builder::new().with_config(config).with_src(root().join("src/ffi/mod.rs"));
+    builder.generate().expect("a header").write(&mut text);
+    let text = String::from_utf8(text).expect("UTF-8");
+    text.replace(" * # Safety\n", " * Requires:\n").replace("`", "")
+}
+
+/// Functions that the header declares.
+fn declared(header: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = header
+        .lines()
+        .filter(|line| !line.starts_with([' ', '#', '/', '}']) && !line.starts_with("typedef"))
+        .filter_map(|line| line.split_once('(').map(|(before, _)| before))
+        .filter_map(|before| before.rsplit([' ', '*']).next())
+        .filter(|name| name.starts_with("taskring_"))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Functions that the code exports.
+fn exported() -> Vec<String> {
+    let mut names = Vec::new();
+    for file in FILES {
+        let text = fs::read_to_string(root().join(format!("src/ffi/{file}.rs"))).expect("a source file");
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if line == "#[unsafe(no_mangle)]" {
+                let head = lines.next().expect("a function follows");
+                let name = head.split("fn ").nth(1).and_then(|rest| rest.split('(').next()).expect("its name");
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names.sort_unstable();
+    names
+}
+
+fn map(header: &str) -> String {
+    let names: String = declared(header).iter().map(|name| format!("        {name};\n")).collect();
+    format!("TASKRING_0.1 {{\n    global:\n{names}    local:\n        *;\n}};\n")
+}
+
+fn compare(path: &str, wanted: &str) {
+    let path = root().join(path);
+    if std::env::var_os("TASKRING_REWRITE").is_some() {
+        fs::write(&path, wanted).expect("written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == wanted, "{} is out of date: TASKRING_REWRITE=1 cargo test --test header", path.display());
+}
+
+#[test]
+fn the_header_is_what_the_code_says() {
+    compare("include/taskring.h", &render());
+}
+
+#[test]
+fn the_list_of_symbols_is_what_the_header_says() {
+    let header = render();
+    compare("include/taskring.map", &map(&header));
+    assert_eq!(declared(&header), exported());
+    assert!(exported().len() > 30, "they were found at all");
+}
+
+/// Each exported function has its whole body in a guard: one for each, and no more.
+#[test]
+fn no_panic_crosses_the_boundary() {
+    let mut guards = 0;
+    for file in FILES {
+        let text = fs::read_to_string(root().join(format!("src/ffi/{file}.rs"))).expect("a source file");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        guards += code.matches("guard(").count() + code.matches("guard_value(").count();
+    }
+    assert_eq!(guards, exported().len());
+}
+
+#[test]
+fn the_version_of_the_header_is_that_of_the_package() {
+    let parts: Vec<u32> = env!("CARGO_PKG_VERSION").split('.').map(|p| p.parse().expect("a number")).collect();
+    assert_eq!(ffi::TASKRING_VERSION, parts[0] << 16 | parts[1] << 8 | parts[2]);
+    assert_eq!(ffi::taskring_version(), ffi::TASKRING_VERSION);
+}
