@@ -168,6 +168,10 @@ impl Worker {
             }
             return found;
         }
+        // Because we searched, a submitter may have woken nobody for a task that we cannot run.
+        if searching && let Some(task) = self.woken() {
+            return Some(task);
+        }
         let runners = &self.runners;
         let mut runnable = |f: u16| matches!(runners.get(f as usize), Some(Some(_)));
         // Jittered, so that the workers of a pool do not all wake at the same moment.
@@ -190,7 +194,7 @@ impl Worker {
         }
     }
 
-    /// After a wake: take a task, and wake the next worker if there are more, or if there is one that we cannot run.
+    /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
     fn woken(&mut self) -> Option<Task> {
         let task = self.next();
         let sleepers = self.member.segment.sleepers();

@@ -57,7 +57,9 @@ fn a_tail_left_behind_is_repaired() {
 fn a_tail_left_far_behind_is_repaired() {
     model(|| {
         let pool = Pool::new(2, 0);
-        [(); 2].map(|()| pool.publish(S1, Request::default()).unwrap());
+        for _ in 0..2 {
+            pool.publish(S1, Request::default()).unwrap();
+        }
         let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
         pool.complete_and_free(W2, short);
         let mut hold = pool.ring().hold(S1, &*pool).unwrap();

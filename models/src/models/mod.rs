@@ -31,7 +31,7 @@ use crate::sleep::Sleepers;
 use crate::slot::Request;
 use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, fence, futex_wait_low, futex_wake, futex_wake_low};
+use crate::sync::{AtomicU32, AtomicU64, fence, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
 
 /// Workers, whose records (what they sleep on) come first.
 const W1: Participant = Participant::from_bits(1);
@@ -310,6 +310,9 @@ impl Worker {
                 sleepers.wake_one();
             }
             return found;
+        }
+        if searching && let Some(task) = self.woken(pool) {
+            return Some(task);
         }
         let mut runnable = |function| only.is_none_or(|mine| mine == function);
         match self.search.rest(pool, sleepers, &mut runnable, stop, 0) {

@@ -35,7 +35,9 @@ fn the_last_slot_goes_to_one_submitter() {
 fn looking_in_vain_moves_no_tail() {
     model(|| {
         let pool = Pool::new(2, 0);
-        [(); 2].map(|()| pool.publish(S1, Request::default()).unwrap());
+        for _ in 0..2 {
+            pool.publish(S1, Request::default()).unwrap();
+        }
         let worker = spawn(&pool, |pool| pool.claim(W1).map(|claim| claim.slot));
         for skip in [0, 1] {
             let mut hold = pool.ring().hold(S1, &*pool).unwrap();

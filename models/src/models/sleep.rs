@@ -92,3 +92,23 @@ fn a_wake_is_passed_on_for_each_new_task() {
         assert_ne!(pool.records[W2.index()].park.load(Relaxed), before, "who can run the tasks sleeps");
     });
 }
+
+/// The only worker that is awake searches, so a submitter wakes nobody; but it cannot run the task. It wakes one that can before it sleeps.
+#[test]
+fn who_searches_and_cannot_run_a_task_wakes_another() {
+    model(|| {
+        let pool = Pool::new(1, 2);
+        let mut wrong = Worker::new(W1, Some(1));
+        assert_eq!(wrong.look(&pool), None);
+        let asleep = pool.sleepers().prepare(W2.index());
+        let wrong = spawn(&pool, move |pool| wrong.next_unless(pool, || pool.life.flags.load(SeqCst) != 0));
+        pool.submit(S1, Request { function: 2, ..Request::default() }).unwrap();
+        // Who can run the task: its wake must come, from the one or the other.
+        while pool.records[W2.index()].park.load(Acquire) == asleep {
+            futex_wait(&pool.records[W2.index()].park, asleep, None);
+        }
+        pool.life.flags.store(1, SeqCst);
+        pool.sleepers().wake(W1.index());
+        assert_eq!(wrong.join().unwrap(), None);
+    });
+}
