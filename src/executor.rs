@@ -13,7 +13,7 @@ use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
 use crate::state::Phase;
 use crate::submit::{Ready, WhenFull};
 use crate::supervisor::Supervisor;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Relaxed, Release};
 use crate::task::Task;
 use crate::task_set::{SetShared, TaskSet};
 use std::cell::RefCell;
@@ -56,7 +56,8 @@ impl SubmitOptions {
     #[inline]
     pub(crate) fn count_submitted(&self, tasks: usize) {
         if let Some(set) = &self.set {
-            set.submitted.fetch_add(tasks, Relaxed);
+            // Release: pairs with `TaskSet::discard`, which so sees a late cancellation that was counted before.
+            set.submitted.fetch_add(tasks, Release);
         }
     }
 }
@@ -94,17 +95,18 @@ thread_local! {
 /// Lends the thread's buffer. Whoever encodes may submit as well, and then gets one of its own.
 #[inline]
 fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => {
-            scratch.clear();
-            let result = f(&mut scratch);
-            if scratch.capacity() > 1 << 20 {
-                *scratch = Vec::new();
-            }
-            result
+    let mut f = Some(f);
+    let lent = SCRATCH.try_with(|scratch| {
+        let mut scratch = scratch.try_borrow_mut().ok()?;
+        scratch.clear();
+        let result = f.take().map(|f| f(&mut scratch));
+        if scratch.capacity() > 1 << 20 {
+            *scratch = Vec::new();
         }
-        Err(_) => f(&mut Vec::new()),
-    })
+        result
+    });
+    // None to be lent: it is in use, or gone with the thread's other values.
+    lent.ok().flatten().unwrap_or_else(|| f.take().expect("not called yet")(&mut Vec::new()))
 }
 
 #[inline]
@@ -230,6 +232,8 @@ impl Executor {
                 }
                 let starts = std::iter::once(0).chain(ends.iter().copied());
                 let args = starts.zip(&ends).map(|(from, &to)| &bytes[from..to]);
+                // Not under the lane's mutex.
+                futures.reserve(ends.len());
                 let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
                 if args.clone().all(|args| args.len() <= INLINE_MAX) {
                     pool.submit_all(args.map(|args| Ready::inline(&request, args)), each)?;

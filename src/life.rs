@@ -80,13 +80,13 @@ impl Segment {
     pub(crate) fn new_epoch(&self) {
         // Release: pairs with the Acquire in `Search::look`.
         self.life().epoch.fetch_add(1, Release);
+        // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
+        fence(SeqCst);
     }
 
     /// Re-asserts every hint: workers, waiters on slots, and those who wait for announcements. What follows each death.
     pub(crate) fn wake_everybody(&self) {
         self.new_epoch();
-        // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
-        fence(SeqCst);
         self.sleepers().wake_all();
         for (_, lane) in self.lanes() {
             for (index, slot) in lane.slots.iter().enumerate() {

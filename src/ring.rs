@@ -79,7 +79,16 @@ impl<'a> Lane<'a> {
         let taken_over = guard.taken_over;
         // Relaxed: the mutex orders all accesses to the tail by its writers.
         let tail = self.head.tail.load(Relaxed);
-        let mut hold = Hold { head: self.head, slots: self.slots, cursor: tail, tail, looked: 0, published: false, guard };
+        let mut hold = Hold {
+            head: self.head,
+            slots: self.slots,
+            cursor: tail,
+            tail,
+            room: usize::MAX,
+            looked: 0,
+            published: false,
+            guard,
+        };
         if taken_over {
             hold.repair();
         }
@@ -172,6 +181,8 @@ pub(crate) struct Hold<'a> {
     /// and the workers would have to step over every position in between.
     cursor: u64,
     tail: u64,
+    /// How many may be published.
+    room: usize,
     looked: usize,
     published: bool,
     /// It unlocks when dropped.
@@ -183,16 +194,28 @@ impl<'a> Hold<'a> {
         at(self.slots, position)
     }
 
-    /// Leaves out slots that an earlier hold has looked at in vain.
-    pub(crate) fn skip(&mut self, slots: usize) {
-        self.cursor = self.cursor.wrapping_add(slots as u64);
+    /// Allows no more than `tasks` to be published.
+    pub(crate) fn limit(&mut self, tasks: usize) {
+        self.room = tasks;
     }
 
-    /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them.
+    /// Leaves out positions that an earlier hold has looked at in vain. False when that was a whole lap.
+    #[must_use]
+    pub(crate) fn go_on_from(&mut self, position: u64) -> bool {
+        self.cursor = self.cursor.max(position);
+        self.cursor - self.tail < self.slots.len() as u64
+    }
+
+    /// The position behind the last one looked at.
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them, or may publish no more.
     #[inline]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
         let limit = SLOTS_PER_HOLD_MAX.min(self.slots.len());
-        while self.looked < limit {
+        while self.looked < limit && self.room != 0 {
             let (index, slot) = self.at(self.cursor);
             let state = slot.load();
             self.looked += 1;
@@ -216,6 +239,7 @@ impl<'a> Hold<'a> {
         slot.publish(free);
         self.cursor = self.cursor.wrapping_add(1);
         self.tail = self.cursor;
+        self.room -= 1;
         self.published = true;
     }
 
@@ -241,6 +265,8 @@ impl<'a> Hold<'a> {
         // Acquire: pairs with the Release of a reservation.
         self.tail = tail.max(self.head.head.load(Acquire));
         self.cursor = self.tail;
+        // At once: should we die before this hold ends, the next owner looks over one lap from here. Release: as in `drop`.
+        self.head.tail.store(self.tail, Release);
     }
 
     /// The slots that hold nothing: while the lane is held, nobody publishes into them.
@@ -252,7 +278,7 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.published || self.guard.taken_over {
+        if self.published {
             // Release: pairs with the Acquire loads of the tail in `claim`. The mutex is unlocked after this, by the field.
             self.head.tail.store(self.tail, Release);
         }

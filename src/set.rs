@@ -104,7 +104,8 @@ impl Sets<'_> {
         }
     }
 
-    /// Tasks counted so far. AcqRel there, Acquire here: a count is seen by whoever sees the slot cancelled.
+    /// Tasks counted so far. AcqRel there, Acquire here: who sees a slot that its worker cancelled sees the count. A submitter and a
+    /// reaper count after they cancelled.
     pub(crate) fn cancelled(&self, set: SetRef) -> usize {
         set.index().and_then(|index| self.cancelled.get(index)).map_or(0, |count| count.load(Acquire) as usize)
     }

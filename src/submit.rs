@@ -4,7 +4,7 @@
 //! the lane's mutex, a slot is filled and published. `submit` publishes before it returns: no task waits in private memory.
 
 use crate::error::{Error, Result};
-use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX, SLOTS_PER_HOLD_MAX};
+use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
 use crate::payload::Lease;
 use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
@@ -29,9 +29,9 @@ pub(crate) enum WhenFull {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Done,
-    /// Something was published, and there is more.
-    Some,
-    /// There was no free slot.
+    /// There is more to publish, and more to look at, from this position on.
+    More(u64),
+    /// There is no room.
     None,
 }
 
@@ -104,16 +104,18 @@ impl Pool {
             },
             when_full,
         )?;
-        ticket.ok_or(Error::Full { capacity: self.capacity() })
+        ticket.ok_or(Error::Full { capacity: self.quota() })
     }
 
     /// One hold of the lane for one task; `None` when the hold finds no free slot.
     #[inline]
     fn try_publish(&self, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
         let segment = self.segment();
+        let allowance = self.allowance();
         let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
+        hold.limit(allowance);
         let filled = self.fill(&mut hold, ready)?;
         drop(hold);
         if filled.is_some() {
@@ -153,9 +155,6 @@ impl Pool {
     /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
     #[inline]
     fn fill(&self, hold: &mut Hold<'_>, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
-        if self.is_over_quota() {
-            return Ok(None);
-        }
         let Some((index, slot, free)) = hold.next_free() else { return Ok(None) };
         let number = self.segment().slot_number(self.lane, index);
         let ticket = Ticket { slot: number, generation: free.generation() };
@@ -174,13 +173,18 @@ impl Pool {
         Ok(Some(ticket))
     }
 
-    /// In a lane that several submitters share, each may fill its part of the slots. Counted anew each time: that takes a look at
-    /// every slot, but only past the sixteenth submitter, and it cannot go wrong.
+    /// How many unfinished tasks this submitter may have: in a lane that several share, its part.
+    fn quota(&self) -> usize {
+        let users = self.segment().lane(self.lane).head.users.load(Relaxed) as usize;
+        if users > 1 { (self.capacity() / users).max(1) } else { self.capacity() }
+    }
+
+    /// How many tasks this submitter may add. Counted anew each time: that takes a look at every slot, but only past the sixteenth
+    /// submitter, and it cannot go wrong. Outside the mutex: threads of one process may go over the quota by a few.
     #[inline]
-    fn is_over_quota(&self) -> bool {
-        let ring = self.segment().lane(self.lane);
-        let users = ring.head.users.load(Relaxed) as usize;
-        users > 1 && self.count_own() >= (self.capacity() / users).max(1)
+    fn allowance(&self) -> usize {
+        let users = self.segment().lane(self.lane).head.users.load(Relaxed);
+        if users > 1 { self.quota().saturating_sub(self.count_own()) } else { usize::MAX }
     }
 
     #[cold]
@@ -189,25 +193,25 @@ impl Pool {
         slots.iter().filter(|s| !s.load().is(Phase::Free) && s.submitted_by() == self.member.who()).count()
     }
 
-    /// One hold of the lane, which leaves out slots that were looked at in vain before.
+    /// One hold of the lane, from `position` on: where an earlier one has looked in vain.
     #[inline]
-    fn hold_once(&self, skip: usize, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
+    fn hold_once(&self, position: u64, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
         let segment = self.segment();
+        let allowance = self.allowance();
         let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
-        hold.skip(skip);
+        hold.limit(allowance);
+        if allowance == 0 || !hold.go_on_from(position) {
+            return Ok(Turn::None);
+        }
         let done = work(&mut hold, self);
-        let published = hold.has_published();
+        let (published, position) = (hold.has_published(), hold.position());
         drop(hold);
         if published {
             segment.sleepers().announce();
         }
-        Ok(match (done?, published) {
-            (true, _) => Turn::Done,
-            (false, true) => Turn::Some,
-            (false, false) => Turn::None,
-        })
+        Ok(if done? { Turn::Done } else { Turn::More(position) })
     }
 
     /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
@@ -220,18 +224,18 @@ impl Pool {
         };
         loop {
             self.harvest();
-            // One lap in vain: a hold looks at a bounded number of slots.
-            let mut in_vain = 0;
-            while in_vain < self.capacity() {
-                in_vain = match self.hold_once(in_vain, work)? {
+            // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
+            let mut position = 0;
+            loop {
+                match self.hold_once(position, work)? {
                     Turn::Done => return Ok(()),
-                    Turn::Some => 0,
-                    Turn::None => in_vain + SLOTS_PER_HOLD_MAX,
+                    Turn::More(next) => position = next,
+                    Turn::None => break,
                 }
             }
             let now = now_ns();
             match when_full {
-                WhenFull::Refuse => return Err(Error::Full { capacity: self.capacity() }),
+                WhenFull::Refuse => return Err(Error::Full { capacity: self.quota() }),
                 WhenFull::WaitFor(after) if now >= deadline => {
                     return Err(Error::TimedOut { what: "a free slot in the ring", after });
                 }
@@ -240,8 +244,12 @@ impl Pool {
         }
     }
 
-    /// Waits until the oldest slot of the lane is finished or free. Others may be first: then the bounded sleep ends the wait.
+    /// Waits until the oldest slot of the lane is finished or free; over the quota, for a moment. Others may be first: then the bounded sleep ends the wait.
     fn wait_for_room(&self, now: u64, deadline: u64) -> Result<()> {
+        if self.allowance() == 0 {
+            std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
+            return self.look_after_waits();
+        }
         let ring = self.segment().lane(self.lane);
         let slot = &ring.slots[ring.next_slot()];
         let seen = slot.load();

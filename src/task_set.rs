@@ -11,7 +11,10 @@ use crate::submit::WhenFull;
 use crate::sync::now_ns;
 use crate::task::Task;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 
 /// How long `discard` waits for workers that have claimed a task of the set and not yet looked whether they may start it.
 const UNDECIDED_NS_MAX: u64 = 10_000_000;
@@ -90,8 +93,7 @@ impl TaskSet {
         pool.member.check_fork()?;
         let sets = pool.segment().sets();
         let is_first = sets.discard(set);
-        let swept = pool.member.sweep_set(set);
-        let swept_before = self.swept.fetch_add(swept, Relaxed);
+        let mut swept = pool.member.sweep_set(set);
         // A worker that had claimed a task before decides within moments; one that is stopped just then counts as running it.
         let deadline = now_ns() + UNDECIDED_NS_MAX;
         let running = loop {
@@ -101,8 +103,12 @@ impl TaskSet {
             }
             std::thread::yield_now();
         };
+        // What a reaper has put back into the ring since the first sweep.
+        swept += pool.member.sweep_set(set);
+        let swept_before = self.swept.fetch_add(swept, Relaxed);
+        // In this order: whoever cancels late counts that first and the submit afterwards. Acquire: pairs with `count_submitted`.
+        let submitted = self.shared.submitted.load(Acquire);
         let found_late = sets.cancelled(set);
-        let submitted = self.shared.submitted.load(Relaxed);
         let over = [swept_before, swept, found_late, running].into_iter().fold(0_usize, usize::saturating_add);
         let done = submitted.saturating_sub(over);
         Ok(Discarded { cancelled: if is_first { swept.saturating_add(found_late) } else { swept }, running, done })

@@ -16,6 +16,7 @@ fn main() {
             ("a_task_that_only_a_late_worker_knows_waits_for_it", late_worker),
             ("a_task_that_no_worker_knows_in_time_fails_with_its_name", no_worker_for),
             ("a_function_that_nobody_knows_is_refused_at_once", unknown_at_once),
+            ("a_worker_that_is_awake_wakes_another_for_what_it_cannot_run", woken_by_the_other),
             ("tasks_of_a_killed_workers_function_fail_and_others_go_on", killed_worker),
         ],
     );
@@ -79,6 +80,31 @@ fn only_where_known() {
     drop((futures, pool));
     a.end();
     b.end();
+}
+
+/// Tasks for the one and the other in turn: who has just ended its own looks for the next one, and must not keep the other asleep.
+fn woken_by_the_other() {
+    let name = unique("woken-by-the-other");
+    let pool = pool(&name, LIMIT);
+    let _alpha = started(&pool, &name, &["alpha"]);
+    let _beta = started(&pool, &name, &["beta"]);
+    let mut waits: Vec<Duration> = Vec::new();
+    for i in 0..100 {
+        for function in ["alpha", "beta"] {
+            let start = Instant::now();
+            let future = pool.submit(task(function), i).expect("submitted");
+            // Not `result`, which looks after a task that is pending for long.
+            while !future.is_done() {
+                assert!(start.elapsed() < LIMIT, "{function} {i}");
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            assert_eq!(future.result().expect("it ran").0, function);
+            waits.push(start.elapsed());
+        }
+    }
+    waits.sort_unstable();
+    let p90 = waits[waits.len() * 9 / 10];
+    assert!(p90 < Duration::from_millis(100), "nine in ten within {p90:?}");
 }
 
 fn late_worker() {

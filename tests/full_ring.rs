@@ -5,7 +5,7 @@ mod common;
 use common::{Board, SOON, count_in, hold, pool_of, scaled, small_pool, square, wait_until};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Error, Executor, Future, StartMethod};
+use taskring::{Error, Executor, Future, StartMethod, Task};
 
 taskring::test_support!();
 
@@ -187,4 +187,33 @@ fn trying_in_vain_moves_no_tail() {
     board[1].store(1, SeqCst);
     assert_eq!(first.result(), Ok(0));
     assert!(rest.into_iter().zip(1..).all(|(f, i)| f.result() == Ok(i * i)));
+}
+
+/// Past the sixteenth submitter two share a lane, and each has its half. Who has used it up waits without using the CPU.
+#[test]
+fn a_submitter_over_its_quota_sleeps() {
+    let name = format!("quota-{}", std::process::id());
+    let owner = Executor::builder().start(StartMethod::None).capacity(64).create_named(&name).unwrap();
+    let others: Vec<_> = (0..16).map(|_| Executor::attach(&name).unwrap()).collect();
+    let last = others.last().unwrap();
+    let task = Task::<u64, u64>::named("nobody has it");
+    let held: Vec<_> = (0..32).map(|i| last.try_submit(task, i).unwrap()).collect();
+    assert_eq!(last.try_submit(task, 1).map(|_| ()), Err(Error::Full { capacity: 32 }));
+    let before = thread_cpu();
+    let refused = last.submit_timeout(task, 1, Duration::from_millis(500)).map(|_| ());
+    let used = thread_cpu() - before;
+    assert!(matches!(refused, Err(Error::TimedOut { .. })), "{refused:?}");
+    assert!(used < Duration::from_millis(250), "{used:?} of CPU time in half a second of waiting");
+    assert!(held.iter().all(Future::cancel));
+    owner.shutdown(false, true).unwrap();
+}
+
+fn thread_cpu() -> Duration {
+    // SAFETY: zero is a valid timespec, and the call writes one to where it is told.
+    let time = unsafe {
+        let mut time = std::mem::zeroed::<libc::timespec>();
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+        time
+    };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

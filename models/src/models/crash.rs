@@ -63,7 +63,8 @@ fn a_tail_left_far_behind_is_repaired() {
         let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
         pool.complete_and_free(W2, short);
         let mut hold = pool.ring().hold(S1, &*pool).unwrap();
-        hold.skip(1);
+        let position = hold.position() + 1;
+        assert!(hold.go_on_from(position));
         publish_in(&mut hold, S1, Request::default()).unwrap();
         std::mem::forget(hold);
         pool.die(S1);
@@ -72,6 +73,27 @@ fn a_tail_left_far_behind_is_repaired() {
         assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
         assert_eq!((pool.head.head.load(Relaxed), pool.head.tail.load(Relaxed)), (4, 4));
         pool.complete_and_free(W1, long);
+    });
+}
+
+/// The same twice in a row: the second dies after it took the lane over and published as well.
+#[test]
+fn a_repair_outlives_the_next_death() {
+    model(|| {
+        let pool = Pool::new(1, 0);
+        publish_and_die(&pool, S1);
+        pool.complete_and_free(W1, pool.claim(W1).unwrap());
+        assert!(pool.take_lane_from(S1));
+        publish_and_die(&pool, S2);
+        let worker = spawn(&pool, |pool| {
+            let claim = pool.claim(W1).expect("found at the head, wherever the tail is");
+            pool.complete_and_free(W1, claim);
+        });
+        assert!(pool.take_lane_from(S2));
+        worker.join().unwrap();
+        pool.publish(S1, Request::default()).unwrap();
+        assert_eq!(pool.drain(W2), 1);
+        assert_eq!(pool.head.head.load(Relaxed), pool.head.tail.load(Relaxed));
     });
 }
 

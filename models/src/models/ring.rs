@@ -41,7 +41,8 @@ fn looking_in_vain_moves_no_tail() {
         let worker = spawn(&pool, |pool| pool.claim(W1).map(|claim| claim.slot));
         for skip in [0, 1] {
             let mut hold = pool.ring().hold(S1, &*pool).unwrap();
-            hold.skip(skip);
+            let position = hold.position() + skip;
+            assert!(hold.go_on_from(position));
             assert_eq!(publish_in(&mut hold, S1, Request::default()), None);
         }
         assert_eq!(pool.head.tail.load(Relaxed), 2);
