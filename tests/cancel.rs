@@ -128,7 +128,7 @@ both_kinds! {
     }
 
     fn in_a_race_with_the_workers_each_task_runs_once_or_never(kind) {
-        let count = scaled(50_000, 1_000_000);
+        let count = scaled(1_000_000, 1_000_000);
         let mut random = Random::new();
         let board = Board::new(count);
         let pool = pool_of(kind, 2);

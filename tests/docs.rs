@@ -1,4 +1,5 @@
-//! `docs/tests.md` names only tests that exist and run.
+//! `docs/tests.md` names only tests that exist and run. Whether they ran is read from the output of a run, in the file that `TASKRING_TEST_LOG`
+//! names; `.ci/run` does that.
 
 use std::fs;
 use std::path::Path;
@@ -39,6 +40,32 @@ fn every_test_that_the_docs_name_exists_and_is_not_switched_off() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_test_that_the_docs_name_ran() {
+    let Some(log) = std::env::var_os("TASKRING_TEST_LOG") else {
+        println!("not checked: TASKRING_TEST_LOG names no output of a run");
+        return;
+    };
+    let log = fs::read_to_string(log).expect("the output of a run");
+    let passed: Vec<&str> = log.lines().filter(|line| line.starts_with("test ") && line.contains(" ... ok")).collect();
+    let missing: Vec<_> = rows().into_iter().filter(|(_, test)| !passed.iter().any(|line| line.contains(&**test))).collect();
+    assert!(missing.is_empty(), "these did not run: {missing:?}");
+}
+
+/// The last table: a rule, and the models that fail without it.
+#[test]
+fn every_model_that_the_docs_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/tests.md")).unwrap();
+    let table = text.split("## Models").nth(1).expect("the models");
+    let names: Vec<(&str, &str)> = table.split('`').filter_map(|name| name.split_once("::")).collect();
+    assert!(names.len() > 6, "{names:?}");
+    for (file, model) in names {
+        let source = fs::read_to_string(root.join(format!("models/src/models/{file}.rs"))).expect("a file of models");
+        assert!(source.contains(&format!("fn {model}(")), "there is no model {file}::{model}");
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ both_kinds! {
     }
 
     fn everything_can_be_submitted_before_anything_is_collected(kind) {
-        let count = scaled(10_000, 100_000) as u64;
+        let count = scaled(100_000, 100_000) as u64;
         let pool = small_pool(kind, 2, 64);
         let futures: Vec<_> = (0..count).map(|i| pool.submit(square, i).unwrap()).collect();
         for (i, future) in futures.iter().enumerate().rev() {
@@ -72,7 +72,7 @@ both_kinds! {
     }
 
     fn a_bulk_may_be_larger_than_the_ring(kind) {
-        let count = scaled(10_000, 100_000) as u64;
+        let count = scaled(100_000, 100_000) as u64;
         for capacity in [1, 16, 64] {
             let pool = small_pool(kind, 2, capacity);
             let count = if capacity == 1 { count / 10 } else { count };

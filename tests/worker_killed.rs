@@ -3,7 +3,7 @@
 mod process_support;
 
 use process_support::{
-    LIMIT, Log, Random, TEST_SECONDS, append, await_gate, kill, pid_alive, unique, wait_until, wait_within, watchdog,
+    LIMIT, Log, Random, TEST_SECONDS, append, await_gate, kill, pid_alive, signal, unique, wait_until, wait_within, watchdog,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -134,6 +134,30 @@ fn an_idle_worker_that_is_killed_is_replaced_and_no_task_is_affected() {
         let after = ready_workers(&pool, 2);
         assert!(!after.contains(&victim) && before.intersection(&after).count() == 1, "{before:?} {after:?}");
     }
+}
+
+/// A stopped worker is not a dead one: nothing is taken from it, nobody waits for it but who wants its task, and it goes on where it was.
+#[test]
+fn a_stopped_worker_keeps_its_task_and_the_others_go_on() {
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = pool(2);
+    let log = Log::new();
+    let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+    let stopped = running(&held, &log);
+    signal(stopped, libc::SIGSTOP);
+    log.open_gate();
+    let squares = pool.submit_bulk(square, 0..200).expect("submitted");
+    for (x, future) in squares.iter().enumerate() {
+        assert_eq!(future.result(), Ok((x * x) as u64));
+    }
+    // Longer than anybody sleeps without looking around.
+    let timed_out = held.result_timeout(Duration::from_secs(3));
+    assert!(matches!(timed_out, Err(Error::TimedOut { .. })), "{timed_out:?}");
+    assert_eq!((held.state(), held.worker_pid()), (State::Running, Some(stopped)));
+    assert!(pool.worker_pids().contains(&stopped));
+    signal(stopped, libc::SIGCONT);
+    assert_eq!(held.result(), Ok(stopped));
+    assert_eq!(log.lines(), ["entered 0"], "it ran once");
 }
 
 #[test]
