@@ -68,6 +68,7 @@ impl Segment {
     /// A worker that leaves or died has no functions any more.
     pub(crate) fn remove_server(&self, who: Participant) {
         for f in self.functions() {
+            // Acquire: as in `Function::name`. AcqRel below: as in `add_server`.
             if f.ready.load(Acquire) == 0 {
                 break;
             }

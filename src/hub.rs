@@ -119,6 +119,7 @@ impl Hub {
                     // A shared lane: the bit belongs to another submitter.
                     continue;
                 }
+                // AcqRel: as the load above; the bit is ours to deliver now.
                 word.fetch_and(!bit, AcqRel);
                 delivered |= self.deliver_slot(pool, segment.slot_number(pool.lane, index));
             }
@@ -142,6 +143,7 @@ impl Hub {
         }
         let mut delivered = false;
         while *seen != announced {
+            // Acquire: pairs with the Release of the announcer: the slot's end is visible.
             let index = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire) as usize;
             *seen = seen.wrapping_add(1);
             if index < ring.slots.len() {
@@ -189,6 +191,7 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Op
         .map(|pool| {
             let record = pool.member.record();
             record.event_waiters.fetch_add(1, Relaxed);
+            // Acquire: pairs with the Release of whoever counts an event.
             record.event.load(Acquire)
         })
         .collect();

@@ -39,11 +39,13 @@ impl Segment {
 
     /// Sets a bit; true for the one who set it.
     pub(crate) fn set(&self, bit: Bit) -> bool {
+        // AcqRel: pairs with the Acquire loads of the flags: what came before the bit is visible.
         self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0
     }
 
     /// Says why, marks the pool broken and wakes everybody.
     pub(crate) fn break_pool(&self, why: Broken) {
+        // AcqRel: pairs with the Acquire in `broken`.
         let _ = self.life().broken.compare_exchange(0, why as u32, AcqRel, Relaxed);
         self.set(Bit::Broken);
         self.wake_everybody();
@@ -59,6 +61,7 @@ impl Segment {
     /// Refuses when the pool can take no tasks.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
+        // Acquire: pairs with `set`.
         match self.life().flags.load(Acquire) & !(Bit::Orphaned as u32) {
             0 => Ok(()),
             _ => Err(self.why_closed()),
@@ -95,11 +98,13 @@ impl Segment {
                     futex_wake_low(&slot.state);
                 }
                 if state.is_finished() && state.has(Flag::Notify) {
+                    // Release: pairs with the drain of the bitmap.
                     lane.ended[index / 64].fetch_or(1 << (index % 64), Release);
                 }
             }
         }
         for record in self.records() {
+            // Release: pairs with the Acquire of who is about to sleep on it.
             record.event.fetch_add(1, Release);
             futex_wake(&record.event, i32::MAX);
         }
@@ -127,6 +132,7 @@ impl Segment {
             ring.order[place].store(index as u32, Release);
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
             if let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index()) {
+                // Release: as above, for the thread that sleeps on the event.
                 record.event.fetch_add(1, Release);
                 // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
                 fence(SeqCst);
@@ -145,6 +151,7 @@ impl Segment {
 
 /// The error of a broken pool.
 pub(crate) fn broken(segment: &Segment) -> Error {
+    // Acquire: pairs with `break_pool`.
     let cause = match segment.life().broken.load(Acquire) {
         1 => "a worker died, and the pool's policy is BreakPool".to_owned(),
         2 => format!("{START_FAILURES_MAX} workers in a row ended before they were ready"),

@@ -121,6 +121,7 @@ impl Segment {
         let size = class_len(block.class.load(Relaxed)).ok_or_else(corrupt)?;
         let offset = block.offset.load(Relaxed);
         let end = offset.checked_add(size).ok_or_else(corrupt)?;
+        // Acquire: pairs with `commit_for`: the memory is there.
         if len as u64 > size || end > self.geometry().payload_len || end > self.header().payload.committed.load(Acquire) {
             return Err(corrupt());
         }
@@ -154,6 +155,7 @@ impl Segment {
     /// Frees the blocks of a dead participant, and those that name a slot which has moved on.
     pub(crate) fn sweep_blocks(&self, dead: Option<Participant>) {
         for (index, block) in self.carved_blocks().iter().enumerate() {
+            // Acquire: pairs with the swaps of the owner word.
             let Some(holder) = Holder::from_bits(block.owner.load(Acquire)) else { continue };
             let garbage = match holder {
                 Holder::Nobody => false,
@@ -175,6 +177,7 @@ impl Segment {
         let free: std::collections::HashMap<u32, u32> =
             hold.free_slots().map(|(slot, state)| ((lane * capacity + slot) as u32, state.generation())).collect();
         for (index, block) in self.carved_blocks().iter().enumerate() {
+            // Acquire: pairs with the swaps of the owner word.
             if let Some(Holder::Slot { number, generation }) = Holder::from_bits(block.owner.load(Acquire))
                 && free.get(&number) == Some(&generation)
             {
@@ -230,6 +233,7 @@ impl Member {
         let payload = &self.segment.header().payload;
         let _guard = self.lock_blocks()?;
         loop {
+            // Acquire: pairs with the Release stores of the count.
             let carved = payload.carved.load(Acquire);
             let Some(last) = carved.checked_sub(1) else { return Ok(()) };
             let block = &self.segment.blocks()[last as usize];
@@ -240,6 +244,7 @@ impl Member {
             let class = (block.class.load(Relaxed) as usize).min(BLOCK_CLASSES - 1);
             // Out of its class first: one that exists and is in no class is linked again by the next carver.
             if payload.newest[class].load(Relaxed) == carved {
+                // Release: pairs with the Acquire of who walks the class.
                 payload.newest[class].store(block.next.load(Relaxed), Release);
             }
             // Release: pairs with `carved_blocks`.
@@ -291,6 +296,7 @@ impl Member {
         let payload = &self.segment.header().payload;
         let size = class_len(class as u32).expect("a class of the table");
         loop {
+            // Acquire: pairs with the Release stores of the count.
             let carved = payload.carved.load(Acquire) as usize;
             if carved >= BLOCKS_MAX {
                 return Err(Error::TooMany { what: "payload blocks", max: BLOCKS_MAX });
@@ -303,6 +309,7 @@ impl Member {
             self.commit_for(carved, end + size)?;
             let guard = self.lock_blocks()?;
             // After a trim the same count may have another end.
+            // Acquire: as above.
             let same = payload.carved.load(Acquire) as usize == carved && self.payload_end(carved)? == end;
             let lease = same.then(|| self.carve_locked(carved, end, class));
             drop(guard);
@@ -328,6 +335,7 @@ impl Member {
             self.segment.commit(at, (DESCRIPTORS * size_of::<Block>()) as u64, "payload descriptors")?;
         }
         let payload = &self.segment.header().payload;
+        // Acquire: pairs with the AcqRel below.
         let committed = payload.committed.load(Acquire);
         if committed < end {
             let goal = end.max(committed + COMMIT_STEP).min(self.segment.geometry().payload_len);
@@ -345,6 +353,7 @@ impl Member {
             // A carver that died between its two stores left the last block out of its class.
             let class = (blocks[last].class.load(Relaxed) as usize).min(BLOCK_CLASSES - 1);
             if payload.newest[class].load(Relaxed) == blocks[last].next.load(Relaxed) {
+                // Release: pairs with the Acquire of who walks the class.
                 payload.newest[class].store(last as u32 + 1, Release);
             }
         }

@@ -112,6 +112,7 @@ impl Member {
         let progress = slot.progress();
         let set = SetRef(request.set);
         // A result block that was named but not committed belongs to nobody now.
+        // AcqRel: of two reapers in turn one frees it.
         let unfinished = slot.result_block.swap(0, AcqRel);
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
         if progress.step == Step::None {

@@ -189,6 +189,7 @@ impl Segment {
     /// Splits a ticket's slot number into lane and slot; `None` when there is no such slot.
     pub(crate) fn slot_at(&self, number: u32) -> Option<(usize, usize)> {
         let (lane, slot) = self.geometry.split(number);
+        // Acquire: pairs with `use_lane`.
         (lane < LANES_MAX && self.life().lanes.load(Acquire) & 1 << lane != 0).then_some((lane, slot))
     }
 }

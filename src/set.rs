@@ -81,6 +81,7 @@ impl Sets<'_> {
     /// Step 1 and 2 of the discarder: from here on no task of the set starts. False when it was discarded or closed before.
     pub(crate) fn discard(&self, set: SetRef) -> bool {
         let Some(word) = self.word(set) else { return false };
+        // Acquire, and AcqRel below: pair with `open` and `close`.
         let seen = word.load(Acquire);
         let stopped =
             Self::is_at(seen, set, OPEN) && word.compare_exchange(seen, seen & !0xff | DISCARDED, AcqRel, Relaxed).is_ok();
@@ -100,6 +101,7 @@ impl Sets<'_> {
     /// Counts a task that is about to be cancelled for its set; take it back when that fails.
     pub(crate) fn count_cancelled(&self, set: SetRef, by: i64) {
         if let Some(count) = set.index().and_then(|index| self.cancelled.get(index)) {
+            // AcqRel: pairs with the Acquire in `cancelled`.
             count.fetch_add(by as u64, AcqRel);
         }
     }
@@ -124,6 +126,7 @@ impl Sets<'_> {
     /// For a reaper: the sets of a dead participant, and whether each was discarded.
     pub(crate) fn of(&self, owner: Participant) -> impl Iterator<Item = (SetRef, bool)> + '_ {
         self.words.iter().enumerate().filter_map(move |(index, word)| {
+            // Acquire: pairs with `open` and `discard`.
             let seen = word.load(Acquire);
             let mine = seen >> OWNER_SHIFT & 0xffff == u64::from(owner.bits()) && seen & 0xff != 0;
             let set = SetRef::new(index, seen >> GENERATION_SHIFT & GENERATION_MASK);

@@ -62,8 +62,11 @@ pub(crate) struct WorkerExe {
 pub fn init() {
     INITIALISED.store(true, Relaxed);
     let Some(mark) = std::env::var_os(MARK) else { return };
-    // SAFETY: this is called first in `main` (or before it, by `test_support!`), while the process has one thread, so nobody
-    // reads the environment at the same time.
+    if !matches!(sys::thread_count(), Ok(1)) {
+        // Too late: not the first line of `main`. The owner says so.
+        sys::exit_now(EXIT_NOT_ATTACHED);
+    }
+    // SAFETY: the process has one thread, which is here, so nobody reads the environment at the same time.
     unsafe { std::env::remove_var(MARK) };
     let code = match run_marked(&mark) {
         Ok(()) => 0,

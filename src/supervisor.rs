@@ -49,6 +49,7 @@ struct EndOfThread(OwnedFd, Arc<AtomicBool>);
 
 impl Drop for EndOfThread {
     fn drop(&mut self) {
+        // Release: pairs with the Acquire in `look_for_end`.
         self.1.store(true, Release);
         sys::eventfd_signal(self.0.as_fd());
     }
@@ -214,6 +215,7 @@ impl Supervisor {
         let timeout_ms = if waiting { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
         let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
         let mut fds = vec![self.bell.as_fd()];
+        // Acquire: pairs with the Release in `hear`.
         let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
         fds.extend(zygote.map(Zygote::fd));
         fds.extend(pidfds.iter().map(AsFd::as_fd));
@@ -247,6 +249,7 @@ impl Supervisor {
             }
             Err(e) => {
                 // Its workers live on, but no other can be had.
+                // Release: pairs with the Acquire loads of it.
                 self.zygote_gone.store(true, Release);
                 self.break_pool(Broken::CannotStart, e);
             }
@@ -259,6 +262,7 @@ impl Supervisor {
         {
             let mut children = lock(&self.children);
             for child in children.iter_mut().filter(|c| c.ended.is_none()) {
+                // Acquire: pairs with the Release in `hear`.
                 child.ended = child.look_for_end(self.zygote_gone.load(Acquire));
             }
             let mut at = 0;
@@ -465,6 +469,7 @@ impl Child {
 
     fn look_for_end(&self, zygote_gone: bool) -> Option<Cause> {
         if let Some(thread) = &self.thread {
+            // Acquire: pairs with the end of the thread.
             return thread.ended.load(Acquire).then_some(Cause::Unknown);
         }
         if self.of_zygote {

@@ -155,11 +155,12 @@ pub(crate) fn prefetch_to_write<T>(it: &T) {
 }
 
 /// `fence(SeqCst)` for a thread that has just made an atomic read-modify-write. On x86-64 that was a full barrier already, and only the compiler
-/// must be kept from moving the loads that follow; `mfence` would cost as much as the rest of a submit's lock.
+/// must be kept from moving the loads that follow. `mfence` would cost as much as the rest of a submit's lock.
 #[inline]
 pub(crate) fn fence_after_swap() {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    // It pairs with what the caller says.
     #[cfg(not(all(target_arch = "x86_64", not(loom))))]
     fence(Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! A pool that has nothing to do costs next to nothing: about one wake-up a second in each of its processes.
+//! A pool that has nothing to do costs next to nothing: at most one wake-up a second in each of its processes.
 
 mod process_support;
 
@@ -19,7 +19,7 @@ taskring::task! {
 const WORKERS: usize = 4;
 const WATCHED: Duration = Duration::from_secs(5);
 /// Wake-ups of a process in a second.
-const RATE_MAX: f64 = 1.5;
+const RATE_MAX: f64 = 1.0;
 
 /// How often the threads of a process gave up the CPU of their own will so far: each sleep is one.
 fn sleeps(pid: u32) -> u64 {

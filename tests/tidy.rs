@@ -77,6 +77,29 @@ fn functions_fit_a_screen() {
     report(&problems);
 }
 
+/// Orderings stronger than `Relaxed` are explained on their line or in the four above: with what they pair, or as what.
+#[test]
+fn orderings_say_what_they_pair_with() {
+    let mut problems = Vec::new();
+    for path in files_under("src", "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.split("#[cfg(test)]").next().unwrap_or_default().lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let strong = ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|o| code.contains(o));
+            let names = code.trim_start().starts_with("use ") || code.contains("Ordering::{") || !code.contains('(');
+            let near = &lines[i.saturating_sub(4)..=i];
+            let said = near.iter().filter_map(|l| l.split_once("//")).any(|(_, comment)| {
+                ["airs with", "Acquire", "Release", "AcqRel", "SeqCst", "fence"].iter().any(|word| comment.contains(word))
+            });
+            if strong && !names && !said {
+                problems.push(format!("{}:{}: {}", path.display(), i + 1, code.trim()));
+            }
+        }
+    }
+    report(&problems);
+}
+
 #[test]
 fn unsafe_blocks_say_why_they_are_sound() {
     let mut problems = Vec::new();

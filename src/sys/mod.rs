@@ -124,11 +124,13 @@ pub(crate) mod testing {
     pub(crate) fn await_value(word: &AtomicU32, value: u32) -> bool {
         let deadline = far();
         loop {
+            // SeqCst, here and below: pairs with `announce`; this is no hot path, and the strongest order needs no argument.
             let seen = word.load(SeqCst);
             if seen == value {
                 return true;
             }
             if futex::futex_wait(word, seen, deadline) == futex::Wait::TimedOut {
+                // SeqCst: as above.
                 return word.load(SeqCst) == value;
             }
         }
@@ -136,6 +138,7 @@ pub(crate) mod testing {
 
     /// Stores `value` and wakes all waiters. Async-signal-safe.
     pub(crate) fn announce(word: &AtomicU32, value: u32) {
+        // SeqCst: pairs with `await_value`.
         word.store(value, SeqCst);
         futex::futex_wake(word, i32::MAX);
     }
