@@ -54,8 +54,9 @@ pub(crate) const FULL_NS_MAX: u64 = 5_000_000;
 pub(crate) const MUTEX_SLICE_NS: u64 = 10_000_000;
 /// After this long behind a living owner, a mutex wait ends with an error that names the owner.
 pub(crate) const MUTEX_NS_MAX: u64 = 5_000_000_000;
-/// A supervisor has this long to write down why a worker died before others go on without the cause.
-pub(crate) const CAUSE_GRACE_NS: u64 = 50_000_000;
+/// A supervisor has this long to write down why a worker died before others go on without the cause. On a loaded machine it may not be
+/// scheduled for a tenth of a second.
+pub(crate) const CAUSE_GRACE_NS: u64 = 500_000_000;
 
 /// A time span in nanoseconds; one that does not fit is as good as for ever.
 #[cfg(not(loom))]

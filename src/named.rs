@@ -250,7 +250,8 @@ impl Executor {
 pub fn work(name: &str) -> Result<()> {
     let segment = Arc::new(open(name)?);
     check_still_named(&segment, name)?;
-    crate::worker::serve(segment.clone(), Kind::Worker).map_err(|e| not_found_if_gone(&segment, name, e))
+    crate::worker::serve(segment.clone(), Kind::Worker, crate::worker::Came::ByItself)
+        .map_err(|e| not_found_if_gone(&segment, name, e))
 }
 
 /// Removes the file of a named pool to which nobody is attached any more. False when there is none.

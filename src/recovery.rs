@@ -51,7 +51,7 @@ impl Member {
             return;
         }
         let deadline = now_ns() + CAUSE_GRACE_NS;
-        while self.cause(dead).is_none() && now_ns() < deadline && self.is_worker(dead) {
+        while self.awaits_cause(dead) && now_ns() < deadline && self.is_worker(dead) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }

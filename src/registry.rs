@@ -260,6 +260,17 @@ impl Member {
         cause_of(&self.segment.records()[who.index()])
     }
 
+    /// Whether somebody may still write down why `who` ended.
+    pub(crate) fn awaits_cause(&self, who: Participant) -> bool {
+        // Acquire: as in `cause_of`.
+        self.segment.records()[who.index()].cause.load(Acquire) == 0
+    }
+
+    /// For a worker that came by itself: no parent of it will tell why it ended.
+    pub(crate) fn expect_no_cause(&self) {
+        self.record().cause.store(NO_PARENT << 32, Relaxed);
+    }
+
     /// For the parent of a worker, before it reaps it.
     pub(crate) fn write_cause(&self, who: Participant, cause: Cause) {
         let (kind, code) = match cause {
@@ -333,6 +344,9 @@ impl Peers for Member {
 }
 
 /// The cause of death in a record.
+/// In place of a cause: there is nobody to write one.
+const NO_PARENT: u64 = 4;
+
 pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
     // Acquire: pairs with `write_cause`.
     let bits = record.cause.load(Acquire);

@@ -119,7 +119,7 @@ pub(crate) fn serve_as_process(segment: Arc<Segment>) -> Result<()> {
     // started by a task would inherit.
     sys::ignore_interrupt();
     sys::name_thread(c"taskring-worker");
-    crate::worker::serve(segment, Kind::Worker)
+    crate::worker::serve(segment, Kind::Worker, crate::worker::Came::AsChild)
 }
 
 /// Refuses what cannot work, and what would make a program start itself for ever.

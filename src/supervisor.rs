@@ -437,7 +437,7 @@ impl Supervisor {
                 let body = move || {
                     let _end = end;
                     // A thread that could not attach counts as a failed start: the supervisor sees it end.
-                    let _ = crate::worker::serve(segment, Kind::ThreadWorker);
+                    let _ = crate::worker::serve(segment, Kind::ThreadWorker, crate::worker::Came::AsChild);
                 };
                 let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
                 let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;

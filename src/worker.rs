@@ -45,10 +45,22 @@ pub(crate) struct Worker {
     orphaned_at: Option<u64>,
 }
 
+/// How a worker came to its pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// The owner started it, and will see how it ends.
+    AsChild,
+    /// By the pool's name.
+    ByItself,
+}
+
 /// Serves a pool in this thread until it ends.
-pub(crate) fn serve(segment: Arc<Segment>, kind: Kind) -> Result<()> {
+pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()> {
     install_panic_hook();
     let member = Member::join(segment, kind)?;
+    if came == Came::ByItself {
+        member.expect_no_cause();
+    }
     let mut runners = Vec::new();
     for (name, runner) in known() {
         let index = member.add_function(name)? as usize;

@@ -1,5 +1,6 @@
-//! The C interface as C programs see it: compiled by the system's compiler against the static library, with every warning an error.
-//! Needs `cc` and `c++`; valgrind too where it is installed. What is missing is said in one line.
+//! The C interface and the C++ wrapper as programs see them: compiled by the system's compilers, with every warning an error, against the
+//! static library that cargo built, or an installed copy. Valgrind, CMake and pkg-config are used where they are installed; what is missing is
+//! said in one line.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -49,7 +50,8 @@ fn build(name: &str, standard: &str, sources: &[&str], flags: &[&str]) -> PathBu
     if !cpp {
         command.arg("-Wstrict-prototypes");
     }
-    command.arg("-I").arg(root().join("include")).args(sources.iter().map(|s| root().join("tests/c").join(s)));
+    command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp"));
+    command.args(sources.iter().map(|s| root().join(s)));
     command.arg("-o").arg(&program).arg(static_library()).args(LIBRARIES);
     succeed(&mut command);
     program
@@ -103,14 +105,14 @@ fn the_header_is_clean_in_every_standard() {
 #[test]
 fn two_translation_units_link() {
     if has("cc") {
-        run(&build("double_include", "c11", &["double_include_a.c", "double_include_b.c"], &[]), &[]);
+        run(&build("double_include", "c11", &["tests/c/double_include_a.c", "tests/c/double_include_b.c"], &[]), &[]);
     }
 }
 
 #[test]
 fn every_behaviour_holds_with_workers_of_every_kind() {
     if has("cc") {
-        let program = build("semantics", "c11", &["semantics.c"], &[]);
+        let program = build("semantics", "c11", &["tests/c/semantics.c"], &[]);
         for method in ["thread", "spawn", "fork", "forkserver"] {
             run(&program, &[method]);
         }
@@ -120,7 +122,7 @@ fn every_behaviour_holds_with_workers_of_every_kind() {
 #[test]
 fn misuse_is_told_and_changes_nothing() {
     if has("cc") {
-        run(&build("misuse", "c17", &["misuse.c"], &[]), &[]);
+        run(&build("misuse", "c17", &["tests/c/misuse.c"], &[]), &[]);
     }
 }
 
@@ -128,16 +130,150 @@ fn misuse_is_told_and_changes_nothing() {
 fn the_address_and_undefined_behaviour_sanitizers_are_silent() {
     if has("cc") {
         let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-        run(&build("semantics_sanitized", "c11", &["semantics.c"], &flags), &["thread"]);
-        run(&build("misuse_sanitized", "c11", &["misuse.c"], &flags), &[]);
+        run(&build("semantics_sanitized", "c11", &["tests/c/semantics.c"], &flags), &["thread"]);
+        run(&build("misuse_sanitized", "c11", &["tests/c/misuse.c"], &flags), &[]);
     }
 }
 
 #[test]
 fn valgrind_finds_nothing() {
     if has("cc") && has("valgrind") {
-        let program = build("misuse_valgrind", "c11", &["misuse.c"], &[]);
+        let program = build("misuse_valgrind", "c11", &["tests/c/misuse.c"], &[]);
         let kinds = ["--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite"];
         succeed(Command::new("valgrind").args(["-q", "--error-exitcode=9"]).args(kinds).arg(program));
     }
+}
+
+#[test]
+fn the_cpp_wrapper_holds_its_word() {
+    if has("c++") {
+        let sources = ["tests/cpp/semantics.cpp", "tests/cpp/double_include.cpp"];
+        for standard in ["c++17", "c++20"] {
+            run(&build(&format!("cpp_{}", &standard[3..]), standard, &sources, &[]), &[]);
+        }
+    }
+}
+
+/// A lambda with captures is refused by the compiler, in words.
+#[test]
+fn a_lambda_with_captures_is_refused_with_the_reason() {
+    if has("c++") {
+        let mut command = compiler(true);
+        command.args(["-std=c++17", "-fsyntax-only"]).arg(root().join("tests/cpp/captures.cpp"));
+        command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp"));
+        let out = command.output().expect("the compiler runs");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && text.contains("a lambda with captures cannot be a task"), "{text}");
+    }
+}
+
+#[test]
+fn the_examples_run() {
+    if has("cc") {
+        let program = build("prime", "c11", &["bindings/c/prime.c"], &[]);
+        let out = succeed(&mut Command::new(program));
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert_eq!((text.lines().count(), text.matches("is prime").count()), (6, 5), "{text}");
+    }
+}
+
+/// The README's programs, as they stand there.
+#[test]
+fn the_programs_of_the_readme_run() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    for (language, standard) in [("c", "c11"), ("cpp", "c++17")] {
+        if !has(if language == "c" { "cc" } else { "c++" }) {
+            continue;
+        }
+        let code =
+            readme.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+        let source = out_dir().join(format!("readme.{language}"));
+        std::fs::write(&source, code).expect("written");
+        run(&build(&format!("readme_{language}"), standard, &[source.to_str().expect("UTF-8")], &[]), &[]);
+    }
+}
+
+/// An installed copy: what lies there, what it exports, and clients built against it in three ways.
+#[test]
+fn an_installed_copy_serves_clients() {
+    if !has("cc") || !has("make") {
+        return;
+    }
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    let lib = prefix.path().join("lib");
+    let mut make = Command::new("make");
+    make.current_dir(root()).args(["install", "PROFILE=dev"]).arg(format!("PREFIX={}", prefix.path().display()));
+    // A build folder of its own: this test's library must not change under the other tests.
+    succeed(make.env("CARGO", env!("CARGO")).env("CARGO_TARGET_DIR", out_dir().join("installed")));
+
+    let wanted = std::fs::read_to_string(root().join("include/taskring.map")).expect("the list of symbols");
+    let wanted: Vec<&str> =
+        wanted.lines().filter_map(|l| l.trim().strip_suffix(';')).filter(|l| l.starts_with("taskring_")).collect();
+    let out = succeed(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(lib.join("libtaskring.so")));
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let found: Vec<&str> =
+        text.lines().filter_map(|l| l.split(['@', ' ']).next()).filter(|n| !n.starts_with("TASKRING_")).collect();
+    assert_eq!(found, wanted, "what the shared library exports, and what the header declares");
+
+    let client = root().join("tests/c/client.c");
+    let plugin_host = build("plugin_host", "c11", &["tests/c/plugin_host.c"], &["-ldl"]);
+    for (standard, static_link) in [("c11", false), ("c11", true), ("c++17", false), ("c++17", true)] {
+        let name = format!("client_{}_{static_link}", standard.replace('+', "p"));
+        let program = out_dir().join(name);
+        let mut command = compiler(standard.starts_with("c++"));
+        command.arg(format!("-std={standard}")).args(WARNINGS).arg("-o").arg(&program);
+        if standard.starts_with("c++") {
+            command.args(["-x", "c++"]);
+        }
+        command.arg(&client).args(["-x", "none"]).args(pkg_config(&lib, static_link));
+        succeed(&mut command);
+        succeed(Command::new(&program).env("LD_LIBRARY_PATH", &lib));
+    }
+    let plugin = out_dir().join("plugin.so");
+    let mut command = compiler(false);
+    command.args(["-std=c11", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o"]).arg(&plugin).arg(root().join("tests/c/plugin.c"));
+    succeed(command.args(pkg_config(&lib, false)));
+    succeed(Command::new(&plugin_host).arg(&plugin).env("LD_LIBRARY_PATH", &lib));
+    with_cmake(prefix.path());
+}
+
+/// Compiler flags for the installed copy. Without pkg-config, what its file says.
+fn pkg_config(lib: &Path, static_link: bool) -> Vec<String> {
+    let archive = lib.join("libtaskring.a").display().to_string();
+    if !has("pkg-config") {
+        let include = format!("-I{}", lib.with_file_name("include").display());
+        let library = if static_link { archive } else { format!("-L{} -ltaskring", lib.display()) };
+        return [include, library, LIBRARIES.join(" ")].join(" ").split(' ').map(str::to_owned).collect();
+    }
+    let ask = |args: &[&str]| {
+        let out =
+            succeed(Command::new("pkg-config").args(args).arg("taskring").env("PKG_CONFIG_PATH", lib.join("pkgconfig")));
+        String::from_utf8_lossy(&out.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    if !static_link {
+        return ask(&["--cflags", "--libs"]);
+    }
+    let flags = ask(&["--static", "--cflags", "--libs"]);
+    flags.into_iter().map(|flag| if flag == "-ltaskring" { archive.clone() } else { flag }).collect()
+}
+
+fn with_cmake(prefix: &Path) {
+    if !has("cmake") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let client = root().join("tests/c/client.c");
+    let lists = format!(
+        "cmake_minimum_required(VERSION 3.10)\nproject(client C)\nfind_package(taskring {} REQUIRED)\n\
+         add_executable(client {c})\ntarget_link_libraries(client taskring::taskring)\n\
+         add_executable(client_static {c})\ntarget_link_libraries(client_static taskring::static)\n",
+        env!("CARGO_PKG_VERSION"),
+        c = client.display()
+    );
+    std::fs::write(dir.path().join("CMakeLists.txt"), lists).expect("written");
+    let prefix = format!("-DCMAKE_PREFIX_PATH={}", prefix.display());
+    succeed(Command::new("cmake").arg(&prefix).args(["-S", "."]).args(["-B", "build"]).current_dir(dir.path()));
+    succeed(Command::new("cmake").args(["--build", "build"]).current_dir(dir.path()));
+    succeed(&mut Command::new(dir.path().join("build/client")));
+    succeed(&mut Command::new(dir.path().join("build/client_static")));
 }
