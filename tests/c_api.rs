@@ -4,9 +4,10 @@
 
 mod cc_support;
 
-use cc_support::{LIBRARIES, WARNINGS, build, compiler, has, out_dir, root, run, succeed};
+use cc_support::{LIBRARIES, WARNINGS, build, compiler, has, out_dir, root, run, run_within, succeed};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn the_header_is_clean_in_every_standard() {
@@ -59,6 +60,17 @@ fn the_address_and_undefined_behaviour_sanitizers_are_silent() {
         let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
         run(&build("semantics_sanitized", "c11", &["tests/c/semantics.c"], &flags), &["thread"]);
         run(&build("misuse_sanitized", "c11", &["tests/c/misuse.c"], &flags), &[]);
+    }
+}
+
+/// Any calls in any order, under the sanitizers. `TASKRING_RANDOM_CALLS` sets how many; the seed and a table are printed.
+#[test]
+fn random_calls_give_typed_statuses_and_nothing_else() {
+    if has("cc") {
+        let calls = std::env::var("TASKRING_RANDOM_CALLS").unwrap_or_else(|_| "300000".to_owned());
+        let limit = Duration::from_secs(60 + calls.parse::<u64>().expect("a number of calls") / 10_000);
+        let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        run_within(&build("random", "c11", &["tests/c/random.c"], &flags), &[&calls], limit);
     }
 }
 

@@ -28,11 +28,28 @@ pub const TASKRING_FIRST_EXCEPTION: u32 = 1;
 /// Return when all tasks are over.
 pub const TASKRING_ALL_COMPLETED: u32 = 2;
 
-/// The future of a ticket, for the length of one call: it is never dropped, for that would release the ticket.
+/// The future of a ticket, for the length of one call. It is not dropped as a future is, for that would release the ticket; only an outcome that it
+/// took, and nobody took over, goes with it.
+struct Borrowed(ManuallyDrop<Core>);
+
+impl std::ops::Deref for Borrowed {
+    type Target = Core;
+    fn deref(&self) -> &Core {
+        &self.0
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        drop(self.0.take_outcome());
+    }
+}
+
+/// The future of a ticket.
 ///
 /// # Safety
 /// As `executor`.
-unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<ManuallyDrop<Core>, Fault> {
+unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
     // SAFETY: as this function's contract says.
     let pool = unsafe { executor(pool) }?.pool();
     pool.member.check_fork()?;
@@ -43,14 +60,15 @@ unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<ManuallyDrop<C
     }
     // SAFETY: a second owner of the pool for the length of this call. It is never dropped, and the handle keeps the first one alive.
     let pool = unsafe { std::ptr::read(pool) };
-    Ok(ManuallyDrop::new(Core::new(pool, Ticket { slot: (number >> 32) as u32, generation: number as u32 })))
+    let core = Core::new(pool, Ticket { slot: (number >> 32) as u32, generation: number as u32 });
+    Ok(Borrowed(ManuallyDrop::new(core)))
 }
 
 /// The same, when the ticket is good. One that was never given out must not be waited for: its slot may hold no task at all.
 ///
 /// # Safety
 /// As `executor`.
-unsafe fn live(pool: *mut taskring_pool, ticket: u64) -> Result<ManuallyDrop<Core>, Fault> {
+unsafe fn live(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
     // SAFETY: as this function's contract says.
     let core = unsafe { future(pool, ticket) }?;
     // Of the task submitted last it is known, and a look would take its line from its worker.
@@ -150,7 +168,7 @@ pub unsafe extern "C" fn taskring_result(
             return Err(null("buffer"));
         }
         core.wait(timeout(timeout_ns))?;
-        let bytes = match core.take_outcome().ok_or(Error::Stale)? {
+        let bytes = match core.0.take_outcome().ok_or(Error::Stale)? {
             Outcome::Error(e) => return Err((*e).into()),
             Outcome::Value(bytes) => bytes,
         };

@@ -71,6 +71,11 @@ pub fn succeed(command: &mut Command) -> Output {
 
 /// Runs a test program; a hang is a failure.
 pub fn run(program: &Path, args: &[&str]) {
+    run_within(program, args, Duration::from_secs(60));
+}
+
+/// The same with a limit of its own.
+pub fn run_within(program: &Path, args: &[&str], limit: Duration) {
     let mut child = Command::new(program).args(args).spawn().expect("it starts");
     let start = Instant::now();
     loop {
@@ -78,7 +83,7 @@ pub fn run(program: &Path, args: &[&str]) {
             assert!(status.success(), "{} {args:?}: {status}", program.display());
             return;
         }
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > limit {
             let _ = child.kill();
             panic!("{} {args:?} hangs", program.display());
         }
