@@ -150,7 +150,8 @@ fn missing_program() {
 /// This very program would make a good worker, but a shell keeps it from starting in time.
 fn too_late() {
     let own = std::env::current_exe().expect("this program").display().to_string();
-    let script = format!("sleep 1000; exec {own}");
+    // Not for long: the shell is killed, and what it runs is left behind.
+    let script = format!("sleep 3; exec {own}");
     let builder = Executor::builder().workers(1).start_timeout(Duration::from_millis(300));
     let builder = builder.worker_exe("/bin/sh", ["-c", &script], NO_ENV);
     assert_not_a_worker(builder, "/bin/sh", "still running after 300ms", Duration::from_secs(3));
