@@ -121,3 +121,17 @@ fn the_version_of_the_header_is_that_of_the_package() {
     assert_eq!(ffi::TASKRING_VERSION, parts[0] << 16 | parts[1] << 8 | parts[2]);
     assert_eq!(ffi::taskring_version(), ffi::TASKRING_VERSION);
 }
+
+/// The page of causes and fixes has every status once, in the order of their numbers.
+#[test]
+fn every_status_has_its_cause_and_fix() {
+    let page = fs::read_to_string(root().join("docs/errors.md")).expect("the page");
+    let rows: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("| `TASKRING_")?.split('`').next()).collect();
+    let header = render();
+    let (_, list) = header.split_once("enum taskring_status").expect("the statuses");
+    let (list, _) = list.split_once("};").expect("their end");
+    let declared: Vec<&str> =
+        list.lines().filter_map(|l| l.trim().strip_prefix("TASKRING_")?.split_once(" = ").map(|(name, _)| name)).collect();
+    assert_eq!(rows, declared);
+    assert!(declared.len() > 30);
+}
