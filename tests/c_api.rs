@@ -114,6 +114,17 @@ fn the_examples_run() {
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         assert_eq!((text.lines().count(), text.matches("is prime").count()), (6, 5), "{text}");
     }
+    if has("c++") {
+        let program = build("wordcount", "c++17", &["bindings/cpp/wordcount.cpp"], &[]);
+        let last = |args: &[&str]| {
+            let out = succeed(Command::new(&program).arg(root().join("src")).args(args));
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            text.lines().last().expect("a sum").to_owned()
+        };
+        assert!(last(&[]).contains("words; 0 of "), "{}", last(&[]));
+        // However many are begun meanwhile, one file is enough.
+        assert!(last(&["1"]).contains(" files were not begun"));
+    }
 }
 
 /// The README's programs, as they stand there.

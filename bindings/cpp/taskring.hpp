@@ -472,7 +472,7 @@ private:
     std::unique_ptr<names> names_ = std::make_unique<names>();
 };
 
-/// Calls `each(index, future)` for every future as its task ends, in that order as far as it was seen.
+/// Calls `each(index, future)` for every future as its task ends, in that order as far as it was seen. If `each` returns bool, false ends it.
 template <class R, class F> void as_completed(std::vector<future<R>> &futures, F each) {
     std::vector<taskring_future> waits;
     std::vector<std::size_t> indices;
@@ -495,8 +495,14 @@ template <class R, class F> void as_completed(std::vector<future<R>> &futures, F
         }
         waits.resize(kept);
         indices.resize(kept);
-        for (const std::size_t index : ended)
-            each(index, futures[index]);
+        for (const std::size_t index : ended) {
+            if constexpr (std::is_same_v<std::invoke_result_t<F &, std::size_t, future<R> &>, bool>) {
+                if (!each(index, futures[index]))
+                    return;
+            } else {
+                each(index, futures[index]);
+            }
+        }
     }
 }
 
