@@ -62,11 +62,9 @@ pub(crate) struct WorkerExe {
 pub fn init() {
     INITIALISED.store(true, Relaxed);
     let Some(mark) = std::env::var_os(MARK) else { return };
-    if !matches!(sys::thread_count(), Ok(1)) {
-        // Too late: not the first line of `main`. The owner says so.
-        sys::exit_now(EXIT_NOT_ATTACHED);
-    }
-    // SAFETY: the process has one thread, which is here, so nobody reads the environment at the same time.
+    // SAFETY: this comes first in `main`, or before it, so no code of the program's own runs beside it. There may be threads that a library started
+    // before `main`: `unsetenv` of the C library takes its lock against other writers, moves pointers and frees nothing, so a `getenv` that is
+    // going on finds the old or the new entry; Rust's own readers hold the standard library's lock.
     unsafe { std::env::remove_var(MARK) };
     let code = match run_marked(&mark) {
         Ok(()) => 0,

@@ -47,6 +47,14 @@ fn every_behaviour_holds_with_workers_of_every_kind() {
     }
 }
 
+/// Numeric libraries start threads when they are loaded, before `main` comes to init.
+#[test]
+fn a_program_with_a_thread_before_main_is_its_own_worker() {
+    if has("cc") {
+        run(&build("early_thread", "c11", &["tests/c/early_thread.c"], &[]), &[]);
+    }
+}
+
 #[test]
 fn misuse_is_told_and_changes_nothing() {
     if has("cc") {
