@@ -5,13 +5,12 @@ use crate::codec::{Bytes, Payload, push_item};
 use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::life::Bit;
-use crate::limits::INLINE_MAX;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::search::Rings;
 use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
 use crate::state::Phase;
-use crate::submit::{Ready, WhenFull};
+use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::task::Task;
@@ -235,12 +234,7 @@ impl Executor {
                 // Not under the lane's mutex.
                 futures.reserve(ends.len());
                 let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
-                if args.clone().all(|args| args.len() <= INLINE_MAX) {
-                    pool.submit_all(args.map(|args| Ready::inline(&request, args)), each)?;
-                } else {
-                    let ready: Vec<_> = args.map(|args| pool.prepare(&request, args)).collect::<Result<_>>()?;
-                    pool.submit_all(ready.into_iter(), each)?;
-                }
+                pool.submit_slices(&request, args, each)?;
             }
         })
     }

@@ -45,7 +45,7 @@ pub(crate) struct Ready<'a> {
 impl<'a> Ready<'a> {
     /// One whose arguments fit into a slot.
     #[inline]
-    pub(crate) fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
+    fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
         debug_assert!(args.len() <= INLINE_MAX);
         Ready { request, args, lease: None }
     }
@@ -130,13 +130,24 @@ impl Pool {
         if self.shut.load(Relaxed) { Err(Error::ShutDown) } else { Ok(()) }
     }
 
+    /// Publishes a task for each of some encoded arguments. Blocks for large ones are had before the lane is held.
+    #[inline]
+    pub(crate) fn submit_slices<'a>(
+        &'a self,
+        request: &'a Request,
+        args: impl Iterator<Item = &'a [u8]> + Clone,
+        each: impl FnMut(Ticket),
+    ) -> Result<()> {
+        if args.clone().all(|args| args.len() <= INLINE_MAX) {
+            return self.submit_all(args.map(|args| Ready::inline(request, args)), each);
+        }
+        let ready: Vec<_> = args.map(|args| self.prepare(request, args)).collect::<Result<_>>()?;
+        self.submit_all(ready.into_iter(), each)
+    }
+
     /// Publishes many tasks in as few holds of the mutex as their number needs.
     #[inline]
-    pub(crate) fn submit_all<'a>(
-        &'a self,
-        mut tasks: impl Iterator<Item = Ready<'a>>,
-        mut each: impl FnMut(Ticket),
-    ) -> Result<()> {
+    fn submit_all<'a>(&'a self, mut tasks: impl Iterator<Item = Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
         self.check_usable()?;
         let mut next = tasks.next();
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {

@@ -1,6 +1,7 @@
 //! Task functions in C: registering them, and what a running one can ask and say.
 
 use super::status::{Fault, taskring_status};
+use super::submit::ticket_of_task;
 use super::{bytes, guard, guard_value, null, put, text};
 use crate::outcome::Kind;
 use std::ffi::{c_char, c_void};
@@ -195,5 +196,5 @@ pub extern "C" fn taskring_attempt() -> u32 {
 /// The ticket of the task that this thread runs, or 0 outside a task.
 #[unsafe(no_mangle)]
 pub extern "C" fn taskring_task_ticket() -> u64 {
-    guard_value(0, || if crate::task::is_running() { crate::task::id() + (1 << 32) } else { 0 })
+    guard_value(0, || if crate::task::is_running() { ticket_of_task(crate::task::id()) } else { 0 })
 }

@@ -6,10 +6,9 @@ use super::status::{Fault, taskring_status};
 use super::{Sized32, TASKRING_INFINITE, bytes, guard, null, put, read_struct, text};
 use crate::error::Error;
 use crate::executor::{Executor, SubmitOptions, request};
-use crate::limits::INLINE_MAX;
 use crate::pool::Ticket;
 use crate::slot::Request;
-use crate::submit::{Ready, WhenFull};
+use crate::submit::WhenFull;
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
@@ -56,7 +55,12 @@ fn function_index(number: u32) -> Result<u16, Fault> {
 
 /// Tickets in C are task numbers with the slot counted from 1, so that 0 is none.
 pub(super) fn ticket_number(ticket: Ticket) -> u64 {
-    ticket.id() + (1 << 32)
+    ticket_of_task(ticket.id())
+}
+
+/// The same for a task's number.
+pub(super) fn ticket_of_task(id: u64) -> u64 {
+    id + (1 << 32)
 }
 
 /// # Safety
@@ -234,35 +238,27 @@ pub unsafe extern "C" fn taskring_submit_bulk(
         pool.member.check_fork()?;
         let request = request(pool, &options, checked_function(executor, function)?)?;
         let mut slices = Vec::with_capacity(AT_A_TIME.min(count));
-        while done < count {
-            slices.clear();
-            for i in done..count.min(done + AT_A_TIME) {
-                // SAFETY: `i` is below `count`, and the description and its bytes are valid by this function's contract.
-                slices.push(unsafe { bytes("args", (*args.add(i)).data, (*args.add(i)).len) }?);
+        let mut publish = || {
+            while done < count {
+                slices.clear();
+                for i in done..count.min(done + AT_A_TIME) {
+                    // SAFETY: `i` is below `count`, and the description and its bytes are valid by this function's contract.
+                    slices.push(unsafe { bytes("args", (*args.add(i)).data, (*args.add(i)).len) }?);
+                }
+                pool.submit_slices(&request, slices.iter().copied(), |ticket| {
+                    // SAFETY: called once for each of the slices, so `done` is below `count`.
+                    unsafe { tickets.add(done).write(ticket_number(ticket)) };
+                    done += 1;
+                })?;
             }
-            let each = |ticket| {
-                // SAFETY: called once for each of the slices, so `done` is below `count`.
-                unsafe { tickets.add(done).write(ticket_number(ticket)) };
-                done += 1;
-            };
-            if slices.iter().all(|args| args.len() <= INLINE_MAX) {
-                pool.submit_all(slices.iter().map(|args| Ready::inline(&request, args)), each)?;
-            } else {
-                let ready = slices.iter().map(|args| pool.prepare(&request, args)).collect::<Result<Vec<_>, _>>()?;
-                pool.submit_all(ready.into_iter(), each)?;
-            }
-        }
-        Ok(())
+            Ok(())
+        };
+        let published = publish();
+        // What was submitted counts for its set also when the rest was not.
+        options.count_submitted(done);
+        published
     });
-    // What was submitted counts for its set also when the rest was not. SAFETY: the options and `submitted` are valid as this function's
-    // contract says.
-    unsafe {
-        if done != 0
-            && let Ok(options) = read_options(options)
-        {
-            options.count_submitted(done);
-        }
-        put(submitted, done);
-    }
+    // SAFETY: `submitted` is NULL or valid for a write, as this function's contract says.
+    unsafe { put(submitted, done) };
     status
 }

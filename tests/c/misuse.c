@@ -1,11 +1,17 @@
 /* Wrong parameters: each a status that names the value, and nothing changed. */
 #include "check.h"
 
+/* From inside a task: a pool of the task's own works, and it is freed there. */
 static int32_t nested(taskring_call *call, void *context) {
-    /* From inside a task: a pool of the task's own works, and its call is of no use elsewhere. */
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *inner = NULL;
     (void)context;
-    uint64_t zero = 0;
-    return taskring_call_set_result(call, &zero, sizeof zero);
+    config.start_method = TASKRING_THREAD;
+    config.workers = 1;
+    OK(taskring_create(&config, &inner));
+    uint64_t y = square_in(inner, 9);
+    OK(taskring_free(inner));
+    return taskring_call_set_result(call, &y, sizeof y);
 }
 
 static void says(const char *part) {
@@ -186,6 +192,9 @@ int main(int argc, char **argv) {
     nulls(pool, ticket);
     OK(taskring_result(pool, ticket, 0, &x, sizeof x, NULL));
     CHECK(x == 25);
+    ticket = submit(pool, "nested", NULL, 0);
+    OK(taskring_result(pool, ticket, SOON, &x, sizeof x, NULL));
+    CHECK(x == 81);
     configs();
     submits(pool);
     tickets(pool);
