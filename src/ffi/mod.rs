@@ -1,8 +1,8 @@
 //! The C boundary: `include/taskring.h` is made from these files, and this is the only place where C pointers become references.
 //!
 //! Every exported function is `extern "C"`, has its body in `guard` (no panic crosses), returns a status, and writes its out-parameters
-//! only when it returns [`TASKRING_OK`](taskring_status::TASKRING_OK) or says otherwise. A pool or set handle is never freed, only marked: so a
-//! handle that was freed is a typed error and not a wild read. Structs begin with their size, so a caller built against an older header
+//! only when it returns [`TASKRING_OK`](taskring_status::TASKRING_OK) or says otherwise. A handle is a number and never read
+//! through: one that was freed, or made up, is a typed error. Structs begin with their size, so a caller built against an older header
 //! works on.
 
 #![allow(non_camel_case_types, reason = "these are the names of the C header")]

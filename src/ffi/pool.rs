@@ -1,6 +1,6 @@
 //! Pools: options, making, attaching, ending.
 
-use super::handle::Handle;
+use super::handle::{self, Kind};
 use super::status::{Fault, taskring_status};
 use super::{Sized32, guard, null, put, read_struct, text};
 use crate::builder::Builder;
@@ -18,6 +18,11 @@ use std::time::Duration;
 /// A pool, as its owner or another submitter holds it. Any thread may use it; free it once, with taskring_free.
 pub struct taskring_pool {
     _opaque: [u8; 0],
+}
+
+impl Kind for Executor {
+    const KIND: u8 = 0x51;
+    const NAME: &'static str = "pool";
 }
 
 /// Workers are this program (or worker_path) run anew; nothing is inherited but the pool. The default.
@@ -182,9 +187,9 @@ unsafe fn make(pool: *mut *mut taskring_pool, new: impl FnOnce() -> Result<Execu
         return Err(null("pool"));
     }
     crate::task::install_panic_hook();
-    let handle = Handle::leak(new()?);
+    let handle = handle::new(new()?)?;
     // SAFETY: valid for a write by this function's contract.
-    unsafe { put(pool, handle.cast()) };
+    unsafe { put(pool, handle) };
     Ok(())
 }
 
@@ -240,7 +245,7 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_status {
     // SAFETY: as this function's contract says.
-    guard(|| unsafe { Handle::take(pool.cast::<Handle<Executor>>(), "pool").map(drop) })
+    guard(|| unsafe { handle::take::<Executor, _>(pool).map(drop) })
 }
 
 /// Takes no new tasks from now on. With `cancel_pending` what has not started is cancelled; with `wait` this returns when everything has ended
@@ -262,8 +267,8 @@ pub unsafe extern "C" fn taskring_shutdown(pool: *mut taskring_pool, wait: i32, 
 /// # Safety
 /// `pool` is NULL or a handle of this library that is not freed meanwhile.
 pub(super) unsafe fn executor<'a>(pool: *const taskring_pool) -> Result<&'a Executor, Fault> {
-    // SAFETY: as this function's contract says; the cast is to what `make` leaked.
-    unsafe { Handle::get(pool.cast::<Handle<Executor>>(), "pool") }
+    // SAFETY: as this function's contract says.
+    unsafe { handle::get(pool) }
 }
 
 /// A look at a pool. The counts of tasks are those of this submitter.

@@ -1,6 +1,6 @@
 //! Task sets: tasks that are stopped in one call.
 
-use super::handle::Handle;
+use super::handle::{self, Kind};
 use super::pool::{executor, taskring_pool};
 use super::status::{Fault, taskring_status};
 use super::{guard, null, put};
@@ -9,6 +9,11 @@ use crate::task_set::TaskSet;
 /// A task set. Any thread may use it; free it once, with taskring_set_free.
 pub struct taskring_set {
     _opaque: [u8; 0],
+}
+
+impl Kind for TaskSet {
+    const KIND: u8 = 0x53;
+    const NAME: &'static str = "set";
 }
 
 /// What became of a set's tasks.
@@ -37,9 +42,9 @@ pub unsafe extern "C" fn taskring_set_new(pool: *mut taskring_pool, set: *mut *m
         if set.is_null() {
             return Err(null("set"));
         }
-        let new = Handle::leak(pool.task_set()?);
+        let new = handle::new(pool.task_set()?)?;
         // SAFETY: valid for a write by this function's contract.
-        unsafe { put(set, new.cast()) };
+        unsafe { put(set, new) };
         Ok(())
     })
 }
@@ -75,12 +80,12 @@ pub unsafe extern "C" fn taskring_set_discard(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn taskring_set_free(set: *mut taskring_set) -> taskring_status {
     // SAFETY: as this function's contract says.
-    guard(|| unsafe { Handle::take(set.cast::<Handle<TaskSet>>(), "set").map(drop) })
+    guard(|| unsafe { handle::take::<TaskSet, _>(set).map(drop) })
 }
 
 /// # Safety
 /// `set` is NULL or a handle of this library that is not freed meanwhile.
 pub(super) unsafe fn task_set<'a>(set: *const taskring_set) -> Result<&'a TaskSet, Fault> {
-    // SAFETY: as this function's contract says; the cast is to what `taskring_set_new` leaked.
-    unsafe { Handle::get(set.cast::<Handle<TaskSet>>(), "set") }
+    // SAFETY: as this function's contract says.
+    unsafe { handle::get(set) }
 }
