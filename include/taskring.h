@@ -6,8 +6,8 @@
  *
  * Conventions
  *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Out-parameters are written
- *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set) are freed once, by their own function; NULL and
- *   freed handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
+ *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set, taskring_completions, taskring_map) are freed once,
+ *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
  *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
  *
@@ -104,6 +104,26 @@
  * The version of the header and of the library that go together: major, minor and patch in eight bits each.
  */
 #define TASKRING_VERSION 256
+
+/**
+ * Something is lost or broken.
+ */
+#define TASKRING_LOG_ERROR 1
+
+/**
+ * Something went wrong, and was mended: a worker died and is replaced.
+ */
+#define TASKRING_LOG_WARN 2
+
+/**
+ * What a careful operator may want to know.
+ */
+#define TASKRING_LOG_INFO 3
+
+/**
+ * What helps to follow the library's doing.
+ */
+#define TASKRING_LOG_DEBUG 4
 
 /**
  * Workers are this program (or worker_path) run anew; nothing is inherited but the pool. The default.
@@ -301,6 +321,10 @@ enum taskring_status
      * A defect of this library. Please report the text of taskring_last_error.
      */
     TASKRING_INTERNAL = 31,
+    /**
+     * There is nothing more to come.
+     */
+    TASKRING_END = 32,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -314,6 +338,17 @@ typedef int32_t taskring_status;
  * One call of a task function. Good only until the function returns, and only in its thread.
  */
 typedef struct taskring_call taskring_call;
+
+/**
+ * A completion queue: tasks, of one pool or several, that come out as they end. Any thread may use it; free it once, with
+ * taskring_completions_free.
+ */
+typedef struct taskring_completions taskring_completions;
+
+/**
+ * A map that is going on. Any thread may use it; free it once, with taskring_map_free.
+ */
+typedef struct taskring_map taskring_map;
 
 /**
  * A pool, as its owner or another submitter holds it. Any thread may use it; free it once, with taskring_free.
@@ -336,6 +371,29 @@ typedef int32_t (*taskring_task)(struct taskring_call *call, void *context);
 typedef void (*taskring_destructor)(void *context);
 
 /**
+ * A task that is over.
+ */
+typedef struct taskring_completion {
+    /**
+     * The pool, as it was passed when the task was added.
+     */
+    struct taskring_pool *pool;
+    /**
+     * Its ticket, still to be used up.
+     */
+    uint64_t ticket;
+    /**
+     * What was given with it.
+     */
+    uint64_t user_data;
+} taskring_completion;
+
+/**
+ * Called when a task is over. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
+ */
+typedef void (*taskring_callback)(struct taskring_pool *pool, uint64_t ticket, void *context);
+
+/**
  * A ticket and the pool that gave it.
  */
 typedef struct taskring_future {
@@ -348,6 +406,96 @@ typedef struct taskring_future {
      */
     uint64_t ticket;
 } taskring_future;
+
+/**
+ * Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
+ */
+typedef struct taskring_options {
+    /**
+     * Set by TASKRING_OPTIONS_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT, or 0: as the pool's policy says.
+     */
+    uint32_t flags;
+    /**
+     * How often an idempotent task is started at most, 1 to 255. Default: 2.
+     */
+    uint32_t attempts_max;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The set that the task belongs to, or NULL.
+     */
+    struct taskring_set *set;
+    /**
+     * The completion queue that the task comes out of when it is over, or NULL.
+     */
+    struct taskring_completions *completions;
+    /**
+     * What comes out with it. Of a bulk submit each next task has one more.
+     */
+    uint64_t user_data;
+} taskring_options;
+
+/**
+ * Takes one message, a string that is valid for the call. It must not let a C++ exception out, nor jump out.
+ */
+typedef void (*taskring_logger)(uint32_t level, const char *message, void *context);
+
+/**
+ * Bytes of the caller's.
+ */
+typedef struct taskring_bytes {
+    /**
+     * May be NULL when len is 0.
+     */
+    const void *data;
+    /**
+     * How many.
+     */
+    size_t len;
+} taskring_bytes;
+
+/**
+ * Gives a map its next input: 1 when it has set *args, which must stay valid until it is called again or the map is freed; 0 at the end; anything
+ * else when it failed. It is called in the threads that call taskring_map_new and taskring_map_next, by one at a time, and must not use
+ * this map.
+ */
+typedef int32_t (*taskring_input)(void *context, struct taskring_bytes *args);
+
+/**
+ * Options of a map. Begin with TASKRING_MAP_OPTIONS_INIT; a field of 0 is its default.
+ */
+typedef struct taskring_map_options {
+    /**
+     * Set by TASKRING_MAP_OPTIONS_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * Not 0: results come as their tasks end, not in the order of the inputs.
+     */
+    uint32_t unordered;
+    /**
+     * Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once.
+     */
+    uint64_t window;
+    /**
+     * Inputs that go into one task: for functions of less than a few microseconds. Default: 1.
+     */
+    uint64_t chunk;
+    /**
+     * For all results together, from taskring_map_new on. Default: no limit.
+     */
+    uint64_t timeout_ns;
+    /**
+     * Options of every task, whose completions must be NULL; or NULL.
+     */
+    const struct taskring_options *submit;
+} taskring_map_options;
 
 /**
  * Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
@@ -451,6 +599,14 @@ typedef struct taskring_stats {
      * Tasks that workers attached just now have finished, of all submitters.
      */
     uint64_t finished;
+    /**
+     * Loans of this submitter that were neither submitted nor given back.
+     */
+    uint32_t loans;
+    /**
+     * Payload blocks in use, by anybody.
+     */
+    uint32_t blocks;
 } taskring_stats;
 
 /**
@@ -492,46 +648,6 @@ typedef struct taskring_loss {
      */
     uint32_t may_have_run;
 } taskring_loss;
-
-/**
- * Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
- */
-typedef struct taskring_options {
-    /**
-     * Set by TASKRING_OPTIONS_INIT.
-     */
-    uint32_t struct_size;
-    /**
-     * TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT, or 0: as the pool's policy says.
-     */
-    uint32_t flags;
-    /**
-     * How often an idempotent task is started at most, 1 to 255. Default: 2.
-     */
-    uint32_t attempts_max;
-    /**
-     * Must be 0.
-     */
-    uint32_t reserved;
-    /**
-     * The set that the task belongs to, or NULL.
-     */
-    struct taskring_set *set;
-} taskring_options;
-
-/**
- * Bytes of the caller's.
- */
-typedef struct taskring_bytes {
-    /**
-     * May be NULL when len is 0.
-     */
-    const void *data;
-    /**
-     * How many.
-     */
-    size_t len;
-} taskring_bytes;
 
 #ifdef __cplusplus
 extern "C" {
@@ -607,6 +723,84 @@ uint32_t taskring_attempt(void);
 uint64_t taskring_task_ticket(void);
 
 /**
+ * Makes a completion queue.
+ *
+ * Returns TASKRING_OK and writes *completions; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY.
+ *
+ * Requires:
+ * completions is NULL or valid for a write.
+ */
+taskring_status taskring_completions_new(struct taskring_completions **completions);
+
+/**
+ * Adds a task, which comes out once when it is over, or at once when it is. Tasks can also be added as they are submitted: see taskring_options.
+ *
+ * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
+ *
+ * Requires:
+ * completions and pool are NULL or handles of this library.
+ */
+taskring_status taskring_completions_add(struct taskring_completions *completions,
+                                         struct taskring_pool *pool,
+                                         uint64_t ticket,
+                                         uint64_t user_data);
+
+/**
+ * Takes tasks that are over out of the queue, in the order in which they ended as far as it was seen: waits until there is one, and then takes
+ * what is there, up to capacity. Their results can be had without waiting.
+ *
+ * Returns TASKRING_OK and writes *count of all; TASKRING_TIMED_OUT; TASKRING_END when all tasks that were added have come out;
+ * TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * completions is NULL or a handle of this library; all is NULL or valid for capacity writes; count is NULL or valid for a write.
+ */
+taskring_status taskring_completions_next(struct taskring_completions *completions,
+                                          uint64_t timeout_ns,
+                                          struct taskring_completion *all,
+                                          size_t capacity,
+                                          size_t *count);
+
+/**
+ * A descriptor that poll, select and epoll find readable while taskring_completions_next would not wait. It belongs to the queue: do not read it
+ * or close it. From this call on, a thread of the library waits for the queue's pools.
+ *
+ * Returns TASKRING_OK and writes *fd; TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
+ *
+ * Requires:
+ * completions is NULL or a handle of this library; fd is NULL or valid for a write.
+ */
+taskring_status taskring_completions_fd(struct taskring_completions *completions,
+                                        int *fd);
+
+/**
+ * Ends a completion queue. Tasks in it go on, and their tickets stay good. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * completions is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_completions_free(struct taskring_completions *completions);
+
+/**
+ * Has callback called once when a task is over, however it ends: in this thread, before this returns, when it is over already; otherwise in a
+ * thread of the library, in the order in which the callbacks were added. A slow callback delays the others of the pool. Then destructor, which
+ * may be NULL, is called with context; that also when this call fails. A callback outlives a freed pool, whose tasks may still run: then its
+ * handle and ticket are of no use any more.
+ *
+ * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; callback and destructor may be called with context from any thread.
+ */
+taskring_status taskring_on_done(struct taskring_pool *pool,
+                                 uint64_t ticket,
+                                 taskring_callback callback,
+                                 void *context,
+                                 taskring_destructor destructor);
+
+/**
  * Tells what a task is doing just now.
  *
  * Returns TASKRING_OK and writes *state (TASKRING_PENDING and so on); TASKRING_STALE when the ticket was used up; TASKRING_INVALID_ARGUMENT,
@@ -664,6 +858,35 @@ taskring_status taskring_result(struct taskring_pool *pool,
                                 size_t *len);
 
 /**
+ * Waits for a task and tells how it ended, and takes nothing: *outcome becomes what taskring_result would return, TASKRING_OK for a result. When
+ * it is anything else, taskring_last_error has its text and taskring_last_loss what it has then.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; outcome is NULL or valid for a write.
+ */
+taskring_status taskring_outcome(struct taskring_pool *pool,
+                                 uint64_t ticket,
+                                 uint64_t timeout_ns,
+                                 taskring_status *outcome);
+
+/**
+ * Waits for a task and lends its result, without a copy when it is a large one: *data points to *len bytes that may be read until the ticket
+ * is used up (taskring_release, taskring_result) or the pool freed. They are aligned to 16 bytes. May be called again.
+ *
+ * Returns TASKRING_OK; the task's own end and the others as taskring_result.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; data and len are NULL or valid for a write.
+ */
+taskring_status taskring_view(struct taskring_pool *pool,
+                              uint64_t ticket,
+                              uint64_t timeout_ns,
+                              const void **data,
+                              size_t *len);
+
+/**
  * Lets a task go: it runs, and its result is dropped. The ticket is used up.
  *
  * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
@@ -709,6 +932,13 @@ taskring_status taskring_wait_many(const struct taskring_future *futures,
 uint32_t taskring_version(void);
 
 /**
+ * Checks that a header and this library go together: pass TASKRING_VERSION. While the major version is 0, the minor one must be the same.
+ *
+ * Returns TASKRING_OK; TASKRING_INCOMPATIBLE.
+ */
+taskring_status taskring_check_version(uint32_t header);
+
+/**
  * Makes this program able to be its own worker: the first line of main. In a worker process it serves the pool and never returns;
  * anywhere else it returns at once. Functions that spawned workers run are registered before this call.
  *
@@ -730,6 +960,113 @@ taskring_status taskring_init(int argc,
  * name is NULL or a string.
  */
 taskring_status taskring_work(const char *name);
+
+/**
+ * Lends a block of shared memory for len bytes of arguments, aligned to 16 bytes, with whatever it held before: fill it and submit it with
+ * taskring_submit_loan, which copies nothing. A loan that is neither submitted nor given back keeps its memory until the pool is freed.
+ *
+ * Returns TASKRING_OK and writes *loan and *data; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
+ * TASKRING_TOO_MANY, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; loan and data are NULL or valid for a write.
+ */
+taskring_status taskring_loan(struct taskring_pool *pool,
+                              size_t len,
+                              uint64_t *loan,
+                              void **data);
+
+/**
+ * Submits a task whose arguments are the first len bytes of a loan. The block belongs to the task from then on: do not touch it. When it was
+ * not submitted, the loan stays as it is.
+ *
+ * Returns as taskring_submit_timed; TASKRING_INVALID_ARGUMENT also for a loan that was submitted or given back, and when len is more than was
+ * lent.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; options is NULL or points to options; ticket is NULL or valid for a write.
+ */
+taskring_status taskring_submit_loan(struct taskring_pool *pool,
+                                     uint32_t function,
+                                     uint64_t loan,
+                                     size_t len,
+                                     const struct taskring_options *options,
+                                     uint64_t timeout_ns,
+                                     uint64_t *ticket);
+
+/**
+ * Gives a loan back unsubmitted.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_loan_return(struct taskring_pool *pool, uint64_t loan);
+
+/**
+ * Has logger called with what this process's part of the library has to say, up to level_max (TASKRING_LOG_ERROR to TASKRING_LOG_DEBUG), in
+ * place of any logger set before; a NULL logger is silence, which is the beginning. It is called from threads of the library, several at once, and
+ * must not end or free a pool: the thread that would do the work is in the logger. destructor may be NULL; it is called with context once the logger is not used any more, and also when
+ * this call fails.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a level; TASKRING_EXISTS in a Rust program that has a logger of its own.
+ *
+ * Requires:
+ * logger and destructor may be called with context from any thread.
+ */
+taskring_status taskring_set_log(uint32_t level_max,
+                                 taskring_logger logger,
+                                 void *context,
+                                 taskring_destructor destructor);
+
+/**
+ * Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. options may be NULL.
+ *
+ * Returns TASKRING_OK and writes *map; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED. An input that cannot be submitted is an error
+ * at its place among the results, and the last.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; input may be called with context until the map is freed; options is NULL or points to options;
+ * map is NULL or valid for a write.
+ */
+taskring_status taskring_map_new(struct taskring_pool *pool,
+                                 uint32_t function,
+                                 taskring_input input,
+                                 void *context,
+                                 const struct taskring_map_options *options,
+                                 struct taskring_map **map);
+
+/**
+ * Gives the next result, waiting no longer than timeout_ns for it: copies it into buffer, which may be NULL when capacity is 0. len and
+ * index may be NULL; they become the result's length and the number of its input, from 0.
+ *
+ * Returns TASKRING_OK; TASKRING_END when all results were given. The end of one task, with its *index, after which the map goes on: those of
+ * taskring_result; TASKRING_ENCODE when the input failed, and what taskring_submit returns when it could not be submitted, after which
+ * nothing is left. TASKRING_BUFFER_TOO_SMALL (*len is what is needed): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
+ * time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows. TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * map is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len and index are NULL or valid for a write.
+ */
+taskring_status taskring_map_next(struct taskring_map *map,
+                                  uint64_t timeout_ns,
+                                  void *buffer,
+                                  size_t capacity,
+                                  size_t *len,
+                                  uint64_t *index);
+
+/**
+ * Ends a map. If any result was asked for, what has not started is cancelled; otherwise what was submitted runs. Its input is not called any more.
+ * NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * map is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_map_free(struct taskring_map *map);
 
 /**
  * Makes a pool and starts its workers. config may be NULL: all defaults.
@@ -891,6 +1228,23 @@ taskring_status taskring_submit(struct taskring_pool *pool,
                                 uint64_t *ticket);
 
 /**
+ * Submits a task by its function's name, waiting no longer than timeout_ns for room. It looks the name up at each call: for many tasks of
+ * one function take its number (taskring_function).
+ *
+ * Returns as taskring_submit_timed, and as taskring_function.
+ *
+ * Requires:
+ * As taskring_submit, and name is NULL or a string.
+ */
+taskring_status taskring_submit_named(struct taskring_pool *pool,
+                                      const char *name,
+                                      const void *args,
+                                      size_t len,
+                                      const struct taskring_options *options,
+                                      uint64_t timeout_ns,
+                                      uint64_t *ticket);
+
+/**
  * Submits a task, waiting no longer than timeout_ns for room: 0 does not wait.
  *
  * Returns as taskring_submit; TASKRING_FULL when the time was 0, else TASKRING_TIMED_OUT.
@@ -932,8 +1286,9 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 
 /* What a struct begins with. Every field but the size is 0: its default. */
 #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
-#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL}
-#define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
+#define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
+#define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
 
 #if defined(__cplusplus)
 #define TASKRING_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)
@@ -941,10 +1296,12 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 TASKRING_ASSERT_SIZE(taskring_config, 88);
-TASKRING_ASSERT_SIZE(taskring_options, 24);
+TASKRING_ASSERT_SIZE(taskring_options, 40);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);
-TASKRING_ASSERT_SIZE(taskring_stats, 32);
+TASKRING_ASSERT_SIZE(taskring_stats, 40);
 TASKRING_ASSERT_SIZE(taskring_discarded, 24);
+TASKRING_ASSERT_SIZE(taskring_map_options, 40);
+TASKRING_ASSERT_SIZE(taskring_completion, 24);
 TASKRING_ASSERT_SIZE(taskring_loss, 16);
 #undef TASKRING_ASSERT_SIZE

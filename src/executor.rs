@@ -1,14 +1,14 @@
 //! The executor: a pool's handle, for its owner or for another submitter.
 
 use crate::builder::Builder;
-use crate::codec::{Bytes, Payload, push_item};
+use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::life::Bit;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::search::Rings;
-use crate::slot::{OPTION_CHUNK, OPTION_IDEMPOTENT, Request};
+use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::state::Phase;
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
@@ -143,7 +143,7 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     let request = request(pool, options, pool.function(&task)?)?;
     let ticket = with_scratch(|bytes| {
         args.encode(bytes).map_err(|message| Error::Encode { message })?;
-        pool.submit(pool.prepare(&request, bytes)?, when_full)
+        pool.submit(&mut pool.prepare(&request, bytes)?, when_full)
     })?;
     options.count_submitted(1);
     Ok(Future::new(pool.clone(), ticket))
@@ -239,31 +239,11 @@ impl Executor {
         })
     }
 
-    pub(crate) fn submit_chunk<A: Payload, R: Payload>(
-        &self,
-        options: &SubmitOptions,
-        task: Task<A, R>,
-        inputs: &[A],
-    ) -> Result<Future<Bytes>> {
-        let pool = &self.pool;
-        pool.member.check_fork()?;
-        let mut request = request(pool, options, pool.function(&task)?)?;
-        request.options |= OPTION_CHUNK;
-        let ticket: Ticket = with_scratch(|bytes| {
-            for input in inputs {
-                push_item(bytes, |into| input.encode(into)).map_err(|message| Error::Encode { message })?;
-            }
-            pool.submit(pool.prepare(&request, bytes)?, WhenFull::Wait)
-        })?;
-        options.count_submitted(1);
-        Ok(Future::new(pool.clone(), ticket))
-    }
-
     /// Runs a task over inputs, with twice as many tasks in the pool at a time as there are workers. Work starts at this call.
     ///
     /// # Errors
     /// None but those of [`map_with`](Executor::map_with).
-    pub fn map<A, R, I>(&self, task: Task<A, R>, inputs: I) -> Result<Map<'_, A, R, I::IntoIter>>
+    pub fn map<A, R, I>(&self, task: Task<A, R>, inputs: I) -> Result<Map<A, R, I::IntoIter>>
     where
         A: Payload,
         R: Payload,
@@ -276,7 +256,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a window or chunk of 0. Other errors stand at their places among the results.
-    pub fn map_with<A, R, I>(&self, options: &MapOptions, task: Task<A, R>, inputs: I) -> Result<Map<'_, A, R, I::IntoIter>>
+    pub fn map_with<A, R, I>(&self, options: &MapOptions, task: Task<A, R>, inputs: I) -> Result<Map<A, R, I::IntoIter>>
     where
         A: Payload,
         R: Payload,
@@ -398,6 +378,9 @@ impl Drop for Executor {
         // Without an earlier shutdown everything submitted is waited for; after one, as it was asked.
         if !self.pool.member.is_foreign() && !self.pool.shut.load(Relaxed) {
             let _ = self.shutdown(true, false);
+        }
+        if !self.pool.member.is_foreign() {
+            self.pool.end_notifier();
         }
     }
 }

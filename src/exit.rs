@@ -48,7 +48,10 @@ extern "C" fn at_exit() {
         let start = Instant::now();
         let _ = crate::executor::close(&supervisor);
         let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));
-        if !supervisor.wait_over(left) {
+        if supervisor.wait_over(left) {
+            // What was to be called when a task is over has been called then.
+            supervisor.pool().end_notifier();
+        } else {
             supervisor.kill_workers();
         }
     }

@@ -10,40 +10,99 @@
 //! Whoever drains the bitmap delivers to the queues of all waits of the process, and wakes their threads. So each end of a task costs one look,
 //! however many futures a wait has. Bits are hints: a slot is delivered when its state word says that it is finished or gone.
 
+use crate::error::Result;
+use crate::notifier::Notifier;
 use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{Wait, fence, futex_wake};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The queue of one wait: keys of its futures that are finished.
 #[derive(Default)]
-pub(crate) struct Queue(Mutex<VecDeque<usize>>);
+pub(crate) struct Queue {
+    keys: Mutex<VecDeque<usize>>,
+    /// Readable exactly while there are keys; changed under the lock of `keys`.
+    fd: OnceLock<OwnedFd>,
+}
 
 impl Queue {
     pub(crate) fn push(&self, key: usize) {
-        lock(&self.0).push_back(key);
+        let mut keys = lock(&self.keys);
+        if let Some(fd) = self.fd.get().filter(|_| keys.is_empty()) {
+            crate::sys::eventfd_signal(fd.as_fd());
+        }
+        keys.push_back(key);
     }
+
     pub(crate) fn pop(&self) -> Option<usize> {
-        lock(&self.0).pop_front()
+        let mut keys = lock(&self.keys);
+        let key = keys.pop_front()?;
+        if let Some(fd) = self.fd.get().filter(|_| keys.is_empty()) {
+            crate::sys::eventfd_drain(fd.as_fd());
+        }
+        Some(key)
     }
+
     fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock(&self.keys).is_empty()
     }
+
+    /// A descriptor for `poll`. Whoever asks for it sees that the pools' hubs are drained.
+    pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
+        if self.fd.get().is_none() {
+            let new = crate::sys::eventfd()?;
+            let keys = lock(&self.keys);
+            if self.fd.set(new).is_ok() && !keys.is_empty() {
+                crate::sys::eventfd_signal(self.fd.get().expect("set just now").as_fd());
+            }
+        }
+        Ok(self.fd.get().expect("set above").as_fd())
+    }
+
+    pub(crate) fn has_fd(&self) -> bool {
+        self.fd.get().is_some()
+    }
+}
+
+/// What is called when a task is over.
+pub(crate) type Callback = Box<dyn FnOnce() + Send>;
+
+/// Who is told.
+enum Target {
+    Queue(Arc<Queue>, usize),
+    Call(Callback),
 }
 
 struct Watch {
     generation: u32,
-    queue: Arc<Queue>,
-    key: usize,
+    target: Target,
+}
+
+impl Watch {
+    fn is_of(&self, queue: &Arc<Queue>) -> bool {
+        matches!(&self.target, Target::Queue(own, _) if Arc::ptr_eq(own, queue))
+    }
+
+    /// Whether somebody must drain the hub for this watch, though nobody waits.
+    fn needs_notifier(&self) -> bool {
+        match &self.target {
+            Target::Queue(queue, _) => queue.has_fd(),
+            Target::Call(_) => true,
+        }
+    }
 }
 
 /// The waits of a process on one pool, by slot.
 #[derive(Default)]
 pub(crate) struct Hub {
     watches: Mutex<HashMap<u32, Vec<Watch>>>,
+    /// Callbacks whose tasks are over, in that order.
+    calls: Mutex<VecDeque<Callback>>,
+    pub(crate) notifier: Notifier,
     /// Announcements of the lane that were looked at, in order.
     seen: Mutex<u32>,
 }
@@ -55,7 +114,16 @@ fn is_unfinished(state: State, generation: u32) -> bool {
 impl Hub {
     /// Has `key` put into `queue` when the task is finished; at once if it is.
     pub(crate) fn watch(&self, pool: &Pool, ticket: Ticket, queue: &Arc<Queue>, key: usize) {
-        let watch = Watch { generation: ticket.generation, queue: queue.clone(), key };
+        self.watch_for(pool, ticket, Target::Queue(queue.clone(), key));
+    }
+
+    /// Has the notifier call `callback` when the task is finished.
+    pub(crate) fn watch_to_call(&self, pool: &Pool, ticket: Ticket, callback: Callback) {
+        self.watch_for(pool, ticket, Target::Call(callback));
+    }
+
+    fn watch_for(&self, pool: &Pool, ticket: Ticket, target: Target) {
+        let watch = Watch { generation: ticket.generation, target };
         lock(&self.watches).entry(ticket.slot).or_default().push(watch);
         if pool.slot(ticket).flag(ticket.generation, Flag::Notify).is_err() {
             self.deliver(pool, ticket);
@@ -66,7 +134,7 @@ impl Hub {
     pub(crate) fn unwatch(&self, ticket: Ticket, queue: &Arc<Queue>) {
         let mut watches = lock(&self.watches);
         if let Some(of_slot) = watches.get_mut(&ticket.slot) {
-            of_slot.retain(|w| !Arc::ptr_eq(&w.queue, queue) || w.generation != ticket.generation);
+            of_slot.retain(|w| !w.is_of(queue) || w.generation != ticket.generation);
             if of_slot.is_empty() {
                 watches.remove(&ticket.slot);
             }
@@ -85,15 +153,14 @@ impl Hub {
         let mut watches = lock(&self.watches);
         let Some(of_slot) = watches.get_mut(&slot) else { return false };
         let state = pool.slot(Ticket { slot, generation: 0 }).load();
-        let before = of_slot.len();
-        of_slot.retain(|w| {
-            let waiting = is_unfinished(state, w.generation);
-            if !waiting {
-                w.queue.push(w.key);
+        let mut delivered = false;
+        for watch in of_slot.extract_if(.., |w| !is_unfinished(state, w.generation)) {
+            delivered = true;
+            match watch.target {
+                Target::Queue(queue, key) => queue.push(key),
+                Target::Call(callback) => lock(&self.calls).push_back(callback),
             }
-            waiting
-        });
-        let delivered = of_slot.len() != before;
+        }
         if of_slot.is_empty() {
             watches.remove(&slot);
         }
@@ -153,6 +220,20 @@ impl Hub {
         delivered
     }
 
+    /// The next callback whose task is over.
+    pub(crate) fn next_call(&self) -> Option<Callback> {
+        lock(&self.calls).pop_front()
+    }
+
+    pub(crate) fn has_calls(&self) -> bool {
+        !lock(&self.calls).is_empty()
+    }
+
+    /// Whether there are watches that only a notifier serves.
+    pub(crate) fn needs_notifier(&self) -> bool {
+        lock(&self.watches).values().flatten().any(Watch::needs_notifier)
+    }
+
     /// Drains, and wakes the threads of other waits when something was delivered.
     pub(crate) fn drain_and_tell(&self, pool: &Pool) {
         if self.drain(pool) && pool.member.record().event_waiters.load(Relaxed) != 0 {
@@ -161,7 +242,7 @@ impl Hub {
     }
 }
 
-fn wake_event(pool: &Pool) {
+pub(crate) fn wake_event(pool: &Pool) {
     let record = pool.member.record();
     // Release: the queues were filled before (their own mutexes order them); pairs with the futex wait's compare.
     record.event.fetch_add(1, Release);
@@ -186,6 +267,13 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Op
     if spun.is_some() {
         return spun;
     }
+    doze(pools, until_ns, || !queue.is_empty());
+    queue.pop()
+}
+
+/// Sleeps until an event of one of the pools, or the time, and delivers what was announced. Not at all when there is something `ready` after the
+/// sleep was announced.
+pub(crate) fn doze(pools: &[Arc<Pool>], until_ns: u64, ready: impl Fn() -> bool) {
     let seen: Vec<u32> = pools
         .iter()
         .map(|pool| {
@@ -200,14 +288,13 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Op
     for pool in pools {
         pool.hub.drain_and_tell(pool);
     }
-    if queue.is_empty() {
+    if !ready() {
         sleep(pools, &seen, until_ns);
     }
     for pool in pools {
         pool.member.record().event_waiters.fetch_sub(1, Relaxed);
         pool.hub.drain_and_tell(pool);
     }
-    queue.pop()
 }
 
 fn sleep(pools: &[Arc<Pool>], seen: &[u32], until_ns: u64) -> Wait {

@@ -44,9 +44,11 @@ mod sync;
 
 mod builder;
 mod codec;
+mod completion;
 mod error;
 mod executor;
 mod exit;
+mod feed;
 #[cfg(feature = "named")]
 #[doc(hidden)]
 pub mod ffi;
@@ -57,9 +59,11 @@ mod hub;
 #[cfg(feature = "named")]
 mod inspect;
 mod life;
+mod loan;
 mod map;
 #[cfg(feature = "named")]
 mod named;
+mod notifier;
 mod once;
 mod outcome;
 mod payload;

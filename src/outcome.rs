@@ -8,10 +8,12 @@
 use crate::error::{Cause, Error, Result, Stage};
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
+use crate::payload::Held;
 use crate::registry::Member;
 use crate::segment::Segment;
 use crate::slot::Request;
 use crate::sync::Ordering::Relaxed;
+use std::sync::Arc;
 
 /// What a finished slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +88,59 @@ fn lost_cause(bits: u32) -> Cause {
 /// Results up to this length are kept in the future itself; longer ones would make every move of a future dearer.
 const SHORT_MAX: usize = 16;
 
-/// Bytes of a result, in private memory.
+/// Bytes of a result, collected.
 #[derive(Clone)]
 pub(crate) enum Bytes {
     Short(u8, [u8; SHORT_MAX]),
     Long(Box<[u8]>),
+    InPlace(Arc<InPlace>),
+    /// Aligned, for who looks at them as values.
+    Pinned(usize, Box<[u128]>),
+}
+
+/// A result that is read where it lies in shared memory.
+pub(crate) struct InPlace {
+    held: Held,
+    at: *const u8,
+}
+
+// SAFETY: the bytes are only read, and `held` keeps them in place for as long as the value lives, whatever the thread.
+unsafe impl Send for InPlace {}
+// SAFETY: as above.
+unsafe impl Sync for InPlace {}
+
+impl InPlace {
+    fn new(held: Held) -> Result<InPlace> {
+        let at = held.bytes()?.cast_const();
+        Ok(InPlace { held, at })
+    }
+}
+
+impl Bytes {
+    /// The bytes at an address that stays, and is aligned to 16 bytes: short ones would move with their owner.
+    pub(crate) fn pin(&mut self) -> &[u8] {
+        if !matches!(self, Bytes::InPlace(_) | Bytes::Pinned(..)) {
+            let mut words = vec![0_u128; self.len().div_ceil(16)].into_boxed_slice();
+            let len = self.len();
+            // SAFETY: the words have room for `len` bytes, are plain memory of their own, and no reference to them exists beside this one.
+            unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), len) }.copy_from_slice(self);
+            *self = Bytes::Pinned(len, words);
+        }
+        self
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Bytes {
+        match bytes.len() {
+            len @ ..=SHORT_MAX => {
+                let mut short = [0; SHORT_MAX];
+                short[..len].copy_from_slice(bytes);
+                Bytes::Short(len as u8, short)
+            }
+            _ => Bytes::Long(bytes.into()),
+        }
+    }
 }
 
 impl std::ops::Deref for Bytes {
@@ -99,6 +149,11 @@ impl std::ops::Deref for Bytes {
         match self {
             Bytes::Short(len, bytes) => &bytes[..*len as usize],
             Bytes::Long(bytes) => bytes,
+            // SAFETY: so many bytes of the words were written, and words are plain memory.
+            Bytes::Pinned(len, words) => unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), *len) },
+            // SAFETY: `InPlace::new` has checked that so many bytes lie there in committed payload memory; the block is held by this participant
+            // for as long as the value lives, so nobody writes to it.
+            Bytes::InPlace(it) => unsafe { std::slice::from_raw_parts(it.at, it.held.len()) },
         }
     }
 }
@@ -179,6 +234,20 @@ pub(crate) fn has_failed(slot: &Slot) -> bool {
     slot.outcome.load(Relaxed) != Kind::Value as u32
 }
 
+/// The same, leaving a value that lies in a block of its own where it is: the block passes from the slot to this participant.
+pub(crate) fn load_in_place(member: &Member, slot: &Slot, request: &Request, (number, generation): (u32, u32)) -> Outcome {
+    let (name, len) = (slot.result_block.load(Relaxed), slot.result_len.load(Relaxed) as usize);
+    if slot.outcome.load(Relaxed) != Kind::Value as u32 || name == 0 {
+        return load(&member.segment, slot, request);
+    }
+    let corrupt = || Error::Corrupt { what: format!("the owner of payload block {name}, a result") };
+    let held = Held::from_slot(member, name, len, number, generation).ok_or_else(corrupt);
+    match held.and_then(InPlace::new) {
+        Ok(it) => Outcome::Value(Bytes::InPlace(Arc::new(it))),
+        Err(e) => Outcome::error(e),
+    }
+}
+
 /// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
 #[inline]
 pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
@@ -250,13 +319,10 @@ fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
 }
 
 /// The result of one item of a chunk.
-pub(crate) fn item_result<R: crate::codec::Payload>(kind: u8, bytes: &[u8]) -> Result<R> {
+pub(crate) fn item_result(kind: u8, bytes: &[u8]) -> Result<Bytes> {
     let kind =
         Kind::from_bits(u32::from(kind)).ok_or_else(|| Error::Decode { message: format!("an item of kind {kind}") })?;
-    match text_error(kind, bytes) {
-        Some(e) => Err(e),
-        None => R::decode(bytes).map_err(|message| Error::Decode { message }),
-    }
+    text_error(kind, bytes).map_or_else(|| Ok(bytes.into()), Err)
 }
 
 fn load_bytes(segment: &Segment, slot: &Slot, request: &Request) -> Result<Bytes> {

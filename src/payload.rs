@@ -24,6 +24,7 @@ use crate::registry::Member;
 use crate::segment::Segment;
 use crate::state::Participant;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::Arc;
 
 /// Looks at blocks in use before a new one is carved.
 const LOOKS_MAX: usize = 64;
@@ -87,6 +88,62 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         self.member.segment.free_block(self.name(), Holder::Participant(self.member.who()));
+    }
+}
+
+/// A block held by this participant for as long as the value lives: one lent to the program, or a result that it reads where it lies.
+pub(crate) struct Held {
+    segment: Arc<Segment>,
+    who: Participant,
+    side: u32,
+    name: u32,
+    len: usize,
+}
+
+impl Held {
+    /// Takes over a lease of a block, of which `len` bytes are meant.
+    pub(crate) fn from_lease(lease: Lease<'_>, len: usize) -> Held {
+        let (segment, who, name) = (lease.member.segment.clone(), lease.member.who(), lease.name());
+        std::mem::forget(lease);
+        Held { segment, who, side: crate::fork::side(), name, len }
+    }
+
+    /// Takes a result's block from a finished slot that the caller has taken; `None` when the slot does not hold it.
+    pub(crate) fn from_slot(member: &Member, name: u32, len: usize, number: u32, generation: u32) -> Option<Held> {
+        let taken = member.segment.pass_block(name, Holder::Slot { number, generation }, Holder::Participant(member.who()));
+        taken.then(|| Held { segment: member.segment.clone(), who: member.who(), side: crate::fork::side(), name, len })
+    }
+
+    /// Gives it back as a lease, for a submit.
+    pub(crate) fn into_lease(self, member: &Member) -> Lease<'_> {
+        let index = self.name - 1;
+        // Only its count of the segment is dropped.
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never used again and not dropped, so the count is read out once.
+        drop(unsafe { std::ptr::read(&this.segment) });
+        Lease { member, index }
+    }
+
+    /// The bytes that are meant.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where they lie.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the block's descriptor is impossible.
+    pub(crate) fn bytes(&self) -> Result<*mut u8> {
+        self.segment.block_bytes(self.name, self.len)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A forked child has a copy of this value, but not the block.
+        if self.side == crate::fork::side() {
+            self.segment.free_block(self.name, Holder::Participant(self.who));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
+use crate::loan::Loans;
 use crate::mutex::ShmMutex;
 use crate::outcome::{self, Kind as OutcomeKind, Outcome};
 use crate::policy::{OnWorkerDeath, Policy};
@@ -46,6 +47,8 @@ pub(crate) struct Pool {
     taken: Box<[AtomicU64]>,
     /// Outcomes that were collected to make room before anybody asked for them.
     harvested: Mutex<HashMap<Ticket, Outcome>>,
+    /// Blocks that the program fills before it submits them, by number.
+    pub(crate) loans: Mutex<Loans>,
     pub(crate) hub: Hub,
     /// Function index plus one, by task number.
     known: Box<[AtomicU32]>,
@@ -61,17 +64,30 @@ pub(crate) struct Pool {
     pub(crate) request: Request,
 }
 
-#[cfg(feature = "named")]
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.member.is_foreign() {
+            return;
+        }
+        // Blocks that we hold go back while this participant is still in its seat.
+        lock(&self.loans).clear();
+        lock(&self.harvested).clear();
+        #[cfg(feature = "named")]
         // The supervisor takes the name away at the pool's end; this is for a pool that never came to have one.
-        if let Some(path) = self.name.take().filter(|_| !self.member.is_foreign()) {
+        if let Some(path) = self.name.take() {
             crate::named::unlink_own(self.segment(), &path);
         }
     }
 }
 
-/// What a finished slot held, copied, and the blocks it names.
+/// Whether a result in a block of its own is copied out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Copy,
+    InPlace,
+}
+
+/// What a finished slot held, and the blocks it names.
 struct Finished {
     outcome: Outcome,
     blocks: [u32; 2],
@@ -93,7 +109,8 @@ impl Pool {
             lane,
             newest: AtomicU64::new(0),
             taken: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
-            harvested: Mutex::new(HashMap::new()),
+            harvested: Mutex::default(),
+            loans: Mutex::default(),
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
             unserved: Mutex::new(HashMap::new()),
@@ -183,7 +200,7 @@ impl Pool {
     #[inline]
     pub(crate) fn take(&self, ticket: Ticket, state: State, keep: impl FnOnce(Outcome)) {
         if self.mark_taken(ticket, state) {
-            let finished = self.read_finished(ticket, state);
+            let finished = self.read_finished(ticket, state, Reading::Copy);
             let blocks = finished.blocks;
             keep(finished.outcome);
             self.release(ticket, state, blocks);
@@ -204,13 +221,17 @@ impl Pool {
 
     /// Copies what a taken slot holds.
     #[inline]
-    fn read_finished(&self, ticket: Ticket, state: State) -> Finished {
+    fn read_finished(&self, ticket: Ticket, state: State, reading: Reading) -> Finished {
         let slot = self.slot(ticket);
         let request = slot.read();
         if !state.is(Phase::Done) {
             return Finished { outcome: Outcome::error(Error::Cancelled), blocks: [request.args_block, 0] };
         }
-        let outcome = match outcome::load(self.segment(), slot, &request) {
+        let loaded = match reading {
+            Reading::Copy => outcome::load(self.segment(), slot, &request),
+            Reading::InPlace => outcome::load_in_place(&self.member, slot, &request, (ticket.slot, ticket.generation)),
+        };
+        let outcome = match loaded {
             Outcome::Error(e) if matches!(*e, Error::Broken { .. }) => Outcome::error(self.explain(*e)),
             outcome => outcome,
         };
@@ -260,7 +281,7 @@ impl Pool {
                     continue;
                 }
                 // The entry first, the slot afterwards: a look-up goes by the slot to the table.
-                let finished = self.read_finished(ticket, state);
+                let finished = self.read_finished(ticket, state, Reading::Copy);
                 table.insert(ticket, finished.outcome);
                 self.release(ticket, state, finished.blocks);
                 collected.push(ticket);
@@ -275,6 +296,31 @@ impl Pool {
             self.hub.deliver(self, ticket);
         }
         collected.len()
+    }
+
+    /// Brings the outcome of one finished task into the table, where `look` sees it and it stays. `None` when the task is unfinished, or its ticket
+    /// used up.
+    pub(crate) fn look<T>(&self, ticket: Ticket, reading: Reading, look: impl FnOnce(&mut Outcome) -> T) -> Option<T> {
+        loop {
+            {
+                let mut table = lock(&self.harvested);
+                let state = self.slot(ticket).load();
+                if self.mark_taken(ticket, state) {
+                    let finished = self.read_finished(ticket, state, reading);
+                    table.insert(ticket, finished.outcome);
+                    self.release(ticket, state, finished.blocks);
+                }
+                if let Some(outcome) = table.get_mut(&ticket) {
+                    return Some(look(outcome));
+                }
+            }
+            // Finished and not in the table: another thread is taking it just now.
+            let state = self.slot(ticket).load();
+            if state.generation() != ticket.generation || !state.is_finished() {
+                return lock(&self.harvested).get_mut(&ticket).map(look);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Hands a harvested outcome over, under the table's lock: whoever finds it gone finds it where it was kept.

@@ -38,7 +38,9 @@ enum Turn {
 /// A task ready to be published: its encoded arguments are private memory still, or lie in a block of ours.
 pub(crate) struct Ready<'a> {
     request: &'a Request,
+    /// What goes into the slot itself.
     args: &'a [u8],
+    len: usize,
     lease: Option<Lease<'a>>,
 }
 
@@ -47,7 +49,17 @@ impl<'a> Ready<'a> {
     #[inline]
     fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
         debug_assert!(args.len() <= INLINE_MAX);
-        Ready { request, args, lease: None }
+        Ready { request, args, len: args.len(), lease: None }
+    }
+
+    /// One whose `len` bytes of arguments lie in a block already.
+    pub(crate) fn in_block(request: &'a Request, lease: Lease<'a>, len: usize) -> Ready<'a> {
+        Ready { request, args: &[], len, lease: Some(lease) }
+    }
+
+    /// The block, unless it was handed over.
+    pub(crate) fn into_block(self) -> Option<Lease<'a>> {
+        self.lease
     }
 }
 
@@ -63,11 +75,11 @@ impl Pool {
         }
         let lease = self.allocate(args.len())?;
         lease.write(args)?;
-        Ok(Ready { request, args, lease: Some(lease) })
+        Ok(Ready::in_block(request, lease, args.len()))
     }
 
     /// A block for arguments. Finished tasks that nobody has collected give theirs back first.
-    fn allocate(&self, len: usize) -> Result<Lease<'_>> {
+    pub(crate) fn allocate(&self, len: usize) -> Result<Lease<'_>> {
         loop {
             match self.member.allocate(len) {
                 Err(Error::OutOfMemory { .. } | Error::TooMany { .. }) if self.harvest() != 0 => {}
@@ -78,11 +90,11 @@ impl Pool {
 
     /// Publishes one task.
     #[inline]
-    pub(crate) fn submit(&self, mut ready: Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
+    pub(crate) fn submit(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         self.check_usable()?;
-        let ticket = match self.try_publish(&mut ready)? {
+        let ticket = match self.try_publish(ready)? {
             Some(ticket) => ticket,
-            None => self.submit_slow(&mut ready, when_full)?,
+            None => self.submit_slow(ready, when_full)?,
         };
         let set = ready.request.set;
         if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
@@ -169,16 +181,15 @@ impl Pool {
         let Some((index, slot, free)) = hold.next_free() else { return Ok(None) };
         let number = self.segment().slot_number(self.lane, index);
         let ticket = Ticket { slot: number, generation: free.generation() };
-        let mut request = Request { place: hold.place(), args_len: ready.args.len() as u32, ..*ready.request };
-        let mut inline = ready.args;
+        let mut request = Request { place: hold.place(), args_len: ready.len as u32, ..*ready.request };
         // The block first, the slot's word afterwards: see `payload.rs`.
         if let Some(lease) = ready.lease.take() {
-            (request.args_block, inline) = (lease.name(), &[]);
+            request.args_block = lease.name();
             if !lease.hand_to(number, ticket.generation) {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
-        slot.write(&request, inline);
+        slot.write(&request, ready.args);
         hold.publish(slot, free);
         self.note_newest(ticket);
         Ok(Some(ticket))

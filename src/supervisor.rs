@@ -170,6 +170,9 @@ impl Supervisor {
                 self.start_failed(&mut watch, e);
             }
         }
+        if self.pool.segment().has(Bit::Corrupt) {
+            log::error!(target: "taskring", "shared memory is corrupt; the pool is closed");
+        }
         self.join_children();
         if let Some(zygote) = &self.zygote {
             zygote.end();
@@ -235,6 +238,7 @@ impl Supervisor {
         match zygote.news() {
             Ok(News::Started(pid)) => {
                 watch.requested = watch.requested.saturating_sub(1);
+                log::debug!(target: "taskring", "worker {pid} started");
                 let pidfd = sys::pidfd_open(pid).ok().flatten();
                 lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, pidfd, None) });
             }
@@ -291,6 +295,12 @@ impl Supervisor {
                 self.pool.member.reap_all();
             }
             self.pool.segment().count_workers();
+            // After the recovery: a logger may take its time.
+            if self.is_stopping() {
+                log::debug!(target: "taskring", "worker {} ended: {cause}", child.pid);
+            } else {
+                log::warn!(target: "taskring", "worker {} ended ({cause}); another takes its place", child.pid);
+            }
             if was_ready {
                 watch.failures = 0;
                 watch.ever_attached = true;
@@ -360,12 +370,14 @@ impl Supervisor {
     fn start_failed(&self, watch: &mut Watch, error: Error) {
         watch.failures += 1;
         watch.last_start = now_ns();
+        log::warn!(target: "taskring", "a worker could not be started: {error}");
         if watch.failures >= START_FAILURES_MAX {
             self.break_pool(Broken::CannotStart, error);
         }
     }
 
     fn break_pool(&self, why: Broken, error: Error) {
+        log::error!(target: "taskring", "the pool can run no more tasks: {error}");
         let _ = self.pool.failure.set(error);
         self.pool.segment().break_pool(why);
         self.pool.fail_all_pending();
@@ -420,6 +432,7 @@ impl Supervisor {
             }
             StartMethod::Spawn => {
                 let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
+                log::debug!(target: "taskring", "worker {pid} started");
                 match sys::pidfd_open(pid) {
                     Ok(pidfd) => Child::new(pid, pidfd, None),
                     Err(e) => {

@@ -30,17 +30,30 @@ pub struct Waited {
 }
 
 /// A wait that is going on: which futures it still has to hear of.
-struct Waiting {
-    pools: Vec<Arc<Pool>>,
+pub(crate) struct Waiting {
+    pub(crate) pools: Vec<Arc<Pool>>,
     queue: Arc<Queue>,
     deadline: u64,
     slice: u64,
 }
 
+/// What came of one sleep.
+pub(crate) enum Turn {
+    Key(usize),
+    TimedOut,
+    /// Neither: look again.
+    Again,
+}
+
 impl Waiting {
     fn new(timeout: Option<Duration>) -> Waiting {
+        Waiting::on(Arc::default(), timeout)
+    }
+
+    /// A wait for the keys of a queue.
+    pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
         let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
-        Waiting { pools: Vec::new(), queue: Arc::default(), deadline, slice: PENDING_NS_MAX }
+        Waiting { pools: Vec::new(), queue, deadline, slice: PENDING_NS_MAX }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
@@ -63,30 +76,40 @@ impl Waiting {
     /// The next key, or `None` when the time is over.
     fn next(&mut self) -> Result<Option<usize>> {
         loop {
-            if let Some(key) = self.queue.pop() {
-                return Ok(Some(key));
-            }
-            // What has ended in time is given, also when nobody asked in time.
-            self.pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
-            if let Some(key) = self.queue.pop() {
-                return Ok(Some(key));
-            }
-            let now = now_ns();
-            if now >= self.deadline || self.pools.is_empty() {
-                return Ok(None);
-            }
-            let until = self.deadline.min(now + self.slice);
-            if let Some(key) = hub::next(&self.pools, &self.queue, until) {
-                self.slice = PENDING_NS_MAX;
-                return Ok(Some(key));
-            }
-            if now_ns() >= now + self.slice {
-                self.slice = SLEEP_NS_MAX;
-                for pool in &self.pools {
-                    pool.look_after_waits()?;
-                }
+            match self.turn()? {
+                Turn::Key(key) => return Ok(Some(key)),
+                Turn::TimedOut => return Ok(None),
+                Turn::Again => {}
             }
         }
+    }
+
+    /// A look, and one sleep if it was in vain.
+    pub(crate) fn turn(&mut self) -> Result<Turn> {
+        if let Some(key) = self.queue.pop() {
+            return Ok(Turn::Key(key));
+        }
+        // What has ended in time is given, also when nobody asked in time.
+        self.pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
+        if let Some(key) = self.queue.pop() {
+            return Ok(Turn::Key(key));
+        }
+        let now = now_ns();
+        if now >= self.deadline || self.pools.is_empty() {
+            return Ok(Turn::TimedOut);
+        }
+        let until = self.deadline.min(now + self.slice);
+        if let Some(key) = hub::next(&self.pools, &self.queue, until) {
+            self.slice = PENDING_NS_MAX;
+            return Ok(Turn::Key(key));
+        }
+        if now_ns() >= now + self.slice {
+            self.slice = SLEEP_NS_MAX;
+            for pool in &self.pools {
+                pool.look_after_waits()?;
+            }
+        }
+        Ok(Turn::Again)
     }
 }
 

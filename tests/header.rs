@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 8] = ["status", "init", "handle", "pool", "set", "call", "submit", "future"];
+const FILES: [&str; 12] =
+    ["status", "init", "handle", "pool", "set", "call", "submit", "loan", "future", "completions", "map", "log"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,13 +20,16 @@ fn trailer() -> String {
         ("taskring_future", size_of::<ffi::taskring_future>()),
         ("taskring_stats", size_of::<ffi::taskring_stats>()),
         ("taskring_discarded", size_of::<ffi::taskring_discarded>()),
+        ("taskring_map_options", size_of::<ffi::taskring_map_options>()),
+        ("taskring_completion", size_of::<ffi::taskring_completion>()),
         ("taskring_loss", size_of::<ffi::taskring_loss>()),
     ];
     let mut text = String::from(
         "/* What a struct begins with. Every field but the size is 0: its default. */\n\
          #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}\n\
-         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL}\n\
-         #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0}\n\n\
+         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}\n\
+         #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}\n\
+         #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}\n\n\
          #if defined(__cplusplus)\n#define TASKRING_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)\n\
          #else\n#define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)\n#endif\n",
     );

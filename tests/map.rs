@@ -7,6 +7,7 @@ use common::{Board, SOON, count_in, hold, pool_of, small_pool, square, wait_unti
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 use taskring::{Bytes, Error, Executor, MapOptions, StartMethod, TaskError};
 
 taskring::test_support!();
@@ -18,6 +19,10 @@ taskring::task! {
     }
     fn no_threes(x: u64) -> Result<u64, TaskError> { if x.is_multiple_of(3) { Err(TaskError::new("three")) } else { Ok(x) } }
     fn length(bytes: Bytes) -> u64 { bytes.len() as u64 }
+    fn sleep_for(ms: u64) -> u64 {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+        ms
+    }
     fn text(x: u64) -> String { "x".repeat(x as usize) }
 }
 
@@ -226,6 +231,44 @@ both_kinds! {
         for chunk in [1, 3] {
             let results: Vec<_> = pool.map_with(&options(3, chunk), square, 0..).unwrap().collect();
             assert_eq!(results, [Err(Error::ShutDown)]);
+        }
+    }
+
+    fn an_unordered_map_gives_what_ends_first(kind) {
+        let pool = pool_of(kind, 2);
+        for chunk in [1, 3] {
+            let slow_first = |x: u64| if x < chunk as u64 { 300 } else { 1 };
+            let results = pool.map_with(&options(8, chunk).ordered(false), sleep_for, (0..30).map(slow_first)).unwrap();
+            let results: Vec<u64> = results.collect::<Result<_, _>>().unwrap();
+            assert_eq!(results.len(), 30);
+            let slow = results.iter().position(|&ms| ms == 300).unwrap();
+            assert!(slow >= 20, "the slow one comes at place {slow}");
+        }
+        let results: Vec<_> = pool.map_with(&options(4, 2).ordered(false), no_threes, 1..100).unwrap().collect();
+        let mut values: Vec<u64> = results.iter().filter_map(|r| r.as_ref().ok().copied()).collect();
+        values.sort_unstable();
+        assert!(values.iter().copied().eq((1..100).filter(|x| x % 3 != 0)) && results.len() == 99);
+        // Dropped half-way: the pool is usable.
+        assert!(pool.map_with(&options(4, 1).ordered(false), square, 0..).unwrap().take(10).all(|r| r.is_ok()));
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+    }
+
+    fn a_maps_own_time_ends_it_and_what_is_ready_is_given(kind) {
+        let pool = pool_of(kind, 1);
+        for ordered in [true, false] {
+            let board = Board::new(1);
+            let options = options(4, 1).ordered(ordered).timeout(Duration::from_millis(150));
+            let start = Instant::now();
+            let mut map = pool.map_with(&options, sleep_for, [0, 600, 0, 0, 0, 0]).unwrap();
+            // Asked for after its time: the first is ready, the second not.
+            std::thread::sleep(Duration::from_millis(200));
+            assert_eq!(map.next(), Some(Ok(0)));
+            let error = map.next().unwrap().unwrap_err();
+            assert!(matches!(error, Error::TimedOut { what: "all results of the map", .. }), "{error:?}");
+            assert!(start.elapsed() < Duration::from_millis(500) && map.next().is_none());
+            drop(map);
+            pool.submit(count_in, (board.name(), 0)).unwrap().result().unwrap();
+            assert!(start.elapsed() < SOON, "the rest was cancelled");
         }
     }
 

@@ -1,12 +1,13 @@
 //! Tickets: what a task is doing, waiting for it, its result.
 
 use super::pool::{executor, taskring_pool};
-use super::status::{Fault, taskring_status};
+use super::status::{Fault, remember, taskring_status};
+use super::submit::ticket_of_number;
 use super::{guard, null, put, timeout};
 use crate::error::Error;
 use crate::future::{Core, State};
 use crate::outcome::Outcome;
-use crate::pool::Ticket;
+use crate::pool::Reading;
 use crate::wait::{When, wait_for};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -30,7 +31,7 @@ pub const TASKRING_ALL_COMPLETED: u32 = 2;
 
 /// The future of a ticket, for the length of one call. It is not dropped as a future is, for that would release the ticket; only an outcome that it
 /// took, and nobody took over, goes with it.
-struct Borrowed(ManuallyDrop<Core>);
+pub(super) struct Borrowed(ManuallyDrop<Core>);
 
 impl std::ops::Deref for Borrowed {
     type Target = Core;
@@ -53,14 +54,14 @@ unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Faul
     // SAFETY: as this function's contract says.
     let pool = unsafe { executor(pool) }?.pool();
     pool.member.check_fork()?;
-    let number = ticket.wrapping_sub(1 << 32);
-    let (lane, slot) = pool.segment().geometry().split((number >> 32) as u32);
+    let asked = ticket_of_number(ticket);
+    let (lane, slot) = pool.segment().geometry().split(asked.slot);
     if ticket >> 32 == 0 || lane != pool.lane || slot >= pool.capacity() {
         return Err(Error::invalid("ticket", format!("{ticket:#x}"), "one that a submit to this pool gave").into());
     }
     // SAFETY: a second owner of the pool for the length of this call. It is never dropped, and the handle keeps the first one alive.
     let pool = unsafe { std::ptr::read(pool) };
-    let core = Core::new(pool, Ticket { slot: (number >> 32) as u32, generation: number as u32 });
+    let core = Core::new(pool, asked);
     Ok(Borrowed(ManuallyDrop::new(core)))
 }
 
@@ -68,7 +69,7 @@ unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Faul
 ///
 /// # Safety
 /// As `executor`.
-unsafe fn live(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
+pub(super) unsafe fn live(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
     // SAFETY: as this function's contract says.
     let core = unsafe { future(pool, ticket) }?;
     // Of the task submitted last it is known, and a look would take its line from its worker.
@@ -181,6 +182,85 @@ pub unsafe extern "C" fn taskring_result(
         }
         // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
+        Ok(())
+    })
+}
+
+/// Waits for a task and tells how it ended, and takes nothing: `*outcome` becomes what taskring_result would return, TASKRING_OK for a result. When
+/// it is anything else, taskring_last_error has its text and taskring_last_loss what it has then.
+///
+/// Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `outcome` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_outcome(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    timeout_ns: u64,
+    outcome: *mut taskring_status,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { live(pool, ticket) }?;
+        if outcome.is_null() {
+            return Err(null("outcome"));
+        }
+        core.wait_over(timeout(timeout_ns))?;
+        let error = core.pool.look(core.ticket, Reading::Copy, |it| match it {
+            Outcome::Value(_) => None,
+            Outcome::Error(e) => Some((**e).clone()),
+        });
+        let found = error.ok_or(Error::Stale)?.map_or(taskring_status::TASKRING_OK, |e| remember(e.into()));
+        // SAFETY: as this function's contract says.
+        unsafe { put(outcome, found) };
+        Ok(())
+    })
+}
+
+/// Waits for a task and lends its result, without a copy when it is a large one: `*data` points to `*len` bytes that may be read until the ticket
+/// is used up (taskring_release, taskring_result) or the pool freed. They are aligned to 16 bytes. May be called again.
+///
+/// Returns TASKRING_OK; the task's own end and the others as taskring_result.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `data` and `len` are NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_view(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    timeout_ns: u64,
+    data: *mut *const c_void,
+    len: *mut usize,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { live(pool, ticket) }?;
+        if data.is_null() || len.is_null() {
+            return Err(null(if data.is_null() { "data" } else { "len" }));
+        }
+        core.wait_over(timeout(timeout_ns))?;
+        let found = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
+            Outcome::Value(bytes) => {
+                let bytes = bytes.pin();
+                Some((bytes.as_ptr(), bytes.len()))
+            }
+            Outcome::Error(_) => None,
+        });
+        let Some((at, length)) = found.ok_or(Error::Stale)? else {
+            // Its end is an error, and this call uses the ticket up as `taskring_result` does.
+            let mut core = core;
+            core.wait(Some(Duration::ZERO))?;
+            return match core.0.take_outcome() {
+                Some(Outcome::Error(e)) => Err((*e).into()),
+                _ => Err(Error::Stale.into()),
+            };
+        };
+        // SAFETY: as this function's contract says.
+        unsafe {
+            put(data, at.cast());
+            put(len, length);
+        }
         Ok(())
     })
 }

@@ -43,7 +43,8 @@ pub(super) fn new<T: Kind, H>(value: T) -> Result<*mut H, Fault> {
     let index = {
         let mut spare = crate::pool::lock(&SPARE);
         if spare.0.is_empty() {
-            let chunk = TABLE.get(spare.1 as usize / CHUNK).ok_or(Error::TooMany { what: "handles", max: CHUNK * CHUNKS })?;
+            let chunk =
+                TABLE.get(spare.1 as usize / CHUNK).ok_or(Error::TooMany { what: "handles", max: CHUNK * CHUNKS })?;
             chunk.get_or_init(|| (0..CHUNK).map(|_| Cell::default()).collect());
             spare.1 += 1;
             spare.1 - 1

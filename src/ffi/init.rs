@@ -13,6 +13,23 @@ pub extern "C" fn taskring_version() -> u32 {
     guard_value(0, || TASKRING_VERSION)
 }
 
+/// Checks that a header and this library go together: pass TASKRING_VERSION. While the major version is 0, the minor one must be the same.
+///
+/// Returns TASKRING_OK; TASKRING_INCOMPATIBLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn taskring_check_version(header: u32) -> taskring_status {
+    guard(|| {
+        let parts = |version: u32| (version >> 16, version >> 8 & 0xff, version & 0xff);
+        let (ours, theirs) = (parts(TASKRING_VERSION), parts(header));
+        let compatible = ours.0 == theirs.0 && if ours.0 == 0 { ours.1 == theirs.1 } else { ours.1 >= theirs.1 };
+        let text = |(major, minor, patch): (u32, u32, u32)| format!("{major}.{minor}.{patch}");
+        if compatible {
+            return Ok(());
+        }
+        Err(crate::error::Error::incompatible("the header's version", text(theirs), text(ours)).into())
+    })
+}
+
 /// Makes this program able to be its own worker: the first line of main. In a worker process it serves the pool and never returns;
 /// anywhere else it returns at once. Functions that spawned workers run are registered before this call.
 ///

@@ -8,9 +8,13 @@
 #![allow(non_camel_case_types, reason = "these are the names of the C header")]
 
 mod call;
+mod completions;
 mod future;
 mod handle;
 mod init;
+mod loan;
+mod log;
+mod map;
 mod pool;
 mod set;
 mod status;
@@ -22,8 +26,12 @@ use std::ffi::{CStr, c_char, c_void};
 use std::time::Duration;
 
 pub use call::*;
+pub use completions::*;
 pub use future::*;
 pub use init::*;
+pub use loan::*;
+pub use log::*;
+pub use map::*;
 pub use pool::*;
 pub use set::*;
 pub use status::*;

@@ -289,6 +289,10 @@ pub struct taskring_stats {
     pub unreleased: u32,
     /// Tasks that workers attached just now have finished, of all submitters.
     pub finished: u64,
+    /// Loans of this submitter that were neither submitted nor given back.
+    pub loans: u32,
+    /// Payload blocks in use, by anybody.
+    pub blocks: u32,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers.
@@ -313,6 +317,8 @@ pub unsafe extern "C" fn taskring_pool_stats(pool: *mut taskring_pool, stats: *m
             workers: pool.segment().life().workers.load(Relaxed),
             capacity: pool.capacity() as u32,
             unreleased: pool.harvested_len() as u32,
+            loans: crate::pool::lock(&pool.loans).len() as u32,
+            blocks: pool.segment().blocks_in_use() as u32,
             ..Default::default()
         };
         for slot in pool.segment().lane(pool.lane).slots {

@@ -74,6 +74,8 @@ pub enum taskring_status {
     TASKRING_BUFFER_TOO_SMALL = 30,
     /// A defect of this library. Please report the text of taskring_last_error.
     TASKRING_INTERNAL = 31,
+    /// There is nothing more to come.
+    TASKRING_END = 32,
 }
 
 /// The one table of names and meanings.
@@ -110,6 +112,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_SYSTEM, c"TASKRING_SYSTEM", c"a system call failed"),
     (TASKRING_BUFFER_TOO_SMALL, c"TASKRING_BUFFER_TOO_SMALL", c"the buffer is too small"),
     (TASKRING_INTERNAL, c"TASKRING_INTERNAL", c"a defect of the library"),
+    (TASKRING_END, c"TASKRING_END", c"there is nothing more to come"),
 ];
 
 /// Why a function did not succeed.
@@ -119,6 +122,10 @@ pub(super) enum Fault {
     TooSmall {
         needed: usize,
         given: usize,
+    },
+    /// Everything was given.
+    End {
+        what: &'static str,
     },
     Panic(String),
 }
@@ -131,8 +138,11 @@ impl From<Error> for Fault {
 
 impl Fault {
     fn status(&self) -> taskring_status {
-        let Fault::Error(e) = self else {
-            return if matches!(self, Fault::Panic(_)) { TASKRING_INTERNAL } else { TASKRING_BUFFER_TOO_SMALL };
+        let e = match self {
+            Fault::Error(e) => e,
+            Fault::TooSmall { .. } => return TASKRING_BUFFER_TOO_SMALL,
+            Fault::End { .. } => return TASKRING_END,
+            Fault::Panic(_) => return TASKRING_INTERNAL,
         };
         match e {
             Error::InvalidArgument { .. } => TASKRING_INVALID_ARGUMENT,
@@ -172,6 +182,7 @@ impl Fault {
             // What the task itself said, without our words around it.
             Fault::Error(Error::TaskFailed { message }) => message.clone(),
             Fault::Error(e) => e.to_string(),
+            Fault::End { what } => (*what).to_owned(),
             Fault::TooSmall { needed, given } => format!("the result has {needed} bytes, the buffer {given}"),
             Fault::Panic(message) => format!("a panic inside the library: {message}"),
         }

@@ -1,5 +1,6 @@
 //! Submitting from C: a function's number, bytes, and a ticket back.
 
+use super::completions::{Queue, queue, taskring_completions};
 use super::pool::{executor, taskring_pool};
 use super::set::{task_set, taskring_set};
 use super::status::{Fault, taskring_status};
@@ -31,6 +32,10 @@ pub struct taskring_options {
     pub reserved: u32,
     /// The set that the task belongs to, or NULL.
     pub set: *mut taskring_set,
+    /// The completion queue that the task comes out of when it is over, or NULL.
+    pub completions: *mut taskring_completions,
+    /// What comes out with it. Of a bulk submit each next task has one more.
+    pub user_data: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
@@ -58,35 +63,78 @@ pub(super) fn ticket_number(ticket: Ticket) -> u64 {
     ticket_of_task(ticket.id())
 }
 
+/// And back.
+pub(super) fn ticket_of_number(number: u64) -> Ticket {
+    let id = number.wrapping_sub(1 << 32);
+    Ticket { slot: (id >> 32) as u32, generation: id as u32 }
+}
+
 /// The same for a task's number.
 pub(super) fn ticket_of_task(id: u64) -> u64 {
     id + (1 << 32)
 }
 
+/// The options of a call, read and checked.
+#[derive(Default)]
+pub(super) struct Chosen<'a> {
+    pub(super) submit: SubmitOptions,
+    queue: Option<&'a Queue>,
+    user_data: u64,
+}
+
+impl Chosen<'_> {
+    pub(super) fn has_queue(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Everything that can fail, before the submit.
+    pub(super) fn request(&self, executor: &Executor, function: u16) -> Result<Request, Fault> {
+        let pool = executor.pool();
+        let request = request(pool, &self.submit, function)?;
+        if let Some(queue) = self.queue {
+            queue.prepare(pool)?;
+        }
+        Ok(request)
+    }
+
+    /// What the options ask of a task that was submitted as the `nth` of its call.
+    pub(super) fn deliver(&self, handle: *mut taskring_pool, executor: &Executor, nth: usize, ticket: Ticket) {
+        if let Some(queue) = self.queue {
+            queue.deliver(handle, executor.pool(), ticket, self.user_data.wrapping_add(nth as u64));
+        }
+    }
+}
+
 /// # Safety
-/// `options` is NULL or points to options whose set is NULL or a handle of this library.
-unsafe fn read_options(options: *const taskring_options) -> Result<SubmitOptions, Fault> {
-    let mut found = SubmitOptions::new();
+/// `options` is NULL or points to options; the handles in it are not freed while the result is used.
+pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Result<Chosen<'a>, Fault> {
     // SAFETY: as this function's contract says.
-    let Some(options) = (unsafe { read_struct("options", options) })? else { return Ok(found) };
+    let Some(options) = (unsafe { read_struct("options", options) })? else { return Ok(Chosen::default()) };
     if options.reserved != 0 {
         return Err(Error::invalid("reserved", options.reserved, 0).into());
     }
-    found = match options.flags {
-        0 => found,
-        TASKRING_IDEMPOTENT => found.idempotent(true),
-        TASKRING_NOT_IDEMPOTENT => found.idempotent(false),
+    let mut submit = SubmitOptions::new();
+    submit = match options.flags {
+        0 => submit,
+        TASKRING_IDEMPOTENT => submit.idempotent(true),
+        TASKRING_NOT_IDEMPOTENT => submit.idempotent(false),
         other => return Err(Error::invalid("flags", other, "TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT").into()),
     };
     if options.attempts_max != 0 {
         let attempts = u8::try_from(options.attempts_max);
-        found = found.attempts_max(attempts.map_err(|_| Error::invalid("attempts_max", options.attempts_max, "up to 255"))?);
+        submit =
+            submit.attempts_max(attempts.map_err(|_| Error::invalid("attempts_max", options.attempts_max, "up to 255"))?);
     }
     if !options.set.is_null() {
         // SAFETY: as this function's contract says.
-        found = found.set(unsafe { task_set(options.set) }?);
+        submit = submit.set(unsafe { task_set(options.set) }?);
     }
-    Ok(found)
+    let queue = match options.completions.is_null() {
+        true => None,
+        // SAFETY: as this function's contract says.
+        false => Some(unsafe { queue(options.completions) }?),
+    };
+    Ok(Chosen { submit, queue, user_data: options.user_data })
 }
 
 /// Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
@@ -120,12 +168,13 @@ pub unsafe extern "C" fn taskring_function(
 /// As `taskring_submit`.
 unsafe fn submit(
     pool: *mut taskring_pool,
-    function: u32,
+    function: impl FnOnce(&Executor) -> Result<u16, Fault>,
     args: taskring_bytes,
     options: *const taskring_options,
     when_full: WhenFull,
     ticket: *mut u64,
 ) -> Result<(), Fault> {
+    let handle = pool;
     // SAFETY: as this function's contract says.
     let (executor, args) = unsafe { (executor(pool)?, bytes("args", args.data, args.len)?) };
     if ticket.is_null() {
@@ -135,14 +184,15 @@ unsafe fn submit(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let done = if options.is_null() {
-        let request = Request { function: checked_function(executor, function)?, ..pool.request };
-        pool.submit(pool.prepare(&request, args)?, when_full)?
+        let request = Request { function: function(executor)?, ..pool.request };
+        pool.submit(&mut pool.prepare(&request, args)?, when_full)?
     } else {
         // SAFETY: as this function's contract says.
         let options = unsafe { read_options(options) }?;
-        let request = request(pool, &options, checked_function(executor, function)?)?;
-        let ticket = pool.submit(pool.prepare(&request, args)?, when_full)?;
-        options.count_submitted(1);
+        let request = options.request(executor, function(executor)?)?;
+        let ticket = pool.submit(&mut pool.prepare(&request, args)?, when_full)?;
+        options.submit.count_submitted(1);
+        options.deliver(handle, executor, 0, ticket);
         ticket
     };
     // SAFETY: as this function's contract says.
@@ -150,8 +200,17 @@ unsafe fn submit(
     Ok(())
 }
 
+/// What to do when the ring is full, in time.
+pub(super) fn when_full(timeout_ns: u64) -> WhenFull {
+    match timeout_ns {
+        0 => WhenFull::Refuse,
+        TASKRING_INFINITE => WhenFull::Wait,
+        ns => WhenFull::WaitFor(Duration::from_nanos(ns)),
+    }
+}
+
 /// A number that this pool has given out.
-fn checked_function(executor: &Executor, number: u32) -> Result<u16, Fault> {
+pub(super) fn checked_function(executor: &Executor, number: u32) -> Result<u16, Fault> {
     let index = function_index(number)?;
     if !executor.pool().segment().has_function(index) {
         return Err(Error::invalid("function", number, "a number that taskring_function gave for this pool").into());
@@ -179,7 +238,34 @@ pub unsafe extern "C" fn taskring_submit(
 ) -> taskring_status {
     let args = taskring_bytes { data: args, len };
     // SAFETY: as this function's contract says.
-    guard(|| unsafe { submit(pool, function, args, options, WhenFull::Wait, ticket) })
+    guard(|| unsafe { submit(pool, |it| checked_function(it, function), args, options, WhenFull::Wait, ticket) })
+}
+
+/// Submits a task by its function's name, waiting no longer than `timeout_ns` for room. It looks the name up at each call: for many tasks of
+/// one function take its number (taskring_function).
+///
+/// Returns as taskring_submit_timed, and as taskring_function.
+///
+/// # Safety
+/// As taskring_submit, and `name` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_submit_named(
+    pool: *mut taskring_pool,
+    name: *const c_char,
+    args: *const c_void,
+    len: usize,
+    options: *const taskring_options,
+    timeout_ns: u64,
+    ticket: *mut u64,
+) -> taskring_status {
+    let args = taskring_bytes { data: args, len };
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let name = unsafe { text("name", name) }?;
+        let function = |it: &Executor| Ok(it.pool().function_named(name)?);
+        // SAFETY: as this function's contract says.
+        unsafe { submit(pool, function, args, options, when_full(timeout_ns), ticket) }
+    })
 }
 
 /// Submits a task, waiting no longer than `timeout_ns` for room: 0 does not wait.
@@ -199,13 +285,8 @@ pub unsafe extern "C" fn taskring_submit_timed(
     ticket: *mut u64,
 ) -> taskring_status {
     let args = taskring_bytes { data: args, len };
-    let when_full = match timeout_ns {
-        0 => WhenFull::Refuse,
-        TASKRING_INFINITE => WhenFull::Wait,
-        ns => WhenFull::WaitFor(Duration::from_nanos(ns)),
-    };
     // SAFETY: as this function's contract says.
-    guard(|| unsafe { submit(pool, function, args, options, when_full, ticket) })
+    guard(|| unsafe { submit(pool, |it| checked_function(it, function), args, options, when_full(timeout_ns), ticket) })
 }
 
 /// Submits a task for each of `count` arguments, many with one hold of the ring's mutex. Waits while the ring is full. `submitted` may be
@@ -227,7 +308,7 @@ pub unsafe extern "C" fn taskring_submit_bulk(
     submitted: *mut usize,
 ) -> taskring_status {
     const AT_A_TIME: usize = 64;
-    let mut done = 0;
+    let (handle, mut done) = (pool, 0);
     let status = guard(|| {
         // SAFETY: as this function's contract says.
         let (executor, options) = unsafe { (executor(pool)?, read_options(options)?) };
@@ -236,7 +317,7 @@ pub unsafe extern "C" fn taskring_submit_bulk(
         }
         let pool = executor.pool();
         pool.member.check_fork()?;
-        let request = request(pool, &options, checked_function(executor, function)?)?;
+        let request = options.request(executor, checked_function(executor, function)?)?;
         let mut slices = Vec::with_capacity(AT_A_TIME.min(count));
         let mut publish = || {
             while done < count {
@@ -254,8 +335,12 @@ pub unsafe extern "C" fn taskring_submit_bulk(
             Ok(())
         };
         let published = publish();
-        // What was submitted counts for its set also when the rest was not.
-        options.count_submitted(done);
+        // What was submitted counts for its set also when the rest was not, and is delivered.
+        options.submit.count_submitted(done);
+        for nth in 0..done {
+            // SAFETY: `done` tickets were written.
+            options.deliver(handle, executor, nth, ticket_of_number(unsafe { *tickets.add(nth) }));
+        }
         published
     });
     // SAFETY: `submitted` is NULL or valid for a write, as this function's contract says.

@@ -1,0 +1,282 @@
+//! What every map is made of: inputs are read and submitted as results are taken, with a window of tasks in the pool at a time.
+
+use crate::codec::{items, push_item};
+use crate::completion::Completions;
+use crate::error::{Error, Result};
+use crate::executor::{SubmitOptions, request};
+use crate::future::Core;
+use crate::limits::nanos;
+use crate::outcome::{Bytes, Outcome, item_result};
+use crate::pool::Pool;
+use crate::slot::OPTION_CHUNK;
+use crate::submit::WhenFull;
+use crate::sync::now_ns;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a map's inputs come from.
+pub(crate) trait Source {
+    /// The function that takes them.
+    fn function(&self, pool: &Pool) -> Result<u16>;
+    /// Appends the next input, encoded; `None` at the end. Nothing is read after the end or an error.
+    fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>>;
+}
+
+/// How a map feeds the pool and gives its results.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Tasks in the pool at a time.
+    pub(crate) window: usize,
+    /// Inputs of each task.
+    pub(crate) chunk: usize,
+    /// Results come in the order of their inputs, not of their tasks' ends.
+    pub(crate) ordered: bool,
+    /// For all of it, from the start on.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) submit: SubmitOptions,
+}
+
+/// One look at a map.
+pub(crate) enum Next {
+    /// The result of the input of this number.
+    Item(u64, Result<Bytes>),
+    /// There was none in the time that the look had; or none in the time that the map has, or the pool is no more: then the map is over.
+    Failed(Error),
+    End,
+}
+
+struct Batch {
+    core: Core,
+    first: u64,
+    inputs: usize,
+}
+
+enum InFlight {
+    Task(Batch),
+    Failed(u64, Error),
+}
+
+/// A map that is going on.
+pub(crate) struct Feed<S> {
+    pool: Arc<Pool>,
+    plan: Plan,
+    deadline: Option<u64>,
+    source: S,
+    /// There may be more inputs.
+    reading: bool,
+    /// Inputs read.
+    read: u64,
+    /// In input order. Of an unordered map, only those that could not be submitted.
+    tasks: VecDeque<InFlight>,
+    /// Of an unordered map: by the number of their first input.
+    out: HashMap<u64, Batch>,
+    ended: Completions<u64>,
+    /// Results to be given next.
+    ready: VecDeque<(u64, Result<Bytes>)>,
+    bytes: Vec<u8>,
+}
+
+impl<S: Source> Feed<S> {
+    /// Checks, and submits the first window.
+    pub(crate) fn start(pool: Arc<Pool>, source: S, plan: Plan) -> Result<Feed<S>> {
+        for (name, value) in [("the map's window", plan.window), ("the map's chunk", plan.chunk)] {
+            if value == 0 {
+                return Err(Error::invalid(name, 0, "at least 1"));
+            }
+        }
+        pool.member.check_fork()?;
+        let mut feed = Feed {
+            deadline: plan.timeout.map(|t| now_ns().saturating_add(nanos(t))),
+            tasks: VecDeque::with_capacity(plan.window.min(1024)),
+            pool,
+            plan,
+            source,
+            reading: true,
+            read: 0,
+            out: HashMap::new(),
+            ended: Completions::default(),
+            ready: VecDeque::new(),
+            bytes: Vec::new(),
+        };
+        feed.feed();
+        Ok(feed)
+    }
+
+    /// Submits until the window is full or the input ends.
+    fn feed(&mut self) {
+        while self.reading && self.tasks.len() + self.out.len() < self.plan.window {
+            let (first, inputs, error) = self.gather();
+            if inputs != 0 {
+                match self.submit() {
+                    Ok(core) => self.hold(Batch { core, first, inputs }),
+                    Err(e) => {
+                        // The error stands at its place, and nothing further is submitted.
+                        self.tasks.push_back(InFlight::Failed(first, e));
+                        self.reading = false;
+                    }
+                }
+            }
+            if let Some(e) = error {
+                self.tasks.push_back(InFlight::Failed(first + inputs as u64, e));
+            }
+        }
+    }
+
+    /// Reads the inputs of one task: the number of the first, how many, and what ended them if it was an error.
+    fn gather(&mut self) -> (u64, usize, Option<Error>) {
+        let (first, mut inputs) = (self.read, 0);
+        self.bytes.clear();
+        let mut error = None;
+        // Not read on after a panic of the input either.
+        while inputs < self.plan.chunk && std::mem::take(&mut self.reading) {
+            let source = &mut self.source;
+            let read = if self.plan.chunk == 1 { source.next(&mut self.bytes) } else { next_item(source, &mut self.bytes) };
+            match read {
+                Some(Ok(())) => (inputs, self.reading) = (inputs + 1, true),
+                Some(Err(e)) => error = Some(e),
+                None => {}
+            }
+        }
+        self.read = first + inputs as u64;
+        (first, inputs, error)
+    }
+
+    /// Submits what was gathered.
+    fn submit(&mut self) -> Result<Core> {
+        let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
+        if self.plan.chunk != 1 {
+            request.options |= OPTION_CHUNK;
+        }
+        let when_full = self.left().map_or(WhenFull::Wait, WhenFull::WaitFor);
+        let ticket = self.pool.submit(&mut self.pool.prepare(&request, &self.bytes)?, when_full)?;
+        self.plan.submit.count_submitted(1);
+        if self.bytes.capacity() > 1 << 20 {
+            self.bytes = Vec::new();
+        }
+        Ok(Core::new(self.pool.clone(), ticket))
+    }
+
+    /// Of the time that the whole map has.
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(|d| Duration::from_nanos(d.saturating_sub(now_ns())))
+    }
+
+    fn hold(&mut self, batch: Batch) {
+        if self.plan.ordered {
+            self.tasks.push_back(InFlight::Task(batch));
+        } else {
+            self.ended.add(&self.pool, batch.core.ticket, batch.first);
+            self.out.insert(batch.first, batch);
+        }
+    }
+
+    /// The next result, waiting no longer than `timeout` (and than the map's own time) for a task that is not over yet.
+    pub(crate) fn next(&mut self, timeout: Option<Duration>) -> Next {
+        loop {
+            if let Some((index, result)) = self.ready.pop_front() {
+                return Next::Item(index, result);
+            }
+            let limit = [timeout, self.left()].into_iter().flatten().min();
+            let in_order = self.plan.ordered || self.out.is_empty();
+            let ended = if in_order { self.next_in_order(limit) } else { self.next_ended(limit) };
+            match ended {
+                Ok(true) => self.feed(),
+                Ok(false) => return Next::End,
+                Err(Error::TimedOut { .. }) if self.deadline.is_some_and(|d| now_ns() >= d) => {
+                    self.cancel();
+                    let after = self.plan.timeout.unwrap_or_default();
+                    return Next::Failed(Error::TimedOut { what: "all results of the map", after });
+                }
+                Err(e @ Error::TimedOut { .. }) => return Next::Failed(e),
+                Err(e) => {
+                    self.cancel();
+                    return Next::Failed(e);
+                }
+            }
+        }
+    }
+
+    /// Makes the results of the first task ready; false when there is none.
+    fn next_in_order(&mut self, limit: Option<Duration>) -> Result<bool> {
+        if let Some(InFlight::Task(batch)) = self.tasks.front()
+            // Any other error, or the outcome, is seen below.
+            && let Err(e @ Error::TimedOut { .. }) = batch.core.wait(limit)
+        {
+            return Err(e);
+        }
+        match self.tasks.pop_front() {
+            None => return Ok(false),
+            Some(InFlight::Task(batch)) => self.unpack(batch),
+            Some(InFlight::Failed(index, e)) => self.ready.push_back((index, Err(e))),
+        }
+        Ok(true)
+    }
+
+    /// The same for the task that ended first.
+    fn next_ended(&mut self, limit: Option<Duration>) -> Result<bool> {
+        let Some(first) = self.ended.next(limit)? else { return Ok(false) };
+        if let Some(batch) = self.out.remove(&first) {
+            self.unpack(batch);
+        }
+        Ok(true)
+    }
+
+    /// Takes the outcome of a finished task apart.
+    fn unpack(&mut self, mut batch: Batch) {
+        let outcome = batch.core.wait(None).map(|_| ()).map(|()| batch.core.take_outcome());
+        let bytes = match outcome {
+            Ok(Some(Outcome::Value(bytes))) => bytes,
+            Ok(Some(Outcome::Error(e))) => return self.fail_all(&batch, &e),
+            Ok(None) => return self.fail_all(&batch, &Error::Stale),
+            Err(e) => return self.fail_all(&batch, &e),
+        };
+        if self.plan.chunk == 1 {
+            return self.ready.push_back((batch.first, Ok(bytes)));
+        }
+        let mut rest = &bytes[..];
+        for index in batch.first..batch.first + batch.inputs as u64 {
+            let parted = rest.split_first().and_then(|(kind, tail)| items(tail).next().map(|item| (*kind, item, tail)));
+            let Some((kind, item, tail)) = parted else {
+                let cut = Error::Decode { message: "a chunk's result is cut short".into() };
+                self.ready.push_back((index, Err(cut)));
+                continue;
+            };
+            rest = &tail[4 + item.len()..];
+            self.ready.push_back((index, item_result(kind, item)));
+        }
+    }
+
+    fn fail_all(&mut self, batch: &Batch, error: &Error) {
+        let inputs = batch.first..batch.first + batch.inputs as u64;
+        self.ready.extend(inputs.map(|index| (index, Err(error.clone()))));
+    }
+
+    /// Ends the map: reads no more, and cancels what has not started.
+    pub(crate) fn cancel(&mut self) {
+        self.reading = false;
+        self.ended = Completions::default();
+        let in_order = self.tasks.drain(..).filter_map(|task| match task {
+            InFlight::Task(batch) => Some(batch),
+            InFlight::Failed(..) => None,
+        });
+        for batch in in_order.chain(self.out.drain().map(|(_, batch)| batch)) {
+            if !self.pool.member.is_foreign() {
+                self.pool.cancel(batch.core.ticket);
+            }
+        }
+    }
+}
+
+fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<Result<()>> {
+    let mut read = None;
+    let pushed = push_item(bytes, |into| {
+        read = source.next(into);
+        // Nothing stays of an item that there is not.
+        if matches!(read, Some(Ok(()))) { Ok(()) } else { Err(String::new()) }
+    });
+    match (pushed, read) {
+        (Err(message), Some(Ok(()))) => Some(Err(Error::Encode { message })),
+        (_, read) => read,
+    }
+}

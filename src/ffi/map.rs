@@ -1,0 +1,233 @@
+//! Maps: one function over many inputs, read by a callback as results are taken.
+
+use super::handle::{self, Kind};
+use super::pool::{executor, taskring_pool};
+use super::status::{Fault, taskring_status};
+use super::submit::{checked_function, read_options, taskring_bytes, taskring_options};
+use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
+use crate::error::{Error, Result};
+use crate::feed::{Feed, Next, Plan, Source};
+use crate::outcome::Bytes;
+use crate::pool::{Pool, lock};
+use std::ffi::c_void;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A map that is going on. Any thread may use it; free it once, with taskring_map_free.
+pub struct taskring_map {
+    _opaque: [u8; 0],
+}
+
+/// Gives a map its next input: 1 when it has set `*args`, which must stay valid until it is called again or the map is freed; 0 at the end; anything
+/// else when it failed. It is called in the threads that call taskring_map_new and taskring_map_next, by one at a time, and must not use
+/// this map.
+pub type taskring_input = Option<unsafe extern "C" fn(context: *mut c_void, args: *mut taskring_bytes) -> i32>;
+
+/// Options of a map. Begin with TASKRING_MAP_OPTIONS_INIT; a field of 0 is its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct taskring_map_options {
+    /// Set by TASKRING_MAP_OPTIONS_INIT.
+    pub struct_size: u32,
+    /// Not 0: results come as their tasks end, not in the order of the inputs.
+    pub unordered: u32,
+    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once.
+    pub window: u64,
+    /// Inputs that go into one task: for functions of less than a few microseconds. Default: 1.
+    pub chunk: u64,
+    /// For all results together, from taskring_map_new on. Default: no limit.
+    pub timeout_ns: u64,
+    /// Options of every task, whose completions must be NULL; or NULL.
+    pub submit: *const taskring_options,
+}
+
+// SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
+unsafe impl Sized32 for taskring_map_options {}
+
+struct Input {
+    function: u16,
+    read: unsafe extern "C" fn(*mut c_void, *mut taskring_bytes) -> i32,
+    context: *mut c_void,
+}
+
+// SAFETY: by the contract of `taskring_map_new` the input may be called with its context in any thread, by one at a time.
+unsafe impl Send for Input {}
+
+impl Source for Input {
+    fn function(&self, _: &Pool) -> Result<u16> {
+        Ok(self.function)
+    }
+
+    fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>> {
+        let mut args = taskring_bytes { data: std::ptr::null(), len: 0 };
+        // SAFETY: by the contract of `taskring_map_new`; `args` is good for the call.
+        match unsafe { (self.read)(self.context, &raw mut args) } {
+            0 => return None,
+            1 => {}
+            code => return Some(Err(Error::Encode { message: format!("the input function returned {code}") })),
+        }
+        // SAFETY: the input says by its 1 that so many bytes may be read there.
+        match unsafe { bytes("args", args.data, args.len) } {
+            Ok(bytes) => into.extend_from_slice(bytes),
+            Err(Fault::Error(e)) => return Some(Err(e)),
+            Err(_) => return Some(Err(Error::Encode { message: "the input function gave no bytes".into() })),
+        }
+        Some(Ok(()))
+    }
+}
+
+/// What a `taskring_map *` stands for.
+pub(super) struct Going {
+    state: Mutex<State>,
+    /// The thread that is in the state just now, by the address of a value of its own.
+    thread: AtomicUsize,
+}
+
+struct State {
+    feed: Feed<Input>,
+    /// A result that did not fit into its buffer.
+    held: Option<(u64, Bytes)>,
+    advanced: bool,
+}
+
+impl Kind for Going {
+    const KIND: u8 = 0x57;
+    const NAME: &'static str = "map";
+}
+
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
+/// Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. `options` may be NULL.
+///
+/// Returns TASKRING_OK and writes `*map`; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED. An input that cannot be submitted is an error
+/// at its place among the results, and the last.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `input` may be called with `context` until the map is freed; `options` is NULL or points to options;
+/// `map` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_map_new(
+    pool: *mut taskring_pool,
+    function: u32,
+    input: taskring_input,
+    context: *mut c_void,
+    options: *const taskring_map_options,
+    map: *mut *mut taskring_map,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let (executor, options) = unsafe { (executor(pool)?, read_struct("options", options)?) };
+        let read = input.ok_or(null("input"))?;
+        if map.is_null() {
+            return Err(null("map"));
+        }
+        executor.pool().member.check_fork()?;
+        let mut plan = Plan { window: usize::MAX, chunk: 1, ordered: true, timeout: None, submit: Default::default() };
+        if let Some(options) = options {
+            // SAFETY: as this function's contract says.
+            let chosen = unsafe { read_options(options.submit) }?;
+            if chosen.has_queue() {
+                return Err(Error::invalid("completions", "set", "NULL: a map gives its own results").into());
+            }
+            let size =
+                |value: u64, otherwise| if value == 0 { otherwise } else { usize::try_from(value).unwrap_or(usize::MAX) };
+            plan.submit = chosen.submit;
+            plan.window = size(options.window, plan.window);
+            plan.chunk = size(options.chunk, plan.chunk);
+            plan.ordered = options.unordered == 0;
+            plan.timeout = if options.timeout_ns == 0 { None } else { timeout(options.timeout_ns) };
+        }
+        let source = Input { function: checked_function(executor, function)?, read, context };
+        let feed = Feed::start(executor.pool().clone(), source, plan)?;
+        let state = Mutex::new(State { feed, held: None, advanced: false });
+        let new = handle::new(Going { state, thread: AtomicUsize::new(0) })?;
+        // SAFETY: valid for a write by this function's contract.
+        unsafe { put(map, new) };
+        Ok(())
+    })
+}
+
+/// Gives the next result, waiting no longer than `timeout_ns` for it: copies it into `buffer`, which may be NULL when `capacity` is 0. `len` and
+/// `index` may be NULL; they become the result's length and the number of its input, from 0.
+///
+/// Returns TASKRING_OK; TASKRING_END when all results were given. The end of one task, with its `*index`, after which the map goes on: those of
+/// taskring_result; TASKRING_ENCODE when the input failed, and what taskring_submit returns when it could not be submitted, after which
+/// nothing is left. TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
+/// time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows. TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// TASKRING_FORKED.
+///
+/// # Safety
+/// `map` is NULL or a handle of this library; `buffer` is valid for writes of `capacity` bytes; `len` and `index` are NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_map_next(
+    map: *mut taskring_map,
+    timeout_ns: u64,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+    index: *mut u64,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let going = unsafe { handle::get::<Going, _>(map) }?;
+        if buffer.is_null() && capacity != 0 {
+            return Err(null("buffer"));
+        }
+        if going.thread.load(Relaxed) == this_thread() {
+            return Err(Error::invalid("map", "the one whose input function called", "another").into());
+        }
+        let mut state = lock(&going.state);
+        going.thread.store(this_thread(), Relaxed);
+        let state = &mut *state;
+        state.advanced = true;
+        let next = match state.held.take() {
+            Some((at, bytes)) => Next::Item(at, Ok(bytes)),
+            None => state.feed.next(timeout(timeout_ns)),
+        };
+        going.thread.store(0, Relaxed);
+        let (at, result) = match next {
+            Next::Item(at, result) => (at, result),
+            Next::Failed(e) => return Err(e.into()),
+            Next::End => return Err(Fault::End { what: "the map has given all of its results" }),
+        };
+        // SAFETY: as this function's contract says.
+        unsafe { put(index, at) };
+        let bytes = result?;
+        let needed = bytes.len();
+        // SAFETY: as this function's contract says.
+        unsafe { put(len, needed) };
+        if needed > capacity {
+            state.held = Some((at, bytes));
+            return Err(Fault::TooSmall { needed, given: capacity });
+        }
+        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
+        Ok(())
+    })
+}
+
+/// Ends a map. If any result was asked for, what has not started is cancelled; otherwise what was submitted runs. Its input is not called any more.
+/// NULL is allowed.
+///
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+///
+/// # Safety
+/// `map` is NULL or a handle of this library, and no other call with it is going on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_map_free(map: *mut taskring_map) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        if let Some(going) = unsafe { handle::take::<Going, _>(map) }? {
+            let mut state = going.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if state.advanced {
+                state.feed.cancel();
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,107 @@
+//! The notifier: a thread of the submitter that waits when nobody else does, for those who asked to be called or to have a descriptor made ready.
+//! It is started with the first of them, and sleeps in the hub like any waiting thread.
+
+use crate::error::Result;
+use crate::hub::{self, Callback};
+use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
+use crate::pool::{Pool, Ticket, lock};
+use crate::sync::now_ns;
+use crate::sys;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// A pool's notifier, running or not.
+#[derive(Default)]
+pub(crate) struct Notifier(Mutex<Life>);
+
+#[derive(Default)]
+struct Life {
+    /// It has not decided to end.
+    running: bool,
+    /// It ends once there is nobody left to serve.
+    closing: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Calls `callback` once when the task is over: in this thread when it is already, else in the notifier.
+    pub(crate) fn on_done(self: &Arc<Pool>, ticket: Ticket, is_over: bool, callback: Callback) -> Result<()> {
+        self.member.check_fork()?;
+        if is_over {
+            run(callback);
+            return Ok(());
+        }
+        self.with_notifier(|| self.hub.watch_to_call(self, ticket, callback))
+    }
+
+    /// Sees that the notifier runs, and serves the watch that `add` makes.
+    pub(crate) fn with_notifier(self: &Arc<Pool>, add: impl FnOnce()) -> Result<()> {
+        // Held over both, for it ends under this lock when there is no watch.
+        let mut life = lock(&self.hub.notifier.0);
+        if !life.running {
+            let pool = self.clone();
+            let thread = std::thread::Builder::new().name("taskring-notify".into()).spawn(move || serve(&pool));
+            life.thread = Some(thread.map_err(|e| sys::SysError::from_io("start of the notifier", &e))?);
+            life.running = true;
+        }
+        add();
+        Ok(())
+    }
+
+    /// Has the notifier end once it has nobody left to serve; waits for it when that is now, unless this is its own thread.
+    pub(crate) fn end_notifier(&self) {
+        lock(&self.hub.notifier.0).closing = true;
+        self.hub.drain_and_tell(self);
+        hub::wake_event(self);
+        let thread = {
+            let mut life = lock(&self.hub.notifier.0);
+            let is_own = |t: &JoinHandle<()>| t.thread().id() == std::thread::current().id();
+            if self.hub.needs_notifier() || life.thread.as_ref().is_some_and(is_own) {
+                return;
+            }
+            life.thread.take()
+        };
+        if let Some(thread) = thread {
+            // Callbacks do not unwind out of it.
+            let _ = thread.join();
+        }
+    }
+
+    fn is_notifier_done(&self, life: &Life) -> bool {
+        life.closing && !self.hub.has_calls() && !self.hub.needs_notifier()
+    }
+}
+
+fn serve(pool: &Arc<Pool>) {
+    let mut slice = PENDING_NS_MAX;
+    loop {
+        pool.hub.drain_and_tell(pool);
+        while let Some(callback) = pool.hub.next_call() {
+            run(callback);
+            slice = PENDING_NS_MAX;
+        }
+        {
+            let mut life = lock(&pool.hub.notifier.0);
+            if pool.is_notifier_done(&life) {
+                life.running = false;
+                return;
+            }
+        }
+        let limit = if pool.hub.needs_notifier() { slice } else { SLEEP_NS_MAX };
+        let until = now_ns() + limit;
+        let ready = || pool.hub.has_calls() || pool.is_notifier_done(&lock(&pool.hub.notifier.0));
+        hub::doze(std::slice::from_ref(pool), until, ready);
+        if now_ns() >= until {
+            slice = SLEEP_NS_MAX;
+            // What is wrong with the pool is told to those who ask for the tasks.
+            let _ = pool.look_after_waits();
+        }
+    }
+}
+
+/// A callback that panics is its own matter: the others run.
+fn run(callback: Callback) {
+    if crate::task::guarded(callback).is_err() {
+        log::error!(target: "taskring", "a done-callback panicked");
+    }
+}
