@@ -47,6 +47,18 @@ fn every_behaviour_holds_with_workers_of_every_kind() {
     }
 }
 
+#[test]
+fn completions_maps_and_loans_hold_with_threads_and_processes() {
+    if has("cc") {
+        for name in ["completions", "maps", "loans"] {
+            let program = build(name, "c11", &[&format!("tests/c/{name}.c")], &[]);
+            for method in ["thread", "spawn"] {
+                run(&program, &[method]);
+            }
+        }
+    }
+}
+
 /// Numeric libraries start threads when they are loaded, before `main` comes to init.
 #[test]
 fn a_program_with_a_thread_before_main_is_its_own_worker() {
@@ -68,6 +80,9 @@ fn the_address_and_undefined_behaviour_sanitizers_are_silent() {
         let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
         run(&build("semantics_sanitized", "c11", &["tests/c/semantics.c"], &flags), &["thread"]);
         run(&build("misuse_sanitized", "c11", &["tests/c/misuse.c"], &flags), &[]);
+        for name in ["completions", "maps", "loans"] {
+            run(&build(&format!("{name}_sanitized"), "c11", &[&format!("tests/c/{name}.c")], &flags), &["thread"]);
+        }
     }
 }
 
