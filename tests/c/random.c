@@ -3,11 +3,14 @@
 #include "check.h"
 #include <pthread.h>
 
-#define FUNCTIONS(X)                                                                                              \
-    X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) X(create) \
-    X(create_named) X(free) X(function) X(init) X(last_error) X(last_loss) X(pool_stats) X(register) X(release) X(result)    \
-    X(set_discard) X(set_free) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) X(submit_bulk)     \
-    X(submit_timed) X(task_ticket) X(version) X(wait) X(wait_many) X(work) X(worker_pid)
+#define FUNCTIONS(X)                                                                                                   \
+    X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
+    X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
+    X(create) X(create_named) X(free) X(function) X(init) X(last_error) X(last_loss) X(loan) X(loan_return) \
+    X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
+    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) \
+    X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(version) X(view) X(wait) \
+    X(wait_many) X(work) X(worker_pid)
 
 enum {
 #define X(name) F_##name,
@@ -30,7 +33,7 @@ static void count(int function, int success) {
 }
 
 static taskring_status counted(int function, taskring_status status) {
-    CHECK(status >= TASKRING_OK && status < TASKRING_INTERNAL);
+    CHECK(status >= TASKRING_OK && status <= TASKRING_END && status != TASKRING_INTERNAL);
     count(function, status == TASKRING_OK);
     __atomic_fetch_add(&total, 1, __ATOMIC_RELAXED);
     return status;
@@ -73,10 +76,12 @@ static int32_t any(taskring_call *call, void *context) {
     }
 }
 
-enum { POOLS = 4, SETS = 4, TICKETS = 512 };
+enum { POOLS = 4, SETS = 4, QUEUES = 3, MAPS = 3, TICKETS = 512 };
 static taskring_pool *pools[POOLS];
 static uint32_t functions[POOLS];
 static taskring_set *sets[SETS];
+static taskring_completions *queues[QUEUES];
+static taskring_map *maps[MAPS];
 static struct {
     taskring_pool *pool;
     uint64_t ticket;
@@ -84,7 +89,12 @@ static struct {
 static unsigned next_ticket;
 static char name[64];
 
-static taskring_pool *a_pool(void) { return one_in(16) ? NULL : pools[below(POOLS)]; }
+/* Now and then none, or a number that is no handle. */
+static taskring_pool *a_pool(void) {
+    if (one_in(64))
+        return (taskring_pool *)(uintptr_t)(state_of_random >> below(64));
+    return one_in(16) ? NULL : pools[below(POOLS)];
+}
 
 static uint64_t a_ticket(taskring_pool **pool) {
     unsigned i = (unsigned)below(TICKETS);
@@ -132,10 +142,30 @@ static void submit_something(void) {
     bytes[0] = (uint8_t)below(256);
     if (one_in(8))
         options.set = sets[below(SETS)];
+    if (one_in(4)) {
+        options.completions = queues[below(QUEUES)];
+        options.user_data = state_of_random;
+    }
     if (one_in(64))
         options.flags = (uint32_t)below(4);
     const taskring_options *given = one_in(2) ? NULL : &options;
-    switch (below(4)) {
+    switch (below(6)) {
+    case 2:
+        if (CALL(submit_named, pool, one_in(16) ? "no such function" : "any", bytes, len, given, below(2) * 1000, &ticket) == TASKRING_OK)
+            keep(pool, ticket);
+        return;
+    case 3: {
+        uint64_t loan = 0;
+        void *data = NULL;
+        if (CALL(loan, pool, len, &loan, &data) != TASKRING_OK)
+            return;
+        memset(data, (int)below(256), len);
+        if (!one_in(4) && CALL(submit_loan, pool, number, loan, one_in(16) ? len + 1 : len, given, below(2) * 1000, &ticket) == TASKRING_OK)
+            keep(pool, ticket);
+        else if (!one_in(16))
+            CALL(loan_return, pool, loan);
+        return;
+    }
     case 0: {
         taskring_bytes args[80];
         size_t submitted = 0, n = below(80);
@@ -222,6 +252,104 @@ static void lost(taskring_pool *spawned, uint32_t function) {
         CALL(last_loss, &loss);
 }
 
+static int32_t some_input(void *context, taskring_bytes *args) {
+    static const uint8_t bytes[90] = {5};
+    uint32_t *left = context;
+    if (*left == 0)
+        return one_in(8) ? -1 : 0;
+    --*left;
+    *args = (taskring_bytes){bytes, one_in(64) ? 0 : below(90)};
+    return 1;
+}
+
+static void use_maps(void) {
+    static uint32_t left[MAPS];
+    static char buffer[400];
+    unsigned i = (unsigned)below(MAPS);
+    uint64_t index;
+    size_t len;
+    if (!one_in(8)) {
+        CALL(map_next, maps[i], below(2) * 20000, buffer, one_in(8) ? below(40) : sizeof buffer, one_in(2) ? NULL : &len,
+             one_in(2) ? NULL : &index);
+        return;
+    }
+    unsigned at = (unsigned)below(POOLS);
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    taskring_options submit_options = TASKRING_OPTIONS_INIT;
+    taskring_stats stats = TASKRING_STATS_INIT;
+    /* Without workers it would be waited for in vain. */
+    if (CALL(map_free, maps[i]) != TASKRING_OK || CALL(pool_stats, pools[at], &stats) != TASKRING_OK || stats.workers == 0) {
+        maps[i] = NULL;
+        return;
+    }
+    maps[i] = NULL;
+    left[i] = (uint32_t)below(30);
+    options.unordered = (uint32_t)below(2);
+    options.window = below(10);
+    options.chunk = below(4);
+    options.timeout_ns = one_in(4) ? below(100000) : 0;
+    submit_options.set = one_in(8) ? sets[below(SETS)] : NULL;
+    submit_options.completions = one_in(16) ? queues[0] : NULL;
+    options.submit = one_in(2) ? NULL : &submit_options;
+    CALL(map_new, one_in(16) ? NULL : pools[at], functions[at], some_input, &left[i], one_in(4) ? NULL : &options, &maps[i]);
+}
+
+static void use_queues(void) {
+    taskring_completion some[16];
+    taskring_pool *pool;
+    unsigned i = (unsigned)below(QUEUES);
+    size_t found;
+    int fd;
+    switch (below(16)) {
+    case 0:
+        CALL(completions_free, queues[i]);
+        CALL(completions_new, &queues[i]);
+        return;
+    case 1:
+        CALL(completions_fd, queues[i], &fd);
+        return;
+    case 2:
+    case 3:
+    case 4: {
+        uint64_t ticket = a_ticket(&pool);
+        CALL(completions_add, queues[i], pool, ticket, 1);
+        return;
+    }
+    default:
+        CALL(completions_next, queues[i], below(2) * 20000, some, below(17), &found);
+    }
+}
+
+static void called_back(taskring_pool *pool, uint64_t ticket, void *context) {
+    uint32_t found;
+    __atomic_fetch_add((uint64_t *)context, 1, __ATOMIC_RELAXED);
+    counted(F_state, taskring_state(pool, ticket, &found));
+}
+
+static void use_callback(void) {
+    static uint64_t done;
+    taskring_pool *pool;
+    uint64_t ticket = a_ticket(&pool);
+    CALL(on_done, pool, ticket, one_in(32) ? NULL : called_back, &done, NULL);
+}
+
+/* Reads what it was lent. */
+static void use_view(void) {
+    static volatile uint8_t sum;
+    taskring_pool *pool;
+    uint64_t ticket = a_ticket(&pool);
+    const void *data = NULL;
+    size_t len = 0;
+    if (CALL(view, pool, ticket, below(2) * 20000, one_in(32) ? NULL : &data, &len) == TASKRING_OK)
+        for (size_t i = 0; i < len; i++)
+            sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
+}
+
+static void no_log(uint32_t level, const char *message, void *context) {
+    (void)context;
+    CHECK(level >= TASKRING_LOG_ERROR && level <= TASKRING_LOG_DEBUG && strlen(message) != 0);
+}
+
 static void step(taskring_pool *spawned, uint32_t die_function) {
     taskring_pool *pool;
     uint64_t ticket;
@@ -244,7 +372,26 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         make(i);
         return;
     }
-    switch (below(18)) {
+    switch (below(24)) {
+    case 18:
+    case 19:
+        use_queues();
+        return;
+    case 20:
+        use_maps();
+        return;
+    case 21:
+        use_callback();
+        return;
+    case 22:
+        use_view();
+        return;
+    case 23: {
+        taskring_status end;
+        ticket = a_ticket(&pool);
+        CALL(outcome, pool, ticket, below(2) * 20000, one_in(32) ? NULL : &end);
+        return;
+    }
     case 0:
     case 1:
     case 2:
@@ -311,6 +458,8 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         return;
     case 16:
         CALL(init, 0, NULL);
+        CALL(check_version, TASKRING_VERSION + (uint32_t)below(300));
+        CALL(set_log, (uint32_t)below(6), one_in(2) ? NULL : no_log, NULL, NULL);
         count(F_version, taskring_version() == TASKRING_VERSION);
         count(F_last_error, taskring_last_error() != NULL);
         count(F_status_name, taskring_status_name((int32_t)below(64) - 8) != NULL);
@@ -349,6 +498,10 @@ int main(int argc, char **argv) {
         CALL(free, pools[i]);
     for (int i = 0; i < SETS; i++)
         CALL(set_free, sets[i]);
+    for (int i = 0; i < QUEUES; i++)
+        CALL(completions_free, queues[i]);
+    for (int i = 0; i < MAPS; i++)
+        CALL(map_free, maps[i]);
     CALL(free, spawned);
     uint64_t all = 0, good = 0, least = UINT64_MAX;
     for (int i = 0; i < F_COUNT; i++) {
