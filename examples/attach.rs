@@ -10,11 +10,13 @@
 
 use std::error::Error;
 use std::process::{Child, Command, Stdio};
-use taskring::{Executor, StartMethod};
+use taskring::{Bytes, Executor, StartMethod};
 
 taskring::task! {
-    fn shout(text: String) -> String {
-        format!("{} (from process {})", text.to_uppercase(), std::process::id())
+    // Bytes, so that programs in other languages can take part: `bindings/c/shout.c` is one.
+    fn shout(text: Bytes) -> Bytes {
+        let text = String::from_utf8_lossy(&text).to_uppercase();
+        Bytes::from(format!("{text} (from process {})", std::process::id()).into_bytes())
     }
 }
 
@@ -29,7 +31,8 @@ fn make(name: &str) -> Result<(), Box<dyn Error>> {
 fn submit(name: &str) -> Result<(), Box<dyn Error>> {
     let pool = Executor::attach(name)?;
     for word in ["one", "two", "three"] {
-        println!("{}", pool.submit(shout, word.to_owned())?.result()?);
+        let answer = pool.submit(shout, Bytes::from(word.as_bytes()))?.result()?;
+        println!("{}", String::from_utf8_lossy(&answer));
     }
     Ok(())
 }

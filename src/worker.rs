@@ -45,6 +45,10 @@ pub(crate) struct Worker {
     orphaned_at: Option<u64>,
 }
 
+/// Arguments taken out of a slot, aligned for C functions that look at them as values. Blocks are aligned as well.
+#[repr(align(16))]
+struct Inline([u8; INLINE_MAX]);
+
 /// How a worker came to its pool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Came {
@@ -281,11 +285,11 @@ impl Worker {
     #[inline]
     fn call(&self, slot: &crate::layout::Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
         let len = request.args_len as usize;
-        let mut inline = [0; INLINE_MAX];
+        let mut inline = Inline([0; INLINE_MAX]);
         let args: &[u8] = if request.args_block == 0 {
             let len = len.min(INLINE_MAX);
-            slot.read_inline(0, &mut inline[..len.next_multiple_of(8)]);
-            &inline[..len]
+            slot.read_inline(0, &mut inline.0[..len.next_multiple_of(8)]);
+            &inline.0[..len]
         } else {
             match self.member.segment.block_bytes(request.args_block, len) {
                 // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory. The block belongs to the slot,

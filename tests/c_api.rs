@@ -150,9 +150,9 @@ fn the_examples_run() {
     }
 }
 
-/// The README's programs, as they stand there.
+/// The README's programs, as they stand there, and the one at the head of the header.
 #[test]
-fn the_programs_of_the_readme_run() {
+fn the_programs_of_the_documents_run() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
     for (language, standard) in [("c", "c11"), ("cpp", "c++17")] {
         if !has(if language == "c" { "cc" } else { "c++" }) {
@@ -160,9 +160,19 @@ fn the_programs_of_the_readme_run() {
         }
         let code =
             readme.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+        assert!(code.lines().filter(|line| !line.is_empty()).count() <= 12, "twelve lines are enough:\n{code}");
         let source = out_dir().join(format!("readme.{language}"));
         std::fs::write(&source, code).expect("written");
         run(&build(&format!("readme_{language}"), standard, &[source.to_str().expect("UTF-8")], &[]), &[]);
+    }
+    if has("cc") {
+        let header = std::fs::read_to_string(root().join("include/taskring.h")).expect("the header");
+        let head = header.split(" */").next().and_then(|head| head.split("A whole program:").nth(1)).expect("a program");
+        let code: String = head.lines().skip(1).map(|line| format!("{}\n", line.trim_start_matches([' ', '*']))).collect();
+        let source = out_dir().join("header.c");
+        std::fs::write(&source, code).expect("written");
+        let out = succeed(&mut Command::new(build("header", "c11", &[source.to_str().expect("UTF-8")], &[])));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "49\n");
     }
 }
 

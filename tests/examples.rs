@@ -1,5 +1,7 @@
 //! The examples do what their first lines say.
 
+mod cc_support;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -43,6 +45,38 @@ fn three_programs_share_a_pool() {
     let text = stdout(&run("attach", &[]));
     for word in ["ONE", "TWO", "THREE"] {
         assert!(text.contains(word), "{text}");
+    }
+}
+
+/// A worker in C for a submitter in Rust, and the reverse.
+#[test]
+fn c_and_rust_share_a_pool() {
+    if !cc_support::has("cc") {
+        return;
+    }
+    let shout = cc_support::build("shout", "c11", &["bindings/c/shout.c"], &[]);
+    let in_c = |args: &[&str]| {
+        let mut command = Command::new(&shout);
+        command.args(args).stdin(Stdio::null());
+        command
+    };
+    let name = format!("examples-shout-{}", std::process::id());
+    for worker_in_c in [true, false] {
+        let mut maker = example("attach").args(["make", &name]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        while taskring::inspect(&name).is_err() {
+            assert!(maker.try_wait().unwrap().is_none(), "the maker ended");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let work = ["work", &name];
+        let mut worker = if worker_in_c { in_c(&work) } else { example("attach") };
+        let mut worker = if worker_in_c { &mut worker } else { worker.args(work) }.spawn().unwrap();
+        let submitted = if worker_in_c { run("attach", &["submit", &name]) } else { in_c(&["submit", &name]).output().unwrap() };
+        let text = stdout(&submitted);
+        assert!(submitted.status.success() && text.contains("THREE"), "{text}");
+        assert_eq!(text.matches(", in C)").count(), if worker_in_c { 3 } else { 0 }, "{text}");
+        assert!(text.contains(&format!("from process {}", worker.id())), "{text}");
+        drop(maker.stdin.take());
+        assert!(maker.wait().unwrap().success() && worker.wait().unwrap().success());
     }
 }
 

@@ -3,8 +3,11 @@
 use super::status::{Fault, taskring_status};
 use super::submit::ticket_of_task;
 use super::{bytes, guard, guard_value, null, put, text};
-use crate::outcome::Kind;
+use crate::outcome::{Bytes, Kind};
 use std::ffi::{c_char, c_void};
+
+/// What arguments are aligned to.
+const ALIGN: usize = 16;
 
 /// One call of a task function. Good only until the function returns, and only in its thread.
 pub struct taskring_call {
@@ -43,6 +46,9 @@ impl Drop for Context {
 impl Context {
     fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Kind {
         let at = out.len();
+        // The items of a chunk lie behind each other.
+        let mut copy = (!args.as_ptr().addr().is_multiple_of(ALIGN)).then(|| Bytes::from(args));
+        let args = copy.as_mut().map_or(args, |copy| copy.pin());
         let mut call = taskring_call { args: args.as_ptr(), args_len: args.len(), out: std::mem::take(out), failure: None };
         // The result begins here: of a chunk's items each has its own.
         let before = if at == 0 { None } else { Some(std::mem::take(&mut call.out)) };
@@ -106,7 +112,7 @@ unsafe fn current<'a>(call: *mut taskring_call) -> Result<&'a mut taskring_call,
     unsafe { call.as_mut() }.ok_or_else(|| null("call"))
 }
 
-/// The arguments of a call, aligned to nothing in particular. `len` may be NULL. NULL when `call` is.
+/// The arguments of a call, aligned to 16 bytes. `len` may be NULL. NULL when `call` is.
 ///
 /// # Safety
 /// `call` is NULL or the call that this thread is in; `len` is NULL or valid for a write.
