@@ -176,6 +176,46 @@ static void versions(void) {
     STATUS(TASKRING_INCOMPATIBLE, taskring_check_version(0x010000));
 }
 
+/* A submitter that is killed holds nothing any more: neither what was lent to it nor what it looked at. */
+static void killed_with_loans(void) {
+    char name[32];
+    int ready[2];
+    taskring_pool *pool = NULL;
+    taskring_config config = TASKRING_CONFIG_INIT;
+    config.workers = 1;
+    config.capacity = 64;
+    snprintf(name, sizeof name, "loans-%d", (int)getpid());
+    OK(taskring_create_named(&config, name, &pool));
+    CHECK(square_in(pool, 2) == 4 && look(pool).blocks == 0 && pipe(ready) == 0);
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        taskring_pool *guest = NULL;
+        uint64_t loan = 0, ticket = 0;
+        void *data = NULL;
+        const void *result = NULL;
+        size_t len = 0;
+        OK(taskring_attach(name, &guest));
+        for (int i = 0; i < 5; i++)
+            OK(taskring_loan(guest, 100000, &loan, &data));
+        OK(taskring_submit_loan(guest, function(guest, "echo"), loan, 100000, NULL, SOON, &ticket));
+        OK(taskring_view(guest, ticket, SOON, &result, &len));
+        CHECK(write(ready[1], "x", 1) == 1);
+        for (;;)
+            pause();
+    }
+    char byte;
+    CHECK(read(ready[0], &byte, 1) == 1 && look(pool).blocks == 5);
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    for (int i = 0; i < 20000 && look(pool).blocks != 0; i++)
+        sleep_ms(1);
+    CHECK(look(pool).blocks == 0 && square_in(pool, 3) == 9);
+    close(ready[0]);
+    close(ready[1]);
+    OK(taskring_free(pool));
+}
+
 static int warned, forgotten;
 static void logger(uint32_t level, const char *message, void *context) {
     CHECK(context == &warned && level >= TASKRING_LOG_ERROR && level <= TASKRING_LOG_WARN);
@@ -219,8 +259,10 @@ int main(int argc, char **argv) {
     full_and_refused();
     used_up();
     versions();
-    if (processes)
+    if (processes) {
+        killed_with_loans();
         the_log();
+    }
     puts("ok");
     return 0;
 }

@@ -1,5 +1,6 @@
 /* Wrong parameters: each a status that names the value, and nothing changed. */
 #include "check.h"
+#include <pthread.h>
 
 /* From inside a task: a pool of the task's own works, and it is freed there. */
 static int32_t nested(taskring_call *call, void *context) {
@@ -175,6 +176,72 @@ static void submits(taskring_pool *pool) {
     CHECK(stats.pending == 0 && stats.running == 0 && stats.unreleased == 0);
 }
 
+/* From a second thread: handles and tickets are the same there, and each is used up once. */
+struct second {
+    taskring_pool *pool;
+    taskring_set *set;
+    uint64_t ticket;
+    int ends;
+    pthread_t thread;
+};
+
+static void *use_all(void *of) {
+    struct second *second = of;
+    uint64_t y = 0;
+    for (int i = 0; i < 200; i++)
+        CHECK(square_in(second->pool, (uint64_t)i) == (uint64_t)(i * i));
+    taskring_status end = taskring_result(second->pool, second->ticket, SOON, &y, sizeof y, NULL);
+    CHECK(end == TASKRING_OK || end == TASKRING_STALE);
+    CHECK(end == TASKRING_STALE || y == 49);
+    second->ends += end == TASKRING_OK;
+    /* What this thread is told is its own. */
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_shutdown(NULL, 0, 0));
+    says("pool is NULL");
+    end = taskring_set_free(second->set);
+    CHECK(end == TASKRING_OK || end == TASKRING_INVALID_ARGUMENT);
+    second->ends += end == TASKRING_OK ? 100 : 0;
+    return NULL;
+}
+
+static void from_threads(taskring_pool *pool) {
+    struct second seconds[3];
+    uint64_t x = 7;
+    int ends = 0;
+    for (int round = 0; round < 20; round++) {
+        OK(taskring_set_new(pool, &seconds[0].set));
+        seconds[0].ticket = submit(pool, "square", &x, sizeof x);
+        for (int i = 0; i < 3; i++) {
+            seconds[i] = (struct second){pool, seconds[0].set, seconds[0].ticket, 0, 0};
+            CHECK(pthread_create(&seconds[i].thread, NULL, use_all, &seconds[i]) == 0);
+        }
+        for (int i = 0; i < 3; i++) {
+            CHECK(pthread_join(seconds[i].thread, NULL) == 0);
+            ends += seconds[i].ends;
+        }
+    }
+    CHECK(ends == 20 * 101);
+}
+
+/* Numbers that are no handles, and handles of another kind. */
+static void made_up(taskring_pool *pool) {
+    static const uintptr_t wild[] = {1, 8, 0x51, 0x10000000051, UINTPTR_MAX, 0x7fffffffe000};
+    taskring_set *set = NULL;
+    uint64_t number = 1;
+    OK(taskring_set_new(pool, &set));
+    for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_shutdown((taskring_pool *)wild[i], 1, 1));
+        says("pool is no such handle");
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_free((taskring_pool *)wild[i]));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_set_free((taskring_set *)wild[i]));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_completions_free((taskring_completions *)wild[i]));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_free((taskring_map *)wild[i]));
+    }
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit((taskring_pool *)set, 1, NULL, 0, NULL, &number));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_set_discard((taskring_set *)pool, NULL));
+    OK(taskring_set_free(set));
+    CHECK(number == 1);
+}
+
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("nested", nested, NULL, NULL));
@@ -195,6 +262,8 @@ int main(int argc, char **argv) {
     ticket = submit(pool, "nested", NULL, 0);
     OK(taskring_result(pool, ticket, SOON, &x, sizeof x, NULL));
     CHECK(x == 81);
+    from_threads(pool);
+    made_up(pool);
     configs();
     submits(pool);
     tickets(pool);

@@ -232,7 +232,31 @@ static void contexts(void) {
     CHECK(destroyed == 2);
 }
 
+static int32_t no_input(void *context, taskring_bytes *args) {
+    (void)context;
+    (void)args;
+    return 0;
+}
+
+static void never(taskring_pool *pool, uint64_t ticket, void *context) {
+    (void)pool;
+    (void)ticket;
+    (void)context;
+    CHECK(!"a callback in the child");
+}
+
 static void after_fork(taskring_pool *pool) {
+    taskring_completions *queue = NULL;
+    taskring_map *map = NULL, *other_map = NULL;
+    uint64_t loan = 0;
+    void *data = NULL;
+    const void *view = NULL;
+    size_t viewed = 0;
+    OK(taskring_completions_new(&queue));
+    OK(taskring_map_new(pool, function(pool, "square"), no_input, NULL, NULL, &map));
+    OK(taskring_loan(pool, 100, &loan, &data));
+    uint64_t looked_at = submit(pool, "echo", data, 100);
+    OK(taskring_view(pool, looked_at, SOON, &view, &viewed));
     uint64_t ticket = submit(pool, "square", "12345678", 8);
     fflush(NULL);
     pid_t child = fork();
@@ -240,15 +264,33 @@ static void after_fork(taskring_pool *pool) {
     if (child == 0) {
         uint64_t other = 1;
         uint32_t state;
+        taskring_status status;
         STATUS(TASKRING_FORKED, taskring_submit(pool, 1, "12345678", 8, NULL, &other));
         STATUS(TASKRING_FORKED, taskring_state(pool, ticket, &state));
         STATUS(TASKRING_FORKED, taskring_result(pool, ticket, 0, &other, sizeof other, NULL));
         STATUS(TASKRING_FORKED, taskring_shutdown(pool, 1, 1));
+        STATUS(TASKRING_FORKED, taskring_outcome(pool, ticket, 0, &status));
+        STATUS(TASKRING_FORKED, taskring_view(pool, looked_at, 0, &view, &viewed));
+        STATUS(TASKRING_FORKED, taskring_loan(pool, 5, &loan, &data));
+        STATUS(TASKRING_FORKED, taskring_submit_loan(pool, 1, loan, 5, NULL, 0, &other));
+        STATUS(TASKRING_FORKED, taskring_loan_return(pool, loan));
+        STATUS(TASKRING_FORKED, taskring_completions_add(queue, pool, ticket, 0));
+        STATUS(TASKRING_FORKED, taskring_on_done(pool, ticket, never, NULL, NULL));
+        STATUS(TASKRING_FORKED, taskring_map_new(pool, 1, no_input, NULL, NULL, &other_map));
+        OK(taskring_map_free(map));
+        OK(taskring_completions_free(queue));
         OK(taskring_free(pool));
         _exit(0);
     }
     int end = -1;
     CHECK(waitpid(child, &end, 0) == child && WIFEXITED(end) && WEXITSTATUS(end) == 0);
+    /* What the child has freed was its own copy. */
+    CHECK(viewed == 100 && memcmp(view, data, 100) == 0);
+    OK(taskring_release(pool, looked_at));
+    OK(taskring_loan_return(pool, loan));
+    STATUS(TASKRING_END, taskring_map_next(map, 0, NULL, 0, NULL, NULL));
+    OK(taskring_map_free(map));
+    OK(taskring_completions_free(queue));
     OK(taskring_release(pool, ticket));
     CHECK(square_in(pool, 5) == 25);
 }
