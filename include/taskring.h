@@ -16,6 +16,11 @@
  *   this program run anew: main begins with the registrations and taskring_init, which never returns in a worker. Functions are registered
  *   under one name in every program that submits or runs them; arguments and results are bytes, the same on both sides.
  *
+ * Results
+ *   Of one task: taskring_result copies it, taskring_view lends it, taskring_outcome tells how the task ended and takes nothing. Of many:
+ *   taskring_wait_many; a completion queue, which gives tasks as they end and has a descriptor for epoll; taskring_on_done, which calls back;
+ *   taskring_map_new, which runs one function over an input and gives the results in order or as they end.
+ *
  * Caveats
  *   kill -9   A worker's running task ends with TASKRING_WORKER_LOST; taskring_last_loss says how. Everything else goes on. A new worker starts.
  *   fork      In the child every handle is TASKRING_FORKED: attach anew. TASKRING_FORK wants a pool made before the second thread.
@@ -669,7 +674,7 @@ taskring_status taskring_register(const char *name,
                                   taskring_destructor destructor);
 
 /**
- * The arguments of a call, aligned to nothing in particular. len may be NULL. NULL when call is.
+ * The arguments of a call, aligned to 16 bytes. len may be NULL. NULL when call is.
  *
  * Requires:
  * call is NULL or the call that this thread is in; len is NULL or valid for a write.
