@@ -60,6 +60,7 @@ mod hub;
 mod inspect;
 mod life;
 mod loan;
+mod lookout;
 mod map;
 #[cfg(feature = "named")]
 mod named;

@@ -4,6 +4,7 @@
 use crate::error::{Cause, Error, Result};
 use crate::life::{Bit, Broken};
 use crate::limits::{SLEEP_NS_MAX, START_FAILURES_MAX};
+use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::pool::{Pool, lock};
 use crate::registry::Kind;
 use crate::start::{self, StartMethod, WorkerExe};
@@ -78,6 +79,7 @@ struct Watch {
     last_start: u64,
     /// Starts that the zygote was asked for and has not answered.
     requested: usize,
+    lookout: Lookout,
 }
 
 impl Supervisor {
@@ -94,7 +96,7 @@ impl Supervisor {
             over_bell: Condvar::new(),
             thread: Mutex::default(),
         });
-        let mut watch = Watch::default();
+        let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
         if let Err(e) = supervisor.refill(&mut watch) {
             supervisor.pool.segment().set(Bit::Closing);
@@ -161,6 +163,7 @@ impl Supervisor {
         loop {
             self.sleep(&mut watch);
             self.collect_ended(&mut watch);
+            watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
             self.tick(&mut watch);
             if self.is_over() {
@@ -215,13 +218,14 @@ impl Supervisor {
             let children = lock(&self.children);
             children.iter().any(|c| c.attached.is_none()) || (children.is_empty() && self.is_stopping())
         };
-        let timeout_ms = if waiting { 10 } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
+        let timeout_ms = if waiting || watch.lookout.expects() { LOOK_AGAIN_MS } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
         let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
         let mut fds = vec![self.bell.as_fd()];
         // Acquire: pairs with the Release in `hear`.
         let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
         fds.extend(zygote.map(Zygote::fd));
         fds.extend(pidfds.iter().map(AsFd::as_fd));
+        fds.extend(watch.lookout.fds());
         let mut ready = Vec::new();
         if sys::poll(&fds, &mut ready, timeout_ms).is_err() {
             std::thread::sleep(Duration::from_millis(10));

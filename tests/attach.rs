@@ -30,6 +30,7 @@ fn main() {
         ],
         &[
             ("one_program_makes_the_pool_another_submits_and_a_third_works", three_programs),
+            ("the_owner_notices_at_once_when_an_attached_worker_or_submitter_is_killed", noticed_at_once),
             ("several_submitters_at_once_each_get_their_own_results", several_submitters),
             ("attach_after_shutdown_says_so_and_later_that_there_is_no_pool", after_shutdown),
             ("names_are_checked", names),
@@ -112,6 +113,44 @@ fn three_programs() {
     workers.iter_mut().for_each(Program::end);
     assert!(matches!(here.submit(square, 1).map(drop), Err(Error::ShutDown)));
     assert_eq!(shm_entries(&name), [""; 0], "the owner has taken the name away");
+}
+
+/// Long before the second after which everybody looks around: the owner holds their pidfds.
+fn noticed_at_once() {
+    const SOON: Duration = Duration::from_millis(400);
+    let (name, log) = (unique("noticed"), Log::new());
+    let pool = attached_only(&name);
+    let mut waits = Vec::new();
+    for round in 0..3 {
+        let mut worker = Program::start("worker", &[&name]);
+        worker.expect("works");
+        wait_until("the worker is seen", || pool.workers() == 1);
+        let future = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+        wait_until("the task runs", || log.count("entered") == round + 1);
+        let waiter = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| (future.result(), Instant::now()));
+            // The waiting thread has had its first looks around; from now on it sleeps for a second at a time.
+            std::thread::sleep(Duration::from_millis(100));
+            let killed = Instant::now();
+            worker.kill();
+            let (result, at) = waiter.join().expect("it waits");
+            assert!(matches!(result, Err(Error::WorkerLost { .. })), "{result:?}");
+            at - killed
+        });
+        waits.push(waiter);
+    }
+    let mut holder = Program::start("holder", &[&name]);
+    holder.expect("attached");
+    // The opening of the file is long past.
+    std::thread::sleep(Duration::from_millis(100));
+    let attached = || taskring::inspect(&name).expect("a pool").participants.len();
+    let before = attached();
+    let killed = Instant::now();
+    holder.kill();
+    wait_until("the submitter's seat is free", || attached() == before - 1);
+    waits.push(killed.elapsed());
+    println!("noticed after {waits:?}");
+    assert!(waits.iter().all(|&wait| wait < SOON), "{waits:?}");
 }
 
 fn several_submitters() {

@@ -194,6 +194,30 @@ pub(crate) fn eventfd_drain(fd: BorrowedFd<'_>) {
     debug_assert!(matches!(result, Ok(8) | Err(SysError { errno: libc::EAGAIN, .. })));
 }
 
+/// A descriptor that is readable once somebody has opened the file.
+pub(crate) fn watch_opens(path: &CStr) -> Result<OwnedFd> {
+    // SAFETY: the call takes an integer.
+    let fd = retry_eintr("inotify_init1", || unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK).into() })?;
+    let fd = own(fd);
+    // SAFETY: the path is a C string that outlives the call.
+    retry_eintr("inotify_add_watch", || unsafe {
+        libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), libc::IN_OPEN).into()
+    })?;
+    Ok(fd)
+}
+
+/// Reads what there is to read and throws it away; false when there was nothing.
+pub(crate) fn drain(fd: BorrowedFd<'_>) -> bool {
+    let mut buffer = [0_u8; 4096];
+    let mut any = false;
+    // SAFETY: `buffer` is writable for its length.
+    let mut read = || unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) as i64 };
+    while retry_eintr("read", &mut read).is_ok_and(|len| len > 0) {
+        any = true;
+    }
+    any
+}
+
 /// Makes a connected pair of local sockets that keep message boundaries.
 pub(crate) fn socketpair() -> Result<(OwnedFd, OwnedFd)> {
     let mut pair = [0; 2];
