@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub last_deaths: Vec<(u32, Cause)>,
     /// Payload blocks in use.
     pub blocks: usize,
+    /// The pool's other mutexes that are held: which, and by what process.
+    pub held: Vec<(&'static str, u32)>,
 }
 
 /// A lane of a [`Snapshot`].
@@ -93,6 +95,10 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         let (head, tail) = (lane.head.head.load(Relaxed), lane.head.tail.load(Relaxed));
         view.lanes.push(LaneView { index, head, tail, mutex_owner, slots });
     }
+    let header = segment.header();
+    for (what, word) in [("participants", &header.registry_mutex), ("payload blocks", &header.blocks_mutex)] {
+        view.held.extend(ShmMutex(word).owner().map(|who| (what, pid_of(who))));
+    }
     for (index, record) in segment.records().iter().enumerate() {
         let state = RecordState::of(record);
         let pid = record.pid.load(Relaxed);
@@ -141,6 +147,9 @@ impl std::fmt::Display for Snapshot {
             let owner = lane.mutex_owner.map_or_else(|| "nobody".to_owned(), |pid| format!("process {pid}"));
             write!(f, "lane {}: head {} tail {}, mutex held by {owner}; ", lane.index, lane.head, lane.tail)?;
             writeln!(f, "pending {pending} running {running} cancelled {cancelled} done {done} free {free}")?;
+        }
+        for (what, pid) in &self.held {
+            writeln!(f, "the mutex of the {what} is held by process {pid}")?;
         }
         for p in &self.participants {
             let seat = if p.seated { "" } else { ", seat not locked: dead or about to be found so" };

@@ -91,7 +91,7 @@ mod public {
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
     #[cfg(feature = "named")]
-    pub use crate::inspect::{Snapshot, inspect};
+    pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
     pub use crate::map::{Map, MapOptions};
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};

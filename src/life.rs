@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::START_FAILURES_MAX;
+use crate::registry::{Presence, RecordState};
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
@@ -103,7 +104,8 @@ impl Segment {
                 }
             }
         }
-        for record in self.records() {
+        // Whoever attaches from here on finds everything as it is now.
+        for record in self.records().iter().filter(|r| RecordState::of(r).presence() == Presence::Active) {
             // Release: pairs with the Acquire of who is about to sleep on it.
             record.event.fetch_add(1, Release);
             futex_wake(&record.event, i32::MAX);

@@ -51,7 +51,8 @@ impl Lookout {
                 pool.member.reap(*who);
             }
             // Whoever has left by itself is no participant any more, and may live on. A child of the zygote may attach before the zygote tells of it.
-            let goes_on = |(other, _, record): (Participant, _, &Record)| other == *who && !is_child(record.pid.load(Relaxed));
+            let goes_on =
+                |(other, _, record): (Participant, _, &Record)| other == *who && !is_child(record.pid.load(Relaxed));
             !ended && pool.member.participants().any(goes_on)
         });
         let new: Vec<_> = pool

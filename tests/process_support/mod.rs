@@ -250,6 +250,15 @@ impl Program {
         numbers.unwrap_or_else(|e| panic!("{} says {line:?}: {e}", self.role))
     }
 
+    /// The same within a limit of its own.
+    #[track_caller]
+    pub fn numbers_within(&self, limit: Duration) -> Vec<u64> {
+        let line = self.lines.recv_timeout(limit).unwrap_or_else(|e| panic!("{} says nothing: {e}", self.role));
+        line.split_ascii_whitespace()
+            .map(|n| n.parse().unwrap_or_else(|e| panic!("{} says {line:?}: {e}", self.role)))
+            .collect()
+    }
+
     /// What it has said and nobody has asked for. Call it when the program has ended.
     pub fn rest(&self) -> Vec<String> {
         std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_millis(200)).ok()).collect()

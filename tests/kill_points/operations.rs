@@ -1,0 +1,309 @@
+//! What victims do in their windows, each in its contexts: all by the public interface. A victim notes on the board what it was told,
+//! so that the survivors know what they may expect.
+
+use crate::board::{GATE, Note, note, note_at, place};
+use crate::process_support::common::{Board, SOON, wait_until};
+use crate::trace::{begin_window, end_window};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+use taskring::{Executor, Future, SubmitOptions, TaskError, When, as_completed, wait};
+
+taskring::task! {
+    /// Gives its arguments back, which must be whole.
+    pub fn echo(board: String, id: u64, bytes: Vec<u8>) -> Vec<u8> {
+        note_at(&board, id, Note::Entered);
+        assert!(bytes.iter().all(|&b| u64::from(b) == id), "torn arguments");
+        bytes
+    }
+    /// Ends when the gate is open.
+    pub fn hold(board: String, id: u64) -> u64 {
+        note_at(&board, id, Note::Entered);
+        let cells = Board::at(&board);
+        wait_until(SOON, || cells[GATE].load(SeqCst) != 0);
+        id
+    }
+    pub fn fails(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
+        note_at(&board, id, Note::Entered);
+        Err(TaskError::new("as it should"))
+    }
+    /// For victims that are workers: the window is from the body of one such task into the body of the next.
+    pub fn mark(board: String, id: u64, answer: u64, _args: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+        note_at(&board, id, Note::Entered);
+        match MARKS.load(SeqCst) {
+            0 => {}
+            1 => end_window(),
+            more => {
+                MARKS.store(more - 1, SeqCst);
+                begin_window();
+            }
+        }
+        if answer == FAILS { Err(TaskError::new("as it should")) } else { Ok(vec![id as u8; answer as usize]) }
+    }
+}
+
+/// In place of a length: an error.
+pub const FAILS: u64 = u64::MAX;
+/// What a payload block is needed for; one line of a window's copying all the same.
+pub const BLOCK: usize = 200;
+
+/// Of a victim: how many marks are left to be passed.
+static MARKS: AtomicU32 = AtomicU32::new(0);
+
+/// Every operation with its contexts.
+pub const ROWS: &[(&str, &[&str])] = &[
+    ("submit", &["inline", "block", "wrapped lane", "full lane", "busy pool"]),
+    ("submit_bulk", &["four", "wrapped lane"]),
+    ("cancel", &["pending", "running", "finished"]),
+    ("result", &["inline", "block", "error", "cancelled", "waits"]),
+    ("wait", &["first of two", "all of two"]),
+    ("as_completed", &["three"]),
+    ("drop a future", &["pending", "running", "finished", "finished block"]),
+    ("discard", &["pending", "one running"]),
+    ("task set", &["made and dropped"]),
+    ("attach", &["quiet"]),
+    ("detach", &["quiet", "with a finished task"]),
+    ("shutdown", &["waits for one", "cancels"]),
+    ("worker", &["inline", "error", "large result", "large arguments"]),
+    ("recover", &["worker running", "submitter with tasks"]),
+];
+
+fn attach() -> Executor {
+    Executor::attach(&place().pool).expect("attached")
+}
+
+/// One that has submitted before, so that the window is that of any later call.
+fn attach_warm() -> Executor {
+    let pool = attach();
+    drop(submit(&pool, 29, 1).result());
+    pool
+}
+
+fn submit(pool: &Executor, id: u64, len: usize) -> Future<Vec<u8>> {
+    let future = pool.submit(echo, (place().board.clone(), id, vec![id as u8; len])).expect("submitted");
+    note(id, Note::Accepted);
+    future
+}
+
+fn submit_hold(pool: &Executor, id: u64) -> Future<u64> {
+    let future = pool.submit(hold, (place().board.clone(), id)).expect("submitted");
+    note(id, Note::Accepted);
+    future
+}
+
+/// A task of ours that is known to run.
+fn running(pool: &Executor, id: u64) -> Future<u64> {
+    let future = submit_hold(pool, id);
+    wait_until(SOON, || future.state() == taskring::State::Running);
+    future
+}
+
+fn finished<R>(future: Future<R>) -> Future<R> {
+    wait_until(SOON, || future.is_done());
+    future
+}
+
+fn cancel<R>(future: &Future<R>, id: u64) {
+    note(id, Note::Cancelling);
+    if future.cancel() {
+        note(id, Note::Cancelled);
+    }
+}
+
+/// Does what a row says, and ends in the window's end.
+pub fn perform(operation: &str, context: &str) -> ! {
+    match operation {
+        "submit" | "submit_bulk" => perform_submit(operation, context),
+        "cancel" | "discard" | "task set" => perform_cancel(operation, context),
+        "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
+        "worker" => {
+            MARKS.store(2, SeqCst);
+            let _ = taskring::work(&place().pool);
+        }
+        "recover" => {
+            let pool = attach();
+            begin_window();
+            let future = submit(&pool, 0, 1);
+            // Its first look around finds the dead.
+            let _ = future.result_timeout(Duration::from_millis(25));
+            note(0, Note::Cancelling);
+            drop(future);
+            // Its own drop would wait for the task.
+            end_window();
+        }
+        _ => perform_life(operation, context),
+    }
+    end_window()
+}
+
+fn perform_submit(operation: &str, context: &str) {
+    let pool = attach_warm();
+    let lap = pool.capacity() as u64;
+    let mut kept = Vec::new();
+    match context {
+        "wrapped lane" => (0..lap - 1).for_each(|id| drop(submit(&pool, id, 1).result())),
+        "full lane" => {
+            kept.push(running(&pool, 0));
+            kept.extend((1..lap).map(|id| submit_hold(&pool, id)));
+        }
+        _ => {}
+    }
+    let id = 30;
+    let args = |id: u64, len: usize| (place().board.clone(), id, vec![id as u8; len]);
+    let (one, four) =
+        (args(id, if context == "block" { BLOCK } else { 1 }), (id..id + 4).map(|id| args(id, 1)).collect::<Vec<_>>());
+    begin_window();
+    if operation == "submit_bulk" {
+        let futures = pool.submit_bulk(echo, four).expect("submitted");
+        (id..id + 4).for_each(|id| note(id, Note::Accepted));
+        std::mem::forget(futures);
+    } else if let Ok(future) = if context == "full lane" { pool.try_submit(echo, one) } else { pool.submit(echo, one) } {
+        note(id, Note::Accepted);
+        std::mem::forget(future);
+    }
+    end_window();
+}
+
+fn perform_cancel(operation: &str, context: &str) {
+    let pool = attach_warm();
+    if operation == "task set" {
+        begin_window();
+        drop(pool.task_set());
+        return;
+    }
+    let set = pool.task_set().expect("a set");
+    if operation == "discard" {
+        let options = SubmitOptions::new().set(&set);
+        // The worker is held by one that does not belong to the set, or by one that does.
+        let own = context == "one running";
+        let first = if own {
+            pool.submit_with(&options, hold, (place().board.clone(), 0)).expect("submitted")
+        } else {
+            running(&pool, 0)
+        };
+        wait_until(SOON, || first.state() == taskring::State::Running);
+        let pending = (1..5).map(|id| pool.submit_with(&options, hold, (place().board.clone(), id)).expect("submitted"));
+        let kept: Vec<_> = pending.collect();
+        (1..5).for_each(|id| {
+            note(id, Note::Accepted);
+            note(id, Note::Cancelling);
+        });
+        begin_window();
+        let counts = set.discard().expect("discarded");
+        assert_eq!(counts.cancelled, 4);
+        (1..5).for_each(|id| note(id, Note::Cancelled));
+        std::mem::forget(kept);
+        end_window();
+    }
+    let held = running(&pool, 0);
+    let pending = submit(&pool, 1, 1);
+    let done = context == "finished";
+    if done {
+        Board::at(&place().board)[GATE].store(1, SeqCst);
+    }
+    let pending = if done { finished(pending) } else { pending };
+    begin_window();
+    if context == "running" {
+        cancel(&held, 0)
+    } else {
+        cancel(&pending, 1)
+    }
+    end_window();
+}
+
+fn perform_collect(operation: &str, context: &str) {
+    let pool = attach_warm();
+    let open = || Board::at(&place().board)[GATE].store(1, SeqCst);
+    match (operation, context) {
+        ("result", "error") => {
+            let future = finished(pool.submit(fails, (place().board.clone(), 1)).expect("submitted"));
+            note(1, Note::Accepted);
+            begin_window();
+            assert!(future.result().is_err());
+        }
+        ("result", "cancelled") => {
+            let _held = running(&pool, 0);
+            let future = submit(&pool, 1, 1);
+            cancel(&future, 1);
+            begin_window();
+            assert!(future.result().is_err());
+            end_window();
+        }
+        ("result", "waits") => {
+            let future = running(&pool, 0);
+            begin_window();
+            open();
+            assert_eq!(future.result(), Ok(0));
+        }
+        ("result", _) => {
+            let len = if context == "block" { BLOCK } else { 1 };
+            let future = finished(submit(&pool, 1, len));
+            begin_window();
+            assert_eq!(future.result(), Ok(vec![1; len]));
+        }
+        ("wait", _) => {
+            let futures = [running(&pool, 0), submit_hold(&pool, 1)];
+            let when = if context == "first of two" { When::FirstCompleted } else { When::AllCompleted };
+            begin_window();
+            open();
+            let waited = wait(&futures, None, when).expect("waited");
+            assert!(!waited.done.is_empty());
+            end_window();
+        }
+        ("as_completed", _) => {
+            let futures = vec![running(&pool, 0), submit_hold(&pool, 1), submit_hold(&pool, 2)];
+            begin_window();
+            open();
+            assert_eq!(as_completed(futures, None).filter(|f| f.as_ref().is_ok_and(|f| f.result().is_ok())).count(), 3);
+        }
+        (_, "pending") => {
+            let _held = running(&pool, 0);
+            let future = submit(&pool, 1, 1);
+            begin_window();
+            drop(future);
+            end_window();
+        }
+        (_, "running") => {
+            let future = running(&pool, 0);
+            begin_window();
+            drop(future);
+            end_window();
+        }
+        _ => {
+            let future = finished(submit(&pool, 1, if context == "finished block" { BLOCK } else { 1 }));
+            begin_window();
+            drop(future);
+        }
+    }
+    end_window();
+}
+
+fn perform_life(operation: &str, context: &str) {
+    match operation {
+        "attach" => {
+            begin_window();
+            std::mem::forget(attach());
+        }
+        "detach" => {
+            let pool = attach();
+            let future = (context != "quiet").then(|| finished(submit(&pool, 1, BLOCK)));
+            begin_window();
+            drop(pool);
+            drop(future);
+        }
+        "shutdown" => {
+            let pool = attach();
+            let held = running(&pool, 0);
+            let pending = submit(&pool, 1, 1);
+            let cancels = context == "cancels";
+            if cancels {
+                note(1, Note::Cancelling);
+            }
+            begin_window();
+            Board::at(&place().board)[GATE].store(1, SeqCst);
+            pool.shutdown(true, cancels).expect("shut down");
+            std::mem::forget((held, pending));
+            end_window();
+        }
+        _ => panic!("no operation {operation:?}"),
+    }
+}

@@ -1,0 +1,248 @@
+//! The tracer: a process with one thread that forks victims, steps them one instruction at a time through a window, and kills them there.
+//! Tracer and victim share a CPU: a step then takes about twenty microseconds.
+
+use crate::operations;
+use memmap2::{MmapOptions, MmapRaw};
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, and the first of those.
+const LOOKED_AT: usize = 384 << 10;
+/// A system call that takes longer than this is blocked, and the victim can be killed in it.
+const BLOCKED: Duration = Duration::from_millis(3);
+/// No window is that long.
+const STEPS_MAX: u64 = 4_000_000;
+
+/// Where the victim is to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// After so many instructions of the window, or at its end if that comes first.
+    Step(u64),
+    /// In the system call that is the instruction of this number.
+    Inside(u64),
+}
+
+/// What the first run through a window saw.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub steps: u64,
+    /// After which instructions the segment was another one than before.
+    pub changes: Vec<u64>,
+    /// Which instructions are system calls.
+    pub calls: Vec<u64>,
+}
+
+/// A victim at the beginning of its window. Dropped, it is killed.
+struct Victim {
+    pid: i32,
+    steps: u64,
+    over: bool,
+}
+
+/// The window's end: a place that the victim's program counter reaches.
+#[inline(never)]
+pub extern "C" fn end_window() -> ! {
+    loop {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// In a victim: the window begins behind this.
+#[inline(never)]
+pub fn begin_window() {
+    // SAFETY: the call takes an integer.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+fn ptrace(request: libc::c_uint, pid: i32, addr: u64, data: u64) -> i64 {
+    // SAFETY: none of the requests used here reads or writes memory of this process.
+    unsafe { libc::ptrace(request, pid, addr, data) }
+}
+
+fn wait(pid: i32, flags: i32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: `status` is a live local.
+    let found = unsafe { libc::waitpid(pid, &raw mut status, flags) };
+    assert!(found >= 0, "waitpid: {}", std::io::Error::last_os_error());
+    (found == pid).then_some(status)
+}
+
+impl Victim {
+    /// Forks it, and lets it come to its window.
+    fn start(operation: &str, context: &str) -> Victim {
+        // SAFETY: this process has one thread, so the child may do anything.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+        if pid == 0 {
+            ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            operations::perform(operation, context);
+        }
+        loop {
+            let status = wait(pid, 0).expect("a child");
+            assert!(libc::WIFSTOPPED(status), "{operation}, {context}: the victim ended before its window: {status:#x}");
+            match libc::WSTOPSIG(status) {
+                libc::SIGSTOP => break,
+                other => assert!(ptrace(libc::PTRACE_CONT, pid, 0, other as u64) == 0),
+            }
+        }
+        ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as u64);
+        Victim { pid, steps: 0, over: false }
+    }
+
+    fn instruction(&self) -> u64 {
+        const RIP: u64 =
+            std::mem::offset_of!(libc::user, regs) as u64 + std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
+        ptrace(libc::PTRACE_PEEKUSER, self.pid, RIP, 0) as u64
+    }
+
+    /// Whether the next instruction is a system call.
+    fn is_call(&self, known: &mut HashMap<u64, bool>) -> bool {
+        let at = self.instruction();
+        *known.entry(at).or_insert_with(|| ptrace(libc::PTRACE_PEEKTEXT, self.pid, at, 0) & 0xffff == 0x050f)
+    }
+
+    /// One instruction; false when it does not end.
+    fn step(&mut self) -> bool {
+        if self.instruction() == end_window as *const () as u64 {
+            self.over = true;
+            return true;
+        }
+        assert!(self.steps < STEPS_MAX, "a window without an end");
+        let mut pass = 0;
+        loop {
+            assert!(ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0, pass) == 0, "step: {}", std::io::Error::last_os_error());
+            let Some(status) = self.wait_for_step() else { return false };
+            assert!(libc::WIFSTOPPED(status), "the victim ended in its window after {} steps: {status:#x}", self.steps);
+            match libc::WSTOPSIG(status) {
+                libc::SIGTRAP => break,
+                other => pass = other as u64,
+            }
+        }
+        self.steps += 1;
+        true
+    }
+
+    fn wait_for_step(&self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = wait(self.pid, libc::WNOHANG) {
+                return Some(status);
+            }
+            if start.elapsed() > BLOCKED {
+                return None;
+            }
+            // On one CPU the victim needs it.
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets a blocked call end; false when that takes longer than anything in a window may.
+    fn wait_long(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(status) = wait(self.pid, libc::WNOHANG) {
+                assert!(libc::WIFSTOPPED(status), "the victim ended in a call: {status:#x}");
+                self.steps += 1;
+                return true;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        false
+    }
+
+    fn step_or_wait(&mut self) {
+        assert!(self.step() || self.wait_long(), "the victim is blocked for ever after {} steps", self.steps);
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // SAFETY: a child of ours that was not reaped.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        while wait(self.pid, 0).is_some_and(|status| libc::WIFSTOPPED(status)) {}
+    }
+}
+
+/// Without optimisation windows are ten times as long, and looking at the segment a hundred times as slow: then only so many steps are taken, and
+/// changes are not looked for.
+const STEPS_UNOPTIMISED: u64 = 15_000;
+
+/// Runs through a window once and looks for what changes.
+pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
+    let mut victim = Victim::start(operation, context);
+    let mut known = HashMap::new();
+    let image = Image::of(pool);
+    let mut found = Survey::default();
+    let mut before = image.hash();
+    loop {
+        if victim.is_call(&mut known) {
+            found.calls.push(victim.steps);
+        }
+        victim.step_or_wait();
+        if victim.over || cfg!(debug_assertions) && victim.steps >= STEPS_UNOPTIMISED {
+            break;
+        }
+        if cfg!(debug_assertions) {
+            continue;
+        }
+        let now = image.hash();
+        if now != before {
+            found.changes.push(victim.steps);
+            before = now;
+        }
+    }
+    found.steps = victim.steps;
+    found
+}
+
+/// Kills a victim at a point of its window. Tells after how many instructions it died, and whether the window was over.
+pub fn kill_at(operation: &str, context: &str, at: At) -> (u64, bool) {
+    let mut victim = Victim::start(operation, context);
+    let (steps, inside) = match at {
+        At::Step(steps) => (steps, false),
+        At::Inside(steps) => (steps, true),
+    };
+    while victim.steps < steps && !victim.over {
+        victim.step_or_wait();
+    }
+    if inside && !victim.over {
+        // Whether it blocks there or not: it has entered.
+        let _ = victim.step();
+    }
+    (victim.steps, victim.over)
+}
+
+/// A pool's file, mapped to be looked at.
+struct Image(MmapRaw);
+
+impl Image {
+    fn of(pool: &str) -> Image {
+        let file = File::open(Path::new("/dev/shm").join(format!("taskring.{pool}"))).expect("the pool's file");
+        Image(MmapOptions::new().len(LOOKED_AT).map_raw_read_only(&file).expect("a mapping"))
+    }
+
+    fn hash(&self) -> u64 {
+        let words = self.0.as_ptr().cast::<u64>();
+        let mut sums = [0_u64; 4];
+        for i in 0..LOOKED_AT / 8 {
+            // SAFETY: within the mapping, which is aligned to a page. Others write meanwhile, so it is read as a volatile word.
+            let word = unsafe { words.add(i).read_volatile() };
+            let sum = &mut sums[i % 4];
+            *sum = (*sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+        sums.iter().fold(0, |all, sum| (all ^ sum).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31))
+    }
+}
+
+/// Puts this process, and the victims it will fork, on one CPU.
+pub fn pin(cpu: usize) {
+    // SAFETY: an all-zero set is a valid one, and the calls write to the local and read it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+    }
+}
