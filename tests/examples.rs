@@ -70,7 +70,8 @@ fn c_and_rust_share_a_pool() {
         let work = ["work", &name];
         let mut worker = if worker_in_c { in_c(&work) } else { example("attach") };
         let mut worker = if worker_in_c { &mut worker } else { worker.args(work) }.spawn().unwrap();
-        let submitted = if worker_in_c { run("attach", &["submit", &name]) } else { in_c(&["submit", &name]).output().unwrap() };
+        let submitted =
+            if worker_in_c { run("attach", &["submit", &name]) } else { in_c(&["submit", &name]).output().unwrap() };
         let text = stdout(&submitted);
         assert!(submitted.status.success() && text.contains("THREE"), "{text}");
         assert_eq!(text.matches(", in C)").count(), if worker_in_c { 3 } else { 0 }, "{text}");
