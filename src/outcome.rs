@@ -93,38 +93,46 @@ const SHORT_MAX: usize = 16;
 pub(crate) enum Bytes {
     Short(u8, [u8; SHORT_MAX]),
     Long(Box<[u8]>),
-    InPlace(Arc<InPlace>),
-    /// Aligned, for who looks at them as values.
-    Pinned(usize, Box<[u128]>),
+    Pinned(Arc<Pinned>),
 }
 
-/// A result that is read where it lies in shared memory.
-pub(crate) struct InPlace {
-    held: Held,
+/// A result at an address that stays, and is aligned to 16 bytes: where it lies in shared memory, or in words of its own.
+pub(crate) struct Pinned {
     at: *const u8,
+    len: usize,
+    _keeps: Keeper,
 }
 
-// SAFETY: the bytes are only read, and `held` keeps them in place for as long as the value lives, whatever the thread.
-unsafe impl Send for InPlace {}
-// SAFETY: as above.
-unsafe impl Sync for InPlace {}
+#[allow(dead_code, reason = "what it holds is only kept")]
+enum Keeper {
+    Block(Held),
+    Words(Box<[u128]>),
+}
 
-impl InPlace {
-    fn new(held: Held) -> Result<InPlace> {
-        let at = held.bytes()?.cast_const();
-        Ok(InPlace { held, at })
+// SAFETY: the bytes are only read, and `_keeps` keeps them in place for as long as the value lives, whatever the thread.
+unsafe impl Send for Pinned {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned {}
+
+impl Pinned {
+    fn in_block(held: Held) -> Result<Pinned> {
+        Ok(Pinned { at: held.bytes()?, len: held.len(), _keeps: Keeper::Block(held) })
+    }
+
+    fn copy_of(bytes: &[u8]) -> Pinned {
+        let mut words = vec![0_u128; bytes.len().div_ceil(16)].into_boxed_slice();
+        let at = words.as_mut_ptr().cast::<u8>();
+        // SAFETY: the words have room for the bytes and are new, so the two do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
+        Pinned { at, len: bytes.len(), _keeps: Keeper::Words(words) }
     }
 }
 
 impl Bytes {
     /// The bytes at an address that stays, and is aligned to 16 bytes: short ones would move with their owner.
     pub(crate) fn pin(&mut self) -> &[u8] {
-        if !matches!(self, Bytes::InPlace(_) | Bytes::Pinned(..)) {
-            let mut words = vec![0_u128; self.len().div_ceil(16)].into_boxed_slice();
-            let len = self.len();
-            // SAFETY: the words have room for `len` bytes, are plain memory of their own, and no reference to them exists beside this one.
-            unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), len) }.copy_from_slice(self);
-            *self = Bytes::Pinned(len, words);
+        if !matches!(self, Bytes::Pinned(_)) {
+            *self = Bytes::Pinned(Arc::new(Pinned::copy_of(self)));
         }
         self
     }
@@ -149,11 +157,9 @@ impl std::ops::Deref for Bytes {
         match self {
             Bytes::Short(len, bytes) => &bytes[..*len as usize],
             Bytes::Long(bytes) => bytes,
-            // SAFETY: so many bytes of the words were written, and words are plain memory.
-            Bytes::Pinned(len, words) => unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), *len) },
-            // SAFETY: `InPlace::new` has checked that so many bytes lie there in committed payload memory; the block is held by this participant
-            // for as long as the value lives, so nobody writes to it.
-            Bytes::InPlace(it) => unsafe { std::slice::from_raw_parts(it.at, it.held.len()) },
+            // SAFETY: so many bytes lie there, in words of its own or (checked by `block_bytes`) in committed payload memory; the words are never
+            // written again, and the block is held by this participant for as long as the value lives, so nobody writes to it.
+            Bytes::Pinned(it) => unsafe { std::slice::from_raw_parts(it.at, it.len) },
         }
     }
 }
@@ -242,8 +248,8 @@ pub(crate) fn load_in_place(member: &Member, slot: &Slot, request: &Request, (nu
     }
     let corrupt = || Error::Corrupt { what: format!("the owner of payload block {name}, a result") };
     let held = Held::from_slot(member, name, len, number, generation).ok_or_else(corrupt);
-    match held.and_then(InPlace::new) {
-        Ok(it) => Outcome::Value(Bytes::InPlace(Arc::new(it))),
+    match held.and_then(Pinned::in_block) {
+        Ok(it) => Outcome::Value(Bytes::Pinned(Arc::new(it))),
         Err(e) => Outcome::error(e),
     }
 }
