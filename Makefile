@@ -20,7 +20,7 @@ SHARED := $(WORK_DIR)/libtaskring.so.$(VERSION)
 # What the Rust standard library needs: rustc --print native-static-libs
 LIBS := -lgcc_s -lpthread -ldl -lm
 
-.PHONY: all install uninstall
+.PHONY: all install install-headers uninstall
 
 all: $(SHARED)
 
@@ -40,10 +40,13 @@ $(SHARED): $(STATIC) include/taskring.map Makefile
 SUBSTITUTE = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 	-e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@LIBS@|$(LIBS)|'
 
-install: $(SHARED)
-	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/taskring $(DESTDIR)$(INCLUDEDIR)
-	$(INSTALL) -m 644 include/taskring.h $(DESTDIR)$(INCLUDEDIR)/
-	$(INSTALL) -m 644 bindings/cpp/taskring.hpp $(DESTDIR)$(INCLUDEDIR)/
+install-headers:
+	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR)/taskring
+	$(INSTALL) -m 644 include/taskring.h bindings/cpp/taskring.hpp $(DESTDIR)$(INCLUDEDIR)/
+	$(INSTALL) -m 644 $(wildcard bindings/cpp/taskring/*.hpp) $(DESTDIR)$(INCLUDEDIR)/taskring/
+
+install: $(SHARED) install-headers
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/taskring
 	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/
 	ln -sf libtaskring.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(MAJOR)
@@ -56,4 +59,4 @@ uninstall:
 	rm -f $(DESTDIR)$(INCLUDEDIR)/taskring.h $(DESTDIR)$(INCLUDEDIR)/taskring.hpp $(DESTDIR)$(LIBDIR)/libtaskring.a
 	rm -f $(DESTDIR)$(LIBDIR)/libtaskring.so $(DESTDIR)$(LIBDIR)/libtaskring.so.$(MAJOR) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(VERSION)
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/taskring.pc
-	rm -rf $(DESTDIR)$(LIBDIR)/cmake/taskring
+	rm -rf $(DESTDIR)$(LIBDIR)/cmake/taskring $(DESTDIR)$(INCLUDEDIR)/taskring

@@ -106,27 +106,124 @@ fn valgrind_finds_nothing() {
     }
 }
 
-#[test]
-fn the_cpp_wrapper_holds_its_word() {
+/// Runs programs of `tests/cpp`, each made of the files that are named, in both or one of the standards.
+fn run_cpp(programs: &[&[&str]], standards: &[&str]) {
     if has("c++") {
-        let sources = ["tests/cpp/semantics.cpp", "tests/cpp/double_include.cpp"];
-        for standard in ["c++17", "c++20"] {
-            run(&build(&format!("cpp_{}", &standard[3..]), standard, &sources, &[]), &[]);
+        for files in programs {
+            let sources: Vec<String> = files.iter().map(|file| format!("tests/cpp/{file}.cpp")).collect();
+            let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+            for standard in standards {
+                run(&build(&format!("cpp_{}_{}", files[0], &standard[3..]), standard, &sources, &[]), &[]);
+            }
         }
     }
+}
+
+#[test]
+fn the_cpp_wrapper_holds_its_word() {
+    // Two files that include the wrapper, and link.
+    run_cpp(&[&["semantics", "double_include"], &["outcomes"], &["other_version"]], &["c++17", "c++20"]);
+}
+
+#[test]
+fn cpp_ranges_callbacks_and_bytes_are_what_they_say() {
+    run_cpp(&[&["ranges"], &["bytes"]], &["c++17", "c++20"]);
+}
+
+#[test]
+fn cpp_closures_are_ended_once_and_coroutines_resumed_once() {
+    run_cpp(&[&["closures"], &["no_callback"]], &["c++17", "c++20"]);
+    run_cpp(&[&["await"]], &["c++20"]);
+}
+
+#[test]
+fn cpp_closures_and_coroutines_pass_the_sanitizers() {
+    if has("c++") {
+        let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        for program in ["closures", "no_callback", "await"] {
+            let source = format!("tests/cpp/{program}.cpp");
+            run(&build(&format!("cpp_{program}_sanitized"), "c++20", &[&source], &flags), &["thread"]);
+        }
+    }
+}
+
+/// What the compiler says of a file that it only checks; `None` when it takes it.
+fn refusal(standard: &str, source: &str, define: &str) -> Option<String> {
+    let mut command = compiler(true);
+    command.arg(format!("-std={standard}")).args(WARNINGS).args(["-fsyntax-only", define]);
+    command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp"));
+    let out = command.arg(root().join("tests/cpp").join(source)).output().expect("the compiler runs");
+    (!out.status.success()).then(|| String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
 /// A lambda with captures is refused by the compiler, in words.
 #[test]
 fn a_lambda_with_captures_is_refused_with_the_reason() {
     if has("c++") {
-        let mut command = compiler(true);
-        command.args(["-std=c++17", "-fsyntax-only"]).arg(root().join("tests/cpp/captures.cpp"));
-        command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("bindings/cpp"));
-        let out = command.output().expect("the compiler runs");
-        let text = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(!out.status.success() && text.contains("a lambda with captures cannot be a task"), "{text}");
+        let text = refusal("c++17", "captures.cpp", "-DNOTHING").expect("refused");
+        assert!(text.contains("a lambda with captures cannot be a task"), "{text}");
     }
+}
+
+/// The same program with another kind of pool.
+#[test]
+fn captures_are_refused_by_a_pool_and_taken_by_a_pool_of_threads() {
+    if has("c++") {
+        for standard in ["c++17", "c++20"] {
+            let text = refusal(standard, "submit_captures.cpp", "-DPOOL=pool").expect("refused");
+            let reason =
+                "a lambda with captures cannot be a task: a worker in another process would not have what it captured";
+            assert!(text.contains(reason), "{text}");
+            assert_eq!(refusal(standard, "submit_captures.cpp", "-DPOOL=thread_pool"), None);
+        }
+    }
+}
+
+#[test]
+fn cpp_types_that_do_not_fit_are_refused_with_the_reason() {
+    if !has("c++") {
+        return;
+    }
+    let cases = [
+        "this is not the task's argument",
+        "the task takes another number of arguments",
+        "what a task gives must own its bytes",
+        "a std::string_view has no bytes of its own",
+        "is a pointer, which means nothing in another process",
+        "this cannot be called with these arguments",
+        "specialise taskring::codec for this type",
+        "a lambda with captures cannot be a task",
+        "a task without parameters has no inputs",
+        "a lambda with captures cannot be a task",
+        "a task takes a std::span<const T> of any length",
+    ];
+    assert_eq!(refusal("c++20", "misfits.cpp", "-DCASE=0"), None);
+    for (i, reason) in cases.into_iter().enumerate() {
+        let text = refusal("c++20", "misfits.cpp", &format!("-DCASE={}", i + 1)).expect("refused");
+        assert!(text.contains(reason), "case {}: {text}", i + 1);
+    }
+}
+
+/// Every header that the wrapper consists of is installed, and found there.
+#[test]
+fn the_installed_cpp_headers_are_all_there() {
+    if !has("c++") || !has("make") {
+        return;
+    }
+    let prefix = tempfile::tempdir().expect("a temporary folder");
+    let make = |target: &str| {
+        let mut command = Command::new("make");
+        command.current_dir(root()).arg(target).arg(format!("PREFIX={}", prefix.path().display()));
+        succeed(command.env("CARGO_TARGET_DIR", out_dir().join("installed")));
+    };
+    make("install-headers");
+    let include = prefix.path().join("include");
+    let mut command = compiler(true);
+    command.arg("-std=c++20").args(WARNINGS).arg("-fsyntax-only").arg("-I").arg(&include);
+    succeed(command.arg(root().join("tests/cpp/double_include.cpp")));
+    make("uninstall");
+    let left: Vec<_> = std::fs::read_dir(&include).expect("the folder").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ int main(int argc, char **argv) {
         }
     }
     std::uint64_t total = 0;
-    taskring::as_completed(counts, [&](std::size_t i, auto &count) {
+    for (auto &[i, count] : taskring::as_completed(counts)) {
         try {
             const auto words = count.get();
             total += words;
@@ -46,8 +46,9 @@ int main(int argc, char **argv) {
         } catch (const taskring::task_error &e) {
             std::cerr << e.what() << '\n';
         }
-        return total < enough;
-    });
+        if (total >= enough)
+            break;
+    }
     const auto rest = set.discard();
     std::cout << total << " words; " << rest.cancelled << " of " << counts.size() << " files were not begun\n";
 }

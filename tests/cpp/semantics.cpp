@@ -1,23 +1,10 @@
 // The C++ wrapper by behaviour.
-#include <taskring.hpp>
+#include "check.hpp"
 
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <thread>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                                      \
-    do {                                                                                                      \
-        if (!(condition)) {                                                                                   \
-            std::fprintf(stderr, "%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, taskring_last_error()); \
-            std::exit(1);                                                                                     \
-        }                                                                                                     \
-    } while (0)
-
 std::uint32_t version_in_another_file();
-
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -61,27 +48,8 @@ void define_all() {
     });
 }
 
-template <class E, class F> std::string thrown(F f) {
-    try {
-        f();
-    } catch (const E &e) {
-        return e.what();
-    }
-    CHECK(!"it throws");
-    return {};
-}
-
-void until_running(taskring::future<void> &f) {
-    while (f.state() != taskring::state::running)
-        std::this_thread::sleep_for(1ms);
-}
-
 void all(std::uint32_t method) {
-    taskring::config config;
-    config.start_method = method;
-    config.workers = 2;
-    config.capacity = 64;
-    taskring::pool pool(config);
+    taskring::pool pool(make_config(method, 2));
     for (std::uint64_t x = 0; x < 500; x++)
         CHECK(pool.submit(square, x).get() == x * x);
     CHECK(pool.submit(repeat, "abc", 100).get().size() == 300);
@@ -128,10 +96,10 @@ void all(std::uint32_t method) {
     first.get();
     second.get();
     std::size_t seen = 0;
-    taskring::as_completed(held, [&](std::size_t, taskring::future<std::uint64_t> &f) {
-        CHECK(f.get() == 1);
+    for (auto &entry : taskring::as_completed(held)) {
+        CHECK(entry.future.get() == 1);
         seen++;
-    });
+    }
     CHECK(seen == taken);
     // A future that is destroyed or replaced lets its task go.
     { auto dropped = pool.submit(square, 5u); }
@@ -153,8 +121,7 @@ int main(int argc, char **argv) {
     all(TASKRING_SPAWN);
     // A pool by name.
     const std::string name = "cpp-" + std::to_string(getpid());
-    taskring::config config;
-    config.workers = 1;
+    const taskring::config config = make_config(TASKRING_SPAWN, 1);
     auto owner = taskring::pool::create_named(name, config);
     auto guest = taskring::pool::attach(name);
     CHECK(guest.submit(square, 9u).get() == 81);

@@ -1,0 +1,153 @@
+// What can go wrong: exceptions for those who call, outcomes for those who ask (the functions that begin with try_).
+#ifndef TASKRING_ERROR_HPP
+#define TASKRING_ERROR_HPP
+
+#include <taskring.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace taskring {
+
+/// Any status but TASKRING_OK.
+class error : public std::runtime_error {
+public:
+    error(taskring_status status, const std::string &text) : std::runtime_error(text), status_(status) {}
+    taskring_status status() const noexcept { return status_; }
+
+private:
+    taskring_status status_;
+};
+
+/// The task returned an error, threw, or panicked: what() is its own message.
+class task_error : public error {
+    using error::error;
+};
+/// The task was cancelled before it started.
+class cancelled_error : public error {
+    using error::error;
+};
+/// The time allowed went by.
+class timeout_error : public error {
+    using error::error;
+};
+/// The worker died while it ran the task.
+class worker_lost : public error {
+public:
+    worker_lost(const std::string &text, const taskring_loss &loss) : error(TASKRING_WORKER_LOST, text), loss_(loss) {}
+    const taskring_loss &loss() const noexcept { return loss_; }
+
+private:
+    taskring_loss loss_;
+};
+
+namespace detail {
+
+/// Why a call did not succeed, for longer than until this thread's next one.
+struct failure {
+    taskring_status status = TASKRING_OK;
+    std::string message;
+    taskring_loss loss{};
+};
+
+/// What the library has to say of the call that this thread just made.
+inline failure last_failure(taskring_status status) {
+    failure why{status, taskring_last_error(), {}};
+    if (status == TASKRING_WORKER_LOST)
+        taskring_last_loss(&why.loss);
+    return why;
+}
+
+[[noreturn]] inline void fail(const failure &why) {
+    switch (why.status) {
+    case TASKRING_TASK_FAILED:
+    case TASKRING_PANICKED:
+        throw task_error(why.status, why.message);
+    case TASKRING_CANCELLED:
+        throw cancelled_error(why.status, why.message);
+    case TASKRING_TIMED_OUT:
+        throw timeout_error(why.status, why.message);
+    case TASKRING_WORKER_LOST:
+        throw worker_lost(why.message, why.loss);
+    default:
+        throw error(why.status, why.message);
+    }
+}
+
+inline void check(taskring_status status) {
+    if (status != TASKRING_OK)
+        fail(last_failure(status));
+}
+
+template <class Rep, class Period> std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) {
+    // Beyond what 63 bits of nanoseconds hold, which is 292 years, it is for ever.
+    if (std::chrono::duration<double>(time).count() >= 9.2e9)
+        return TASKRING_INFINITE;
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+    return ns < 0 ? 0 : static_cast<std::uint64_t>(ns);
+}
+
+} // namespace detail
+
+/// A value, or why there is none. Nothing is thrown until value() is asked for what is not there.
+template <class T> class [[nodiscard]] outcome {
+public:
+    outcome(T value) : value_(std::move(value)) {}
+    explicit outcome(detail::failure why) : why_(std::move(why)) {}
+
+    /// Whether there is a value, whatever it is.
+    explicit operator bool() const noexcept { return value_.has_value(); }
+    taskring_status status() const noexcept { return why_.status; }
+    /// What the exception's what() would be; of a value, nothing.
+    const std::string &message() const noexcept { return why_.message; }
+    /// How the worker was lost: all zero unless the status is TASKRING_WORKER_LOST.
+    const taskring_loss &loss() const noexcept { return why_.loss; }
+
+    /// The value, which must be there.
+    T &operator*() & noexcept { return *value_; }
+    const T &operator*() const & noexcept { return *value_; }
+    T &&operator*() && noexcept { return *std::move(value_); }
+    T *operator->() noexcept { return &*value_; }
+    const T *operator->() const noexcept { return &*value_; }
+    /// The value; without one this throws what the function without try_ throws.
+    T &value() & { return known(), *value_; }
+    const T &value() const & { return known(), *value_; }
+    T &&value() && { return known(), *std::move(value_); }
+
+private:
+    void known() const {
+        if (!value_)
+            detail::fail(why_);
+    }
+
+    std::optional<T> value_;
+    detail::failure why_;
+};
+
+/// Whether it was done, or why not.
+template <> class [[nodiscard]] outcome<void> {
+public:
+    outcome() = default;
+    explicit outcome(detail::failure why) : why_(std::move(why)) {}
+
+    explicit operator bool() const noexcept { return why_.status == TASKRING_OK; }
+    taskring_status status() const noexcept { return why_.status; }
+    const std::string &message() const noexcept { return why_.message; }
+    const taskring_loss &loss() const noexcept { return why_.loss; }
+    void operator*() const noexcept {}
+    void value() const {
+        if (why_.status != TASKRING_OK)
+            detail::fail(why_);
+    }
+
+private:
+    detail::failure why_;
+};
+
+} // namespace taskring
+
+#endif

@@ -1,0 +1,91 @@
+// Options: of pools, of tasks, of maps.
+#ifndef TASKRING_OPTIONS_HPP
+#define TASKRING_OPTIONS_HPP
+
+#include "completions.hpp"
+
+namespace taskring {
+
+/// Options of a pool: the fields of taskring_config, with their sizes set.
+struct config : taskring_config {
+    config() : taskring_config TASKRING_CONFIG_INIT {}
+};
+
+/// Tasks that are stopped in one call.
+class task_set {
+public:
+    explicit task_set(taskring_pool *pool) {
+        taskring_set *set = nullptr;
+        detail::check(taskring_set_new(pool, &set));
+        set_.reset(set);
+    }
+    /// No task of the set starts any more once this has returned.
+    taskring_discarded discard() {
+        taskring_discarded counts{};
+        detail::check(taskring_set_discard(set_.get(), &counts));
+        return counts;
+    }
+    taskring_set *get() const noexcept { return set_.get(); }
+
+private:
+    struct free_set {
+        void operator()(taskring_set *set) const noexcept { taskring_set_free(set); }
+    };
+    std::unique_ptr<taskring_set, free_set> set_;
+};
+
+/// Options of a task, as taskring_options has them: pool.submit(options().idempotent().set(batch), task, ...). Of sets and queues they keep the handle
+/// only. A task_set alone will do for options.
+class options {
+public:
+    options() = default;
+    options(const task_set &belongs_to) { set(belongs_to); }
+    /// Whether it may run again when its worker died in it; unsaid, the pool's policy holds.
+    options &idempotent(bool is = true) noexcept { return raw_.flags = is ? TASKRING_IDEMPOTENT : TASKRING_NOT_IDEMPOTENT, *this; }
+    /// How often it is started at most, if it is idempotent.
+    options &attempts_max(std::uint32_t times) noexcept { return raw_.attempts_max = times, *this; }
+    options &set(const task_set &belongs_to) noexcept { return raw_.set = belongs_to.get(), *this; }
+    /// The queue that it comes out of when it is over, and what comes out with it.
+    options &completions(const taskring::completions &queue, std::uint64_t user_data = 0) noexcept {
+        raw_.completions = queue.get();
+        return this->user_data(user_data);
+    }
+    options &user_data(std::uint64_t value) noexcept { return raw_.user_data = value, *this; }
+    const taskring_options *get() const noexcept { return &raw_; }
+
+private:
+    taskring_options raw_ = TASKRING_OPTIONS_INIT;
+};
+
+/// Options of a map, as taskring_map_options has them.
+class map_options {
+public:
+    /// Results come as their tasks end, not in the order of the inputs.
+    map_options &unordered(bool is = true) noexcept { return raw_.unordered = is, *this; }
+    /// Tasks that are in the pool at a time; the input is read no further. Unsaid, all of the input is submitted at once.
+    map_options &window(std::uint64_t tasks) noexcept { return raw_.window = tasks, *this; }
+    /// Inputs that go into one task: for functions of less than a few microseconds.
+    map_options &chunk(std::uint64_t inputs) noexcept { return raw_.chunk = inputs, *this; }
+    /// For all results together, from the call of map on.
+    template <class Rep, class Period> map_options &timeout(std::chrono::duration<Rep, Period> time) noexcept {
+        const std::uint64_t ns = detail::nanoseconds(time);
+        // 0 would be no limit.
+        return raw_.timeout_ns = ns == 0 ? 1 : ns, *this;
+    }
+    /// Options of each of its tasks.
+    map_options &submit(const options &how) noexcept { return submit_ = how, *this; }
+    /// Good as long as this is.
+    taskring_map_options get() const noexcept {
+        taskring_map_options all = raw_;
+        all.submit = submit_.get();
+        return all;
+    }
+
+private:
+    taskring_map_options raw_ = TASKRING_MAP_OPTIONS_INIT;
+    options submit_;
+};
+
+} // namespace taskring
+
+#endif

@@ -1,0 +1,177 @@
+// Pools: making them, submitting to them, ending them.
+#ifndef TASKRING_POOL_HPP
+#define TASKRING_POOL_HPP
+
+#include "loan.hpp"
+#include "options.hpp"
+#include "results.hpp"
+#include "task.hpp"
+
+#include <map>
+#include <mutex>
+
+namespace taskring {
+namespace detail {
+
+/// Not a task and not options: code.
+template <class F> inline constexpr bool is_code = !is_task<std::decay_t<F>> && !std::is_convertible_v<F, const options &>;
+template <class F> using if_code = std::enable_if_t<is_code<F>, int>;
+
+template <class It, class = void> inline constexpr bool is_iterator = false;
+template <class It> inline constexpr bool is_iterator<It, std::void_t<decltype(*std::declval<It &>()), decltype(++std::declval<It &>())>> = true;
+
+template <class F> void refuse_code() {
+    static_assert(never<F>, "a lambda with captures cannot be a task: a worker in another process would not have what it captured; "
+                            "declare a taskring::task and define it, or use a taskring::thread_pool");
+}
+
+} // namespace detail
+
+/// A process pool. Destroying it waits for everything that was submitted.
+class pool {
+public:
+    explicit pool(const config &chosen = config()) {
+        taskring_pool *made = nullptr;
+        detail::check(taskring_create(&chosen, &made));
+        pool_.reset(made);
+    }
+    static outcome<pool> try_make(const config &chosen = config()) {
+        taskring_pool *made = nullptr;
+        const taskring_status status = taskring_create(&chosen, &made);
+        return owned<pool>(status, made);
+    }
+    /// A pool that other programs attach to.
+    static pool create_named(const std::string &name, const config &chosen = config()) { return try_create_named(name, chosen).value(); }
+    static outcome<pool> try_create_named(const std::string &name, const config &chosen = config()) {
+        taskring_pool *made = nullptr;
+        const taskring_status status = taskring_create_named(&chosen, name.c_str(), &made);
+        return owned<pool>(status, made);
+    }
+    static pool attach(const std::string &name) { return try_attach(name).value(); }
+    static outcome<pool> try_attach(const std::string &name) {
+        taskring_pool *made = nullptr;
+        const taskring_status status = taskring_attach(name.c_str(), &made);
+        return owned<pool>(status, made);
+    }
+
+    /// Submits a task; waits while the ring is full.
+    template <class R, class... A, class... G> future<R> submit(task<R(A...)> which, G &&...args) {
+        return send(TASKRING_INFINITE, nullptr, which, std::forward<G>(args)...).value();
+    }
+    /// The same with options, or into a set.
+    template <class R, class... A, class... G> future<R> submit(const options &how, task<R(A...)> which, G &&...args) {
+        return send(TASKRING_INFINITE, how.get(), which, std::forward<G>(args)...).value();
+    }
+    /// The same, if there is room now: TASKRING_FULL if not.
+    template <class R, class... A, class... G> outcome<future<R>> try_submit(task<R(A...)> which, G &&...args) {
+        return send(0, nullptr, which, std::forward<G>(args)...);
+    }
+    template <class R, class... A, class... G> outcome<future<R>> try_submit(const options &how, task<R(A...)> which, G &&...args) {
+        return send(0, how.get(), which, std::forward<G>(args)...);
+    }
+    /// The same, if there is room within a time: TASKRING_TIMED_OUT if not.
+    template <class Rep, class Period, class R, class... A, class... G>
+    outcome<future<R>> try_submit_for(std::chrono::duration<Rep, Period> time, task<R(A...)> which, G &&...args) {
+        return send(detail::nanoseconds(time), nullptr, which, std::forward<G>(args)...);
+    }
+    template <class Rep, class Period, class R, class... A, class... G>
+    outcome<future<R>> try_submit_for(std::chrono::duration<Rep, Period> time, const options &how, task<R(A...)> which, G &&...args) {
+        return send(detail::nanoseconds(time), how.get(), which, std::forward<G>(args)...);
+    }
+    /// Submits a task whose arguments are a loan. When this throws, the loan stays as it is.
+    template <class R, class... A> future<R> submit(task<R(A...)> which, taskring::loan &&lent) {
+        return submit(options(), which, std::move(lent));
+    }
+    template <class R, class... A> future<R> submit(const options &how, task<R(A...)> which, taskring::loan &&lent) {
+        std::uint32_t function = 0;
+        std::uint64_t ticket = 0;
+        detail::check(number(which.name(), function));
+        detail::check(taskring_submit_loan(get(), function, lent.number(), lent.size(), how.get(), TASKRING_INFINITE, &ticket));
+        lent.number_ = 0;
+        return future<R>(get(), ticket);
+    }
+    /// Code that is no task is for a thread_pool.
+    template <class F, class... G, detail::if_code<F> = 0> void submit(F &&, G &&...) { detail::refuse_code<F>(); }
+    template <class F, class... G, detail::if_code<F> = 0> void submit(const options &, F &&, G &&...) { detail::refuse_code<F>(); }
+    template <class F, class... G, detail::if_code<F> = 0> void try_submit(F &&, G &&...) { detail::refuse_code<F>(); }
+
+    /// Runs a task over the inputs of a range; work starts at this call. A range that is not given away must outlive the results. Each input is an
+    /// argument, or a tuple of them for a task with several.
+    template <class R, class... A, class Range>
+    results<R> map(task<R(A...)> which, Range &&inputs, const map_options &how = map_options()) {
+        std::uint32_t function = 0;
+        detail::check(number(which.name(), function));
+        using kept = detail::inputs_of<task<R(A...)>, Range>;
+        return results<R>(get(), function, std::make_unique<kept>(std::forward<Range>(inputs)), how);
+    }
+    template <class R, class... A, class It, class End, std::enable_if_t<detail::is_iterator<It>, int> = 0>
+    results<R> map(task<R(A...)> which, It first, End last, const map_options &how = map_options()) {
+        return map(which, detail::between<It, End>{std::move(first), std::move(last)}, how);
+    }
+
+    task_set new_set() { return task_set(get()); }
+    /// A block of shared memory for a task's arguments.
+    taskring::loan loan(std::size_t len) { return taskring::loan(get(), len); }
+    /// No new tasks from now on. See taskring_shutdown.
+    void shutdown(bool wait, bool cancel_pending) { detail::check(taskring_shutdown(get(), wait, cancel_pending)); }
+    taskring_stats stats() const {
+        taskring_stats found TASKRING_STATS_INIT;
+        detail::check(taskring_pool_stats(get(), &found));
+        return found;
+    }
+    taskring_pool *get() const noexcept { return pool_.get(); }
+
+protected:
+    explicit pool(taskring_pool *made) : pool_(made) {}
+
+    template <class P> static outcome<P> owned(taskring_status status, taskring_pool *made) {
+        if (status != TASKRING_OK)
+            return outcome<P>(detail::last_failure(status));
+        return P(made);
+    }
+
+    /// The pool's number of a function.
+    taskring_status number(const char *name, std::uint32_t &found) {
+        const std::lock_guard<std::mutex> guard(names_->mutex);
+        const auto known = names_->numbers.find(name);
+        if (known != names_->numbers.end()) {
+            found = known->second;
+            return TASKRING_OK;
+        }
+        const taskring_status status = taskring_function(get(), name, &found);
+        if (status == TASKRING_OK)
+            names_->numbers.emplace(name, found);
+        return status;
+    }
+
+private:
+    struct free_pool {
+        void operator()(taskring_pool *pool) const noexcept { taskring_free(pool); }
+    };
+    /// Numbers of functions that were asked for.
+    struct names {
+        std::mutex mutex;
+        std::map<std::string, std::uint32_t, std::less<>> numbers;
+    };
+
+    template <class R, class... A, class... G>
+    outcome<future<R>> send(std::uint64_t timeout_ns, const taskring_options *how, task<R(A...)> which, G &&...args) {
+        std::string bytes;
+        detail::encode_arguments(which, bytes, std::forward<G>(args)...);
+        std::uint32_t function = 0;
+        std::uint64_t ticket = 0;
+        taskring_status status = number(which.name(), function);
+        if (status == TASKRING_OK)
+            status = taskring_submit_timed(get(), function, bytes.data(), bytes.size(), how, timeout_ns, &ticket);
+        if (status != TASKRING_OK)
+            return outcome<future<R>>(detail::last_failure(status));
+        return future<R>(get(), ticket);
+    }
+
+    std::unique_ptr<taskring_pool, free_pool> pool_;
+    std::unique_ptr<names> names_ = std::make_unique<names>();
+};
+
+} // namespace taskring
+
+#endif

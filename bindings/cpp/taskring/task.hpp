@@ -1,0 +1,127 @@
+// Tasks: names with types, their code, and what a program does as a worker.
+#ifndef TASKRING_TASK_HPP
+#define TASKRING_TASK_HPP
+
+#include "codec.hpp"
+
+#include <exception>
+#include <functional>
+#include <memory>
+
+namespace taskring {
+
+/// A task: a name, and what it takes and gives.
+template <class> class task;
+template <class R, class... A> class task<R(A...)> {
+    static_assert(std::is_same_v<stored_t<R>, R>, "what a task gives must own its bytes: return a std::string or a std::vector");
+
+public:
+    using result_type = R;
+    using arguments = std::tuple<std::decay_t<A>...>;
+    explicit constexpr task(const char *name) noexcept : name_(name) {}
+    constexpr const char *name() const noexcept { return name_; }
+
+private:
+    const char *name_;
+};
+
+namespace detail {
+
+template <class> inline constexpr bool is_task = false;
+template <class S> inline constexpr bool is_task<task<S>> = true;
+
+/// Runs `body`, which gives the encoded result, for a call. No exception goes further.
+template <class F> std::int32_t answer(taskring_call *call, F &&body) noexcept {
+    try {
+        const std::string result = body();
+        return taskring_call_set_result(call, result.data(), result.size());
+    } catch (const std::exception &e) {
+        taskring_call_fail(call, e.what());
+    } catch (...) {
+        taskring_call_fail(call, "an exception that is no std::exception");
+    }
+    return 1;
+}
+
+/// Runs `body` and encodes what it gives.
+template <class R, class F> std::string encoded_result(F &&body) {
+    std::string result;
+    if constexpr (std::is_void_v<R>)
+        body();
+    else
+        codec<R>::encode(body(), result);
+    return result;
+}
+
+/// The parameter that was kept.
+template <class T> decltype(auto) as_parameter(stored_t<T> &kept) {
+    if constexpr (std::is_same_v<stored_t<T>, T>)
+        return std::move(kept);
+    else
+        return T(kept);
+}
+
+template <class F, class R, class... A> std::int32_t run(taskring_call *call, const F &function, task<R(A...)>) noexcept {
+    return answer(call, [call, &function] {
+        std::size_t len = 0;
+        const void *args = taskring_call_args(call, &len);
+        reader from(args, len);
+        auto kept = codec<std::tuple<stored_t<std::decay_t<A>>...>>::decode(from);
+        if (from.left() != 0)
+            throw error(TASKRING_DECODE, "bytes are left over: the other side encodes another type");
+        return encoded_result<R>(
+            [&] { return std::apply([&](auto &...one) -> R { return function(as_parameter<std::decay_t<A>>(one)...); }, kept); });
+    });
+}
+
+/// Appends an argument as the parameter's type: straight from where it is, if it has that type.
+template <class T, class G> void encode_argument(G &&given, std::string &to) {
+    static_assert(std::is_constructible_v<T, G>, "this is not the task's argument");
+    if constexpr (std::is_same_v<std::remove_cv_t<std::remove_reference_t<G>>, T>)
+        codec<T>::encode(given, to);
+    else if constexpr (std::is_constructible_v<T, G>)
+        codec<T>::encode(static_cast<T>(std::forward<G>(given)), to);
+}
+
+template <class R, class... A, class... G> void encode_arguments(task<R(A...)>, std::string &to, G &&...given) {
+    static_assert(sizeof...(A) == sizeof...(G), "the task takes another number of arguments");
+    if constexpr (sizeof...(A) == sizeof...(G))
+        (encode_argument<std::decay_t<A>>(std::forward<G>(given), to), ...);
+}
+
+} // namespace detail
+
+/// Registers the code of a task, for this process as a worker: a function or a lambda without captures. Before init.
+template <class R, class... A, class F> void define(task<R(A...)> which, F function) {
+    static_assert(std::is_invocable_r_v<R, F, std::decay_t<A>...>, "the function does not fit the task's signature");
+    using pointer = R (*)(A...);
+    static_assert(std::is_convertible_v<F, pointer>,
+                  "a lambda with captures cannot be a task: a worker in another process would not have what it captured");
+    const pointer code = function;
+    struct context {
+        pointer code;
+    };
+    auto kept = std::make_unique<context>(context{code});
+    const auto call_it = [](taskring_call *call, void *data) noexcept -> std::int32_t {
+        return detail::run(call, static_cast<context *>(data)->code, task<R(A...)>{""});
+    };
+    const auto end_it = [](void *data) noexcept { delete static_cast<context *>(data); };
+    // The library calls `end_it` also when it refuses.
+    detail::check(taskring_register(which.name(), call_it, kept.release(), end_it));
+}
+
+/// The first line of main after the definitions: in a worker process it does not return. Also checks that header and library go together.
+inline void init(int argc, char **argv) {
+    detail::check(taskring_check_version(TASKRING_VERSION));
+    detail::check(taskring_init(argc, argv));
+}
+
+/// Serves the named pool in this thread until it ends.
+inline void work(const std::string &name) { detail::check(taskring_work(name.c_str())); }
+
+/// Whether the submitter asked the running task to stop.
+inline bool cancel_requested() noexcept { return taskring_cancel_requested() != 0; }
+
+} // namespace taskring
+
+#endif
