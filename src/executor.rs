@@ -373,14 +373,21 @@ pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
     stalled
 }
 
-impl Drop for Executor {
-    fn drop(&mut self) {
-        // Without an earlier shutdown everything submitted is waited for; after one, as it was asked.
-        if !self.pool.member.is_foreign() && !self.pool.shut.load(Relaxed) {
+impl Executor {
+    /// What the end of an executor waits for: without an earlier shutdown everything submitted, after one what it asked for; and the callbacks.
+    pub(crate) fn end(&self) {
+        if self.pool.member.is_foreign() {
+            return;
+        }
+        if !self.pool.shut.load(Relaxed) {
             let _ = self.shutdown(true, false);
         }
-        if !self.pool.member.is_foreign() {
-            self.pool.end_notifier();
-        }
+        self.pool.end_notifier();
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.end();
     }
 }

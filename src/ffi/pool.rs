@@ -244,8 +244,16 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 /// `pool` is NULL or a handle of this library, and no other call with it is going on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_status {
-    // SAFETY: as this function's contract says.
-    guard(|| unsafe { handle::take::<Executor, _>(pool).map(drop) })
+    guard(|| {
+        if !pool.is_null() {
+            // The handle is good for the callbacks of the tasks that are waited for.
+            // SAFETY: as this function's contract says.
+            unsafe { executor(pool) }?.end();
+        }
+        // SAFETY: as this function's contract says.
+        unsafe { handle::take::<Executor, _>(pool) }?;
+        Ok(())
+    })
 }
 
 /// Takes no new tasks from now on. With `cancel_pending` what has not started is cancelled; with `wait` this returns when everything has ended

@@ -283,7 +283,7 @@ static void callbacks(uint32_t method) {
     hold = submit(pool, "square", &x, sizeof x);
     OK(taskring_result(pool, hold, SOON, &y, sizeof y, NULL));
     OK(taskring_free(pool));
-    CHECK(board.calls == 18 && board.destroyed == 20);
+    CHECK(board.calls == 18 && board.destroyed == 20 && board.reentered == 17);
 }
 
 int main(int argc, char **argv) {

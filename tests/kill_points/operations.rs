@@ -6,7 +6,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Executor, Future, SubmitOptions, TaskError, When, as_completed, wait};
+use taskring::{Executor, Future, StartMethod, SubmitOptions, TaskError, When, as_completed, wait};
 
 taskring::task! {
     /// Gives its arguments back, which must be whole.
@@ -63,6 +63,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("attach", &["quiet"]),
     ("detach", &["quiet", "with a finished task"]),
     ("shutdown", &["waits for one", "cancels"]),
+    ("create", &["named", "anonymous", "with a worker"]),
     ("worker", &["inline", "error", "large result", "large arguments"]),
     ("recover", &["worker running", "submitter with tasks"]),
 ];
@@ -304,6 +305,18 @@ fn perform_life(operation: &str, context: &str) {
             std::mem::forget((held, pending));
             end_window();
         }
+        "create" => {
+            let builder = Executor::builder().capacity(8).payload_max(1 << 20);
+            let builder = if context == "with a worker" { builder.workers(1) } else { builder.start(StartMethod::None) };
+            begin_window();
+            let pool = if context == "named" { builder.create_named(&second_pool()) } else { builder.build() };
+            std::mem::forget(pool.expect("a pool"));
+        }
         _ => panic!("no operation {operation:?}"),
     }
+}
+
+/// The name of a pool that victims make.
+pub fn second_pool() -> String {
+    format!("{}-second", place().pool)
 }

@@ -5,10 +5,12 @@ use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, noted};
 use crate::operations::{BLOCK, FAILS, echo, hold, mark};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
-use crate::process_support::{Program, Role, fd_count, hear, kill, say, shm_entries, signal, unique};
+use crate::process_support::{
+    Program, Role, children_of, command_line, fd_count, hear, kill, say, shm_entries, signal, unique,
+};
 use crate::trace::{self, At, Survey};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, Stage, StartMethod, inspect};
 
 pub const ROLES: [Role; 4] = [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("tracer", tracer)];
@@ -53,6 +55,7 @@ fn tracer(args: &[String]) {
     let [pool, board, operation, context] = args else { panic!("{args:?}") };
     PLACE.get_or_init(|| Place { pool: pool.clone(), board: board.clone() });
     trace::pin(0);
+    trace::adopt_orphans();
     say("ready");
     while let Some(order) = hear() {
         if order == "survey" {
@@ -86,6 +89,7 @@ pub struct Scene {
     name: String,
     context: String,
     kind: Kind,
+    creates: bool,
     board: Board,
     keeper: Program,
     spare: Option<Program>,
@@ -118,6 +122,7 @@ impl Scene {
             before: Before::of(&name),
             context: context.to_owned(),
             kind,
+            creates: operation == "create",
             board,
             keeper,
             spare,
@@ -250,8 +255,37 @@ impl Scene {
                 found.push(format!("the task of the dead worker gave {result:?}"));
             }
         }
+        if self.creates {
+            found.extend(self.second_pool());
+        }
         found.extend(oracle::check(&self.pool, &self.name, &self.board, &self.before));
         found.into_iter().map(|what| format!("{at}: {what}")).collect()
+    }
+
+    /// The victim made a pool, or began to: its name is free, its workers end, and nothing of it stays.
+    fn second_pool(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let name = format!("{}-second", self.name);
+        match Executor::builder().start(StartMethod::None).capacity(CAPACITY).payload_max(1 << 20).create_named(&name) {
+            Ok(pool) => drop(pool),
+            Err(e) => found.push(format!("a pool in the place of the dead one's: {e}")),
+        }
+        let files = shm_entries(&name);
+        let temporaries = shm_entries("taskring-new");
+        if !files.is_empty() || !temporaries.is_empty() {
+            found.push(format!("left behind: {files:?} {temporaries:?}"));
+        }
+        let start = Instant::now();
+        // The victim's workers are the tracer's children now. Theirs is a pool without a name and an owner.
+        let living = |pid: &u32| !command_line(*pid).is_empty();
+        while children_of(self.tracer.pid()).iter().any(living) {
+            if start.elapsed() > 2 * oracle::LIMIT {
+                found.push("a worker of the dead owner goes on".into());
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        found
     }
 
     /// Nothing was left behind by all of them together.

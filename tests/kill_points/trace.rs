@@ -200,6 +200,7 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
 
 /// Kills a victim at a point of its window. Tells after how many instructions it died, and whether the window was over.
 pub fn kill_at(operation: &str, context: &str, at: At) -> (u64, bool) {
+    reap_orphans();
     let mut victim = Victim::start(operation, context);
     let (steps, inside) = match at {
         At::Step(steps) => (steps, false),
@@ -235,6 +236,18 @@ impl Image {
         }
         sums.iter().fold(0, |all, sum| (all ^ sum).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31))
     }
+}
+
+/// Children of dead victims become children of this process, which it lets go as they end.
+pub fn adopt_orphans() {
+    // SAFETY: the calls take integers, and the handler is one of the system's own.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+/// Reaps adopted children that have ended.
+fn reap_orphans() {
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
 }
 
 /// Puts this process, and the victims it will fork, on one CPU.
