@@ -99,6 +99,14 @@ fn inspect_shows_a_pool_and_removes_only_a_dead_one() {
     assert_eq!(taskring::inspect(&name).unwrap_err(), taskring::Error::NotFound { name });
 }
 
+/// A few seconds of the soak: `.ci/run` has a minute.
+#[test]
+fn a_short_soak_loses_nothing() {
+    let text = stdout(&run("chaos", &["--minutes", "0.08", "--pace", "60"]));
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("tasks: ") && last.ends_with("violations: 0 leaked: 0"), "{text}");
+}
+
 #[test]
 fn the_image_job_passes_its_own_checks() {
     let text = stdout(&run("images", &["--quick"]));
