@@ -391,6 +391,10 @@ typedef struct taskring_completion {
      * What was given with it.
      */
     uint64_t user_data;
+    /**
+     * 0.
+     */
+    uint64_t reserved;
 } taskring_completion;
 
 /**
@@ -692,7 +696,7 @@ void *taskring_call_result(struct taskring_call *call,
                            size_t len);
 
 /**
- * Makes a copy of len bytes the result.
+ * Makes a copy of len bytes the result. They may lie in what taskring_call_result gave.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
  *
@@ -767,7 +771,7 @@ taskring_status taskring_completions_next(struct taskring_completions *completio
                                           size_t *count);
 
 /**
- * A descriptor that poll, select and epoll find readable while taskring_completions_next would not wait. It belongs to the queue: do not read it
+ * A descriptor that poll, select and epoll find readable while there is a task to be taken out. It belongs to the queue: do not read it
  * or close it. From this call on, a thread of the library waits for the queue's pools.
  *
  * Returns TASKRING_OK and writes *fd; TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
@@ -792,7 +796,7 @@ taskring_status taskring_completions_free(struct taskring_completions *completio
  * Has callback called once when a task is over, however it ends: in this thread, before this returns, when it is over already; otherwise in a
  * thread of the library, in the order in which the callbacks were added. A slow callback delays the others of the pool. Then destructor, which
  * may be NULL, is called with context; that also when this call fails. A callback outlives a freed pool, whose tasks may still run: then its
- * handle and ticket are of no use any more.
+ * handle and ticket are of no use any more. A normal end of the process waits for the callbacks of pools that it owns; free others before.
  *
  * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
  *
@@ -971,7 +975,7 @@ taskring_status taskring_work(const char *name);
  * taskring_submit_loan, which copies nothing. A loan that is neither submitted nor given back keeps its memory until the pool is freed.
  *
  * Returns TASKRING_OK and writes *loan and *data; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
- * TASKRING_TOO_MANY, TASKRING_FORKED.
+ * TASKRING_TOO_MANY, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM, TASKRING_FORKED.
  *
  * Requires:
  * pool is NULL or a handle of this library; loan and data are NULL or valid for a write.
@@ -1012,8 +1016,8 @@ taskring_status taskring_loan_return(struct taskring_pool *pool, uint64_t loan);
 /**
  * Has logger called with what this process's part of the library has to say, up to level_max (TASKRING_LOG_ERROR to TASKRING_LOG_DEBUG), in
  * place of any logger set before; a NULL logger is silence, which is the beginning. It is called from threads of the library, several at once, and
- * must not end or free a pool: the thread that would do the work is in the logger. destructor may be NULL; it is called with context once the logger is not used any more, and also when
- * this call fails.
+ * must not end or free a pool: the thread that would do the work is in the logger. destructor may be NULL; it is called with context once the
+ * logger is not used any more, and also when this call fails.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a level; TASKRING_EXISTS in a Rust program that has a logger of its own.
  *
@@ -1048,7 +1052,7 @@ taskring_status taskring_map_new(struct taskring_pool *pool,
  *
  * Returns TASKRING_OK; TASKRING_END when all results were given. The end of one task, with its *index, after which the map goes on: those of
  * taskring_result; TASKRING_ENCODE when the input failed, and what taskring_submit returns when it could not be submitted, after which
- * nothing is left. TASKRING_BUFFER_TOO_SMALL (*len is what is needed): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
+ * nothing is left. TASKRING_BUFFER_TOO_SMALL (*len is what is needed, and *index its number): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
  * time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows. TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
@@ -1111,7 +1115,8 @@ taskring_status taskring_attach(const char *name,
 
 /**
  * Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
- * stale from here on. NULL is allowed.
+ * stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
+ * have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
  *
@@ -1307,6 +1312,6 @@ TASKRING_ASSERT_SIZE(taskring_future, 16);
 TASKRING_ASSERT_SIZE(taskring_stats, 40);
 TASKRING_ASSERT_SIZE(taskring_discarded, 24);
 TASKRING_ASSERT_SIZE(taskring_map_options, 40);
-TASKRING_ASSERT_SIZE(taskring_completion, 24);
+TASKRING_ASSERT_SIZE(taskring_completion, 32);
 TASKRING_ASSERT_SIZE(taskring_loss, 16);
 #undef TASKRING_ASSERT_SIZE

@@ -62,6 +62,7 @@ impl<T> Completions<T> {
         }
         let others = inner.pools.iter().map(|(p, _)| p.clone()).collect();
         inner.pools.push((pool.clone(), 1));
+        self.queue.change();
         (key, others)
     }
 
@@ -79,6 +80,8 @@ impl<T> Completions<T> {
         let mut waiting = Waiting::on(self.queue.clone(), timeout);
         loop {
             {
+                // Before the look at the pools and entries: what changes after it ends the sleep.
+                waiting.seen = self.queue.changes();
                 let inner = lock(&self.inner);
                 if inner.entries.is_empty() {
                     return Ok(None);
@@ -110,7 +113,6 @@ impl<T> Completions<T> {
 
     fn take(&self, key: usize) -> Option<T> {
         let mut inner = lock(&self.inner);
-        // A key can come twice when a bit was announced twice.
         let entry = inner.entries.remove(&key)?;
         if let Some(at) = inner.pools.iter().position(|(p, _)| Arc::ptr_eq(p, &entry.pool)) {
             inner.pools[at].1 -= 1;
@@ -122,6 +124,7 @@ impl<T> Completions<T> {
         drop(inner);
         if is_last {
             // Whoever else waits here has nothing to wait for.
+            self.queue.change();
             wake_event(&entry.pool);
         }
         Some(entry.tag)

@@ -159,6 +159,12 @@ impl Executor {
         Executor { pool, supervisor }
     }
 
+    /// The same pool once more. It ends with either of the two.
+    #[cfg(feature = "named")]
+    pub(crate) fn another(&self) -> Executor {
+        Executor { pool: self.pool.clone(), supervisor: self.supervisor.clone() }
+    }
+
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
@@ -373,21 +379,15 @@ pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
     stalled
 }
 
-impl Executor {
-    /// What the end of an executor waits for: without an earlier shutdown everything submitted, after one what it asked for; and the callbacks.
-    pub(crate) fn end(&self) {
+impl Drop for Executor {
+    fn drop(&mut self) {
         if self.pool.member.is_foreign() {
             return;
         }
+        // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
         if !self.pool.shut.load(Relaxed) {
             let _ = self.shutdown(true, false);
         }
-        self.pool.end_notifier();
-    }
-}
-
-impl Drop for Executor {
-    fn drop(&mut self) {
-        self.end();
+        self.pool.end_notifier(None);
     }
 }

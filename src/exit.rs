@@ -45,12 +45,17 @@ extern "C" fn at_exit() {
             segment.wake_everybody();
             continue;
         }
+        if supervisor.is_this_thread() {
+            // A logger has called `exit`: nobody is left to end the pool in good order.
+            supervisor.kill_workers();
+            continue;
+        }
         let start = Instant::now();
         let _ = crate::executor::close(&supervisor);
         let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));
         if supervisor.wait_over(left) {
             // What was to be called when a task is over has been called then.
-            supervisor.pool().end_notifier();
+            supervisor.pool().end_notifier(pool.limit.map(|limit| limit.saturating_sub(start.elapsed())));
         } else {
             supervisor.kill_workers();
         }

@@ -54,7 +54,8 @@ struct Batch {
 
 enum InFlight {
     Task(Batch),
-    Failed(u64, Error),
+    /// Inputs that could not be read or submitted: the number of the first, and how many.
+    Failed(u64, usize, Error),
 }
 
 /// A map that is going on.
@@ -74,6 +75,8 @@ pub(crate) struct Feed<S> {
     ended: Completions<u64>,
     /// Results to be given next.
     ready: VecDeque<(u64, Result<Bytes>)>,
+    /// The inputs of a task that is not submitted yet, for there was no room: the number of the first, and how many; and their bytes.
+    gathered: Option<(u64, usize)>,
     bytes: Vec<u8>,
 }
 
@@ -97,30 +100,53 @@ impl<S: Source> Feed<S> {
             out: HashMap::new(),
             ended: Completions::default(),
             ready: VecDeque::new(),
+            gathered: None,
             bytes: Vec::new(),
         };
-        feed.feed();
+        feed.feed(None);
         Ok(feed)
     }
 
-    /// Submits until the window is full or the input ends.
-    fn feed(&mut self) {
-        while self.reading && self.tasks.len() + self.out.len() < self.plan.window {
-            let (first, inputs, error) = self.gather();
-            if inputs != 0 {
-                match self.submit() {
-                    Ok(core) => self.hold(Batch { core, first, inputs }),
-                    Err(e) => {
-                        // The error stands at its place, and nothing further is submitted.
-                        self.tasks.push_back(InFlight::Failed(first, e));
-                        self.reading = false;
+    /// Submits until the window is full or the input ends, waiting no longer than `limit` for room in the ring. What finds none goes first the next time.
+    fn feed(&mut self, limit: Option<Duration>) {
+        while self.tasks.len() + self.out.len() < self.plan.window {
+            let (first, inputs) = match self.gathered.take() {
+                Some(gathered) => gathered,
+                None if self.reading => {
+                    let (first, inputs, error) = self.gather();
+                    if let Some(e) = error {
+                        let at = first + inputs as u64;
+                        if inputs != 0 {
+                            self.submit_gathered(first, inputs, None);
+                        }
+                        self.tasks.push_back(InFlight::Failed(at, 1, e));
+                        return;
                     }
+                    (first, inputs)
                 }
-            }
-            if let Some(e) = error {
-                self.tasks.push_back(InFlight::Failed(first + inputs as u64, e));
+                None => return,
+            };
+            if inputs == 0 || !self.submit_gathered(first, inputs, limit) {
+                return;
             }
         }
+    }
+
+    /// False when there was no room.
+    fn submit_gathered(&mut self, first: u64, inputs: usize, limit: Option<Duration>) -> bool {
+        match self.submit(limit) {
+            Ok(core) => self.hold(Batch { core, first, inputs }),
+            Err(Error::Full { .. } | Error::TimedOut { .. }) if limit.is_some() => {
+                self.gathered = Some((first, inputs));
+                return false;
+            }
+            Err(e) => {
+                // The error stands at its place, and nothing further is submitted.
+                self.tasks.push_back(InFlight::Failed(first, inputs, e));
+                self.reading = false;
+            }
+        }
+        true
     }
 
     /// Reads the inputs of one task: the number of the first, how many, and what ended them if it was an error.
@@ -143,12 +169,18 @@ impl<S: Source> Feed<S> {
     }
 
     /// Submits what was gathered.
-    fn submit(&mut self) -> Result<Core> {
+    fn submit(&mut self, limit: Option<Duration>) -> Result<Core> {
+        // The input may have forked, and this be the child.
+        self.pool.member.check_fork()?;
         let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
         if self.plan.chunk != 1 {
             request.options |= OPTION_CHUNK;
         }
-        let when_full = self.left().map_or(WhenFull::Wait, WhenFull::WaitFor);
+        let when_full = match [limit, self.left()].into_iter().flatten().min() {
+            None => WhenFull::Wait,
+            Some(Duration::ZERO) => WhenFull::Refuse,
+            Some(limit) => WhenFull::WaitFor(limit),
+        };
         let ticket = self.pool.submit(&mut self.pool.prepare(&request, &self.bytes)?, when_full)?;
         self.plan.submit.count_submitted(1);
         if self.bytes.capacity() > 1 << 20 {
@@ -177,24 +209,40 @@ impl<S: Source> Feed<S> {
             if let Some((index, result)) = self.ready.pop_front() {
                 return Next::Item(index, result);
             }
+            if let Err(e) = self.pool.member.check_fork() {
+                return Next::Failed(e);
+            }
             let limit = [timeout, self.left()].into_iter().flatten().min();
+            if self.tasks.is_empty() && self.out.is_empty() {
+                // Nothing of ours is under way that could be waited for: then for room.
+                self.feed(limit);
+                if self.gathered.is_some() {
+                    return self
+                        .out_of_time(Error::TimedOut { what: "a free slot in the ring", after: limit.unwrap_or_default() });
+                }
+            }
             let in_order = self.plan.ordered || self.out.is_empty();
             let ended = if in_order { self.next_in_order(limit) } else { self.next_ended(limit) };
             match ended {
-                Ok(true) => self.feed(),
+                // What is ready does not wait for room.
+                Ok(true) => self.feed(Some(Duration::ZERO)),
                 Ok(false) => return Next::End,
-                Err(Error::TimedOut { .. }) if self.deadline.is_some_and(|d| now_ns() >= d) => {
-                    self.cancel();
-                    let after = self.plan.timeout.unwrap_or_default();
-                    return Next::Failed(Error::TimedOut { what: "all results of the map", after });
-                }
-                Err(e @ Error::TimedOut { .. }) => return Next::Failed(e),
+                Err(e @ Error::TimedOut { .. }) => return self.out_of_time(e),
                 Err(e) => {
                     self.cancel();
                     return Next::Failed(e);
                 }
             }
         }
+    }
+
+    /// The look's own time is over, or that of the whole map.
+    fn out_of_time(&mut self, e: Error) -> Next {
+        if self.deadline.is_none_or(|d| now_ns() < d) {
+            return Next::Failed(e);
+        }
+        self.cancel();
+        Next::Failed(Error::TimedOut { what: "all results of the map", after: self.plan.timeout.unwrap_or_default() })
     }
 
     /// Makes the results of the first task ready; false when there is none.
@@ -208,7 +256,7 @@ impl<S: Source> Feed<S> {
         match self.tasks.pop_front() {
             None => return Ok(false),
             Some(InFlight::Task(batch)) => self.unpack(batch),
-            Some(InFlight::Failed(index, e)) => self.ready.push_back((index, Err(e))),
+            Some(InFlight::Failed(first, inputs, e)) => self.fail_all(first, inputs, &e),
         }
         Ok(true)
     }
@@ -227,9 +275,9 @@ impl<S: Source> Feed<S> {
         let outcome = batch.core.wait(None).map(|_| ()).map(|()| batch.core.take_outcome());
         let bytes = match outcome {
             Ok(Some(Outcome::Value(bytes))) => bytes,
-            Ok(Some(Outcome::Error(e))) => return self.fail_all(&batch, &e),
-            Ok(None) => return self.fail_all(&batch, &Error::Stale),
-            Err(e) => return self.fail_all(&batch, &e),
+            Ok(Some(Outcome::Error(e))) => return self.fail_all(batch.first, batch.inputs, &e),
+            Ok(None) => return self.fail_all(batch.first, batch.inputs, &Error::Stale),
+            Err(e) => return self.fail_all(batch.first, batch.inputs, &e),
         };
         if self.plan.chunk == 1 {
             return self.ready.push_back((batch.first, Ok(bytes)));
@@ -247,14 +295,15 @@ impl<S: Source> Feed<S> {
         }
     }
 
-    fn fail_all(&mut self, batch: &Batch, error: &Error) {
-        let inputs = batch.first..batch.first + batch.inputs as u64;
+    fn fail_all(&mut self, first: u64, inputs: usize, error: &Error) {
+        let inputs = first..first + inputs as u64;
         self.ready.extend(inputs.map(|index| (index, Err(error.clone()))));
     }
 
     /// Ends the map: reads no more, and cancels what has not started.
     pub(crate) fn cancel(&mut self) {
         self.reading = false;
+        self.gathered = None;
         self.ended = Completions::default();
         let in_order = self.tasks.drain(..).filter_map(|task| match task {
             InFlight::Task(batch) => Some(batch),

@@ -39,6 +39,13 @@ pub struct Future<R> {
     result: PhantomData<fn() -> R>,
 }
 
+/// What `Core::wait_fitting` finds.
+pub(crate) enum Fit<'a> {
+    Outcome(&'a Outcome),
+    /// A value of so many bytes, not taken.
+    TooLarge(usize),
+}
+
 /// The part that does not depend on the type of the result.
 pub(crate) struct Core {
     pub(crate) pool: Arc<Pool>,
@@ -144,35 +151,62 @@ impl Core {
     /// The outcome if it is known already, or can be had without waiting.
     #[inline]
     fn outcome(&self) -> Option<&Outcome> {
+        match self.outcome_fitting(usize::MAX)? {
+            Fit::Outcome(outcome) => Some(outcome),
+            Fit::TooLarge(_) => None,
+        }
+    }
+
+    /// The same, if its value has up to `room` bytes; a larger one is left where the next who asks finds it.
+    #[inline]
+    fn outcome_fitting(&self, room: usize) -> Option<Fit<'_>> {
         if let Some(outcome) = self.outcome.get() {
-            return Some(outcome);
+            return Some(Fit::Outcome(outcome));
         }
         if self.pool.member.is_foreign() {
             return None;
         }
+        let mut too_large = None;
         // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and only this future asks
         // for it.
         let keep = |outcome| unsafe { self.outcome.set(outcome) };
         let state = self.pool.slot(self.ticket).load();
         if state.generation() == self.ticket.generation {
-            self.pool.take(self.ticket, state, keep);
+            self.pool.take(self.ticket, state, |outcome| match outcome {
+                Outcome::Value(bytes) if bytes.len() > room => {
+                    too_large = Some(bytes.len());
+                    // Before the slot is freed, so it is always found in one place or the other.
+                    self.pool.keep(self.ticket, Outcome::Value(bytes));
+                }
+                outcome => keep(outcome),
+            });
         } else {
-            self.pool.take_harvested(self.ticket, keep);
+            too_large = self.pool.take_harvested(self.ticket, room, keep);
+        }
+        if let Some(len) = too_large {
+            return Some(Fit::TooLarge(len));
         }
         // By us, or just before by another thread.
-        self.outcome.get()
+        self.outcome.get().map(Fit::Outcome)
     }
 
     /// The outcome, also when another thread of ours is collecting it just now. `None` while the task is unfinished, and when its slot
     /// belongs to another task and nobody of ours has collected it.
     fn settled(&self) -> Option<&Outcome> {
+        match self.settled_fitting(usize::MAX)? {
+            Fit::Outcome(outcome) => Some(outcome),
+            Fit::TooLarge(_) => None,
+        }
+    }
+
+    fn settled_fitting(&self, room: usize) -> Option<Fit<'_>> {
         loop {
-            if let Some(outcome) = self.outcome() {
+            if let Some(outcome) = self.outcome_fitting(room) {
                 return Some(outcome);
             }
             let state = self.pool.slot(self.ticket).load();
             if !state.is_finished() || state.generation() != self.ticket.generation {
-                return self.outcome();
+                return self.outcome_fitting(room);
             }
             std::thread::yield_now();
         }
@@ -265,6 +299,19 @@ impl Core {
             return Ok(outcome);
         }
         self.wait_slow(timeout)
+    }
+
+    /// The same, leaving a value of more than `room` bytes where it is.
+    #[inline]
+    pub(crate) fn wait_fitting(&self, timeout: Option<Duration>, room: usize) -> Result<Fit<'_>> {
+        self.pool.member.check_fork()?;
+        if !self.pool.is_newest(self.ticket)
+            && let Some(fit) = self.outcome_fitting(room)
+        {
+            self.pool.prefetch(self.ticket, 2);
+            return Ok(fit);
+        }
+        self.wait_until(timeout, || self.outcome_fitting(room), || self.settled_fitting(room))
     }
 
     fn wait_slow(&self, timeout: Option<Duration>) -> Result<&Outcome> {

@@ -16,7 +16,7 @@ use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{Wait, fence, futex_wake};
+use crate::sync::{AtomicU32, Wait, fence, futex_wake};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     keys: Mutex<VecDeque<usize>>,
     /// Readable exactly while there are keys; changed under the lock of `keys`.
     fd: OnceLock<OwnedFd>,
+    /// Counts what a thread about to sleep has to look at again: pools that are new, and that nothing is under way any more.
+    changes: AtomicU32,
 }
 
 impl Queue {
@@ -49,6 +51,16 @@ impl Queue {
 
     fn is_empty(&self) -> bool {
         lock(&self.keys).is_empty()
+    }
+
+    /// Before the event that wakes who sleeps: pairs with the Acquire of the event, and of `changes`.
+    pub(crate) fn change(&self) {
+        self.changes.fetch_add(1, Release);
+    }
+
+    pub(crate) fn changes(&self) -> u32 {
+        // Acquire: pairs with the Release in `change`.
+        self.changes.load(Acquire)
     }
 
     /// A descriptor for `poll`. Whoever asks for it sees that the pools' hubs are drained.
@@ -229,6 +241,16 @@ impl Hub {
         !lock(&self.calls).is_empty()
     }
 
+    /// Delivers everything, over or not: the pool can say nothing of its tasks any more.
+    pub(crate) fn give_up(&self) {
+        for watch in std::mem::take(&mut *lock(&self.watches)).into_values().flatten() {
+            match watch.target {
+                Target::Queue(queue, key) => queue.push(key),
+                Target::Call(callback) => lock(&self.calls).push_back(callback),
+            }
+        }
+    }
+
     /// Whether there are watches that only a notifier serves.
     pub(crate) fn needs_notifier(&self) -> bool {
         lock(&self.watches).values().flatten().any(Watch::needs_notifier)
@@ -252,8 +274,9 @@ pub(crate) fn wake_event(pool: &Pool) {
     }
 }
 
-/// The next key of `queue`, or `None` at the deadline or (having slept) when it is time to look after things.
-pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Option<usize> {
+/// The next key of `queue`, or `None` at the deadline, when the queue's changes are not those `seen`, or (having slept) when it is time to look
+/// after things.
+pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, changes: u32, until_ns: u64) -> Option<usize> {
     for pool in pools {
         pool.hub.drain_and_tell(pool);
     }
@@ -267,7 +290,7 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, until_ns: u64) -> Op
     if spun.is_some() {
         return spun;
     }
-    doze(pools, until_ns, || !queue.is_empty());
+    doze(pools, until_ns, || !queue.is_empty() || queue.changes() != changes);
     queue.pop()
 }
 

@@ -3,6 +3,7 @@
 
 use crate::layout::Record;
 use crate::pool::Pool;
+use crate::registry::{Kind, RecordState};
 use crate::state::Participant;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
@@ -47,7 +48,7 @@ impl Lookout {
         }
         self.known.retain(|(who, fd)| {
             let ended = sys::pidfd_exited(fd.as_fd()).unwrap_or(false);
-            if ended {
+            if ended && !is_to_be_told(pool, *who) {
                 pool.member.reap(*who);
             }
             // Whoever has left by itself is no participant any more, and may live on. A child of the zygote may attach before the zygote tells of it.
@@ -67,9 +68,16 @@ impl Lookout {
         for who in new {
             match pool.member.pidfd_of(who) {
                 Some(fd) => self.known.push((who, fd)),
+                None if is_to_be_told(pool, who) => {}
                 // Gone already, or this kernel has no pidfds.
                 None => drop(pool.member.reap(who)),
             }
         }
     }
+}
+
+/// Whether it is a worker whose end the zygote will tell of, or the supervisor itself will see: the waiting for that must not be done in this thread.
+fn is_to_be_told(pool: &Pool, who: Participant) -> bool {
+    let state = RecordState::of(&pool.segment().records()[who.index()]);
+    state.kind() == Some(Kind::Worker) && pool.member.awaits_cause(who)
 }

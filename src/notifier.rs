@@ -3,12 +3,14 @@
 
 use crate::error::Result;
 use crate::hub::{self, Callback};
+use crate::life::Bit;
 use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
 use crate::pool::{Pool, Ticket, lock};
 use crate::sync::now_ns;
 use crate::sys;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// A pool's notifier, running or not.
 #[derive(Default)]
@@ -48,8 +50,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Has the notifier end once it has nobody left to serve; waits for it when that is now, unless this is its own thread.
-    pub(crate) fn end_notifier(&self) {
+    /// Has the notifier end once it has nobody left to serve; waits for it when that is now, unless this is its own thread, and no longer than
+    /// `limit`.
+    pub(crate) fn end_notifier(&self, limit: Option<Duration>) {
         lock(&self.hub.notifier.0).closing = true;
         self.hub.drain_and_tell(self);
         hub::wake_event(self);
@@ -61,7 +64,12 @@ impl Pool {
             }
             life.thread.take()
         };
-        if let Some(thread) = thread {
+        let Some(thread) = thread else { return };
+        let start = Instant::now();
+        while limit.is_some_and(|limit| start.elapsed() < limit) && !thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if limit.is_none() || thread.is_finished() {
             // Callbacks do not unwind out of it.
             let _ = thread.join();
         }
@@ -76,8 +84,16 @@ fn serve(pool: &Arc<Pool>) {
     let mut slice = PENDING_NS_MAX;
     loop {
         pool.hub.drain_and_tell(pool);
+        if pool.segment().has(Bit::Corrupt) {
+            // Its tasks have no end any more: whoever was to be told asks, and gets the error.
+            pool.hub.give_up();
+        }
         while let Some(callback) = pool.hub.next_call() {
             run(callback);
+            if pool.member.is_foreign() {
+                // The callback forked, and this is the child coming back from it: only the parent is the submitter.
+                sys::exit_now(0);
+            }
             slice = PENDING_NS_MAX;
         }
         {

@@ -240,7 +240,7 @@ pub(crate) fn has_failed(slot: &Slot) -> bool {
     slot.outcome.load(Relaxed) != Kind::Value as u32
 }
 
-/// The same, leaving a value that lies in a block of its own where it is: the block passes from the slot to this participant.
+/// As `load`, leaving a value that lies in a block of its own where it is: the block passes from the slot to this participant.
 pub(crate) fn load_in_place(member: &Member, slot: &Slot, request: &Request, (number, generation): (u32, u32)) -> Outcome {
     let (name, len) = (slot.result_block.load(Relaxed), slot.result_len.load(Relaxed) as usize);
     if slot.outcome.load(Relaxed) != Kind::Value as u32 || name == 0 {

@@ -7,7 +7,7 @@ use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::loan::Loans;
 use crate::mutex::ShmMutex;
 use crate::outcome::{self, Kind as OutcomeKind, Outcome};
-use crate::policy::{OnWorkerDeath, Policy};
+use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::registry::{Kind, Member};
 use crate::search::Rings;
 use crate::segment::Segment;
@@ -69,9 +69,10 @@ impl Drop for Pool {
         if self.member.is_foreign() {
             return;
         }
-        // Blocks that we hold go back while this participant is still in its seat.
+        // What we hold goes back while this participant is still in its seat: nobody will look for it afterwards.
         lock(&self.loans).clear();
         lock(&self.harvested).clear();
+        self.let_go_of_slots();
         #[cfg(feature = "named")]
         // The supervisor takes the name away at the pool's end; this is for a pool that never came to have one.
         if let Some(path) = self.name.take() {
@@ -193,6 +194,18 @@ impl Pool {
             known.store(u32::from(index) + 1, Relaxed);
         }
         Ok(index)
+    }
+
+    /// Frees the finished tasks that nobody has collected, and has those that go on freed at their end.
+    fn let_go_of_slots(&self) {
+        for (index, slot) in self.segment().lane(self.lane).slots.iter().enumerate() {
+            let state = slot.load();
+            // Looked at again: in a shared lane it may belong to somebody else by now.
+            let ours = !state.is(Phase::Free) && slot.submitted_by() == self.member.who();
+            if ours && slot.load().generation() == state.generation() {
+                self.member.settle_orphan(self.lane, index, state.generation(), Orphans::Run);
+            }
+        }
     }
 
     /// Takes a finished task's outcome, if this thread is the one to take it: copies it, has it kept, and only then frees the slot. So
@@ -323,12 +336,19 @@ impl Pool {
         }
     }
 
-    /// Hands a harvested outcome over, under the table's lock: whoever finds it gone finds it where it was kept.
-    pub(crate) fn take_harvested(&self, ticket: Ticket, keep: impl FnOnce(Outcome)) {
+    /// Hands a harvested outcome over, under the table's lock: whoever finds it gone finds it where it was kept. A value of more than `room` bytes stays;
+    /// then it gives its length.
+    pub(crate) fn take_harvested(&self, ticket: Ticket, room: usize, keep: impl FnOnce(Outcome)) -> Option<usize> {
         let mut table = lock(&self.harvested);
+        if let Some(Outcome::Value(bytes)) = table.get(&ticket)
+            && bytes.len() > room
+        {
+            return Some(bytes.len());
+        }
         if let Some(outcome) = table.remove(&ticket) {
             keep(outcome);
         }
+        None
     }
 
     /// Puts an outcome that was taken where the next thread that asks finds it.

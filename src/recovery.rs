@@ -201,8 +201,8 @@ impl Member {
         self.segment.records()[dead.index()].lane.store(0, Relaxed);
     }
 
-    /// A slot whose submitter died: its result will not be collected.
-    fn settle_orphan(&self, lane: usize, index: usize, generation: u32, orphans: Orphans) {
+    /// A slot whose submitter died, or is leaving: its result will not be collected.
+    pub(crate) fn settle_orphan(&self, lane: usize, index: usize, generation: u32, orphans: Orphans) {
         let slot = &self.segment.lane(lane).slots[index];
         let request = slot.read();
         if slot.flag(generation, Flag::Detached).is_ok() {

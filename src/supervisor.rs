@@ -134,6 +134,11 @@ impl Supervisor {
         is_over
     }
 
+    /// Whether this is the supervisor's own thread.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        lock(&self.thread).as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
+    }
+
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         lock(&self.children).iter().filter(|c| c.ended.is_none()).map(|c| c.pid).collect()
     }

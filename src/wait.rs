@@ -32,6 +32,8 @@ pub struct Waited {
 /// A wait that is going on: which futures it still has to hear of.
 pub(crate) struct Waiting {
     pub(crate) pools: Vec<Arc<Pool>>,
+    /// The queue's changes that `pools` takes account of.
+    pub(crate) seen: u32,
     queue: Arc<Queue>,
     deadline: u64,
     slice: u64,
@@ -53,7 +55,7 @@ impl Waiting {
     /// A wait for the keys of a queue.
     pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
         let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
-        Waiting { pools: Vec::new(), queue, deadline, slice: PENDING_NS_MAX }
+        Waiting { pools: Vec::new(), seen: 0, queue, deadline, slice: PENDING_NS_MAX }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
@@ -86,6 +88,10 @@ impl Waiting {
 
     /// A look, and one sleep if it was in vain.
     pub(crate) fn turn(&mut self) -> Result<Turn> {
+        for pool in &self.pools {
+            // A forked child would take what is its parent's.
+            pool.member.check_fork()?;
+        }
         if let Some(key) = self.queue.pop() {
             return Ok(Turn::Key(key));
         }
@@ -99,7 +105,7 @@ impl Waiting {
             return Ok(Turn::TimedOut);
         }
         let until = self.deadline.min(now + self.slice);
-        if let Some(key) = hub::next(&self.pools, &self.queue, until) {
+        if let Some(key) = hub::next(&self.pools, &self.queue, self.seen, until) {
             self.slice = PENDING_NS_MAX;
             return Ok(Turn::Key(key));
         }
@@ -222,7 +228,6 @@ impl<R> Iterator for AsCompleted<R> {
         loop {
             match self.waiting.next() {
                 Ok(Some(key)) => {
-                    // A key can come twice when a bit was announced twice.
                     if let Some(future) = self.futures[key].take() {
                         self.left -= 1;
                         return Some(Ok(future));

@@ -7,7 +7,7 @@ use process_support::{
 };
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, StartMethod};
+use taskring::{Error, Executor, Orphans, StartMethod};
 
 taskring::task! {
     fn square(x: u64) -> u64 { x * x }
@@ -70,12 +70,45 @@ fn submitter(args: &[String]) {
     assert_eq!(pool.submit(square, 2).map(|f| f.result()).map_err(|_| ()), Ok(Ok(4)));
 }
 
-/// Attaches and holds on.
+/// Attaches and holds on, with a task that nobody runs and whose arguments take a payload block.
 fn holder(args: &[String]) {
     let pool = Executor::attach(&args[0]).expect("attached");
+    let future = pool.submit(hold, ("x".repeat(1000), String::new())).expect("submitted");
     say("attached");
     hear();
+    future.cancel();
     drop(pool);
+}
+
+/// How many payload blocks a pool has in use, seen without opening its file each time.
+struct Blocks(*mut taskring::ffi::taskring_pool);
+
+impl Blocks {
+    fn of(name: &str) -> Blocks {
+        let name = std::ffi::CString::new(name).expect("a name");
+        let mut pool = std::ptr::null_mut();
+        // SAFETY: a string, and a place for the handle.
+        let status = unsafe { taskring::ffi::taskring_attach(name.as_ptr(), &raw mut pool) };
+        assert_eq!(status, taskring::ffi::taskring_status::TASKRING_OK);
+        Blocks(pool)
+    }
+
+    fn in_use(&self) -> u32 {
+        // SAFETY: all zero is a value of the struct, for it has only numbers.
+        let mut stats: taskring::ffi::taskring_stats = unsafe { std::mem::zeroed() };
+        stats.struct_size = size_of_val(&stats) as u32;
+        // SAFETY: a living handle, and a struct with its size set.
+        let status = unsafe { taskring::ffi::taskring_pool_stats(self.0, &raw mut stats) };
+        assert_eq!(status, taskring::ffi::taskring_status::TASKRING_OK);
+        stats.blocks
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        // SAFETY: a living handle that nobody else uses.
+        unsafe { taskring::ffi::taskring_free(self.0) };
+    }
 }
 
 /// Makes and drops named pools without end.
@@ -115,11 +148,14 @@ fn three_programs() {
     assert_eq!(shm_entries(&name), [""; 0], "the owner has taken the name away");
 }
 
-/// Long before the second after which everybody looks around: the owner holds their pidfds.
+/// Long before the second after which everybody looks around: the owner holds their pidfds. For a second after the opening of the pool's file it looks
+/// every ten milliseconds in any case, so each death comes later than that, and nobody opens the file meanwhile.
 fn noticed_at_once() {
     const SOON: Duration = Duration::from_millis(400);
+    const QUIET: Duration = Duration::from_millis(1200);
     let (name, log) = (unique("noticed"), Log::new());
-    let pool = attached_only(&name);
+    let builder = Executor::builder().start(StartMethod::None).orphans(Orphans::CancelPending);
+    let pool = builder.create_named(&name).expect("a pool");
     let mut waits = Vec::new();
     for round in 0..3 {
         let mut worker = Program::start("worker", &[&name]);
@@ -130,7 +166,7 @@ fn noticed_at_once() {
         let waiter = std::thread::scope(|scope| {
             let waiter = scope.spawn(|| (future.result(), Instant::now()));
             // The waiting thread has had its first looks around; from now on it sleeps for a second at a time.
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(QUIET);
             let killed = Instant::now();
             worker.kill();
             let (result, at) = waiter.join().expect("it waits");
@@ -141,13 +177,13 @@ fn noticed_at_once() {
     }
     let mut holder = Program::start("holder", &[&name]);
     holder.expect("attached");
-    // The opening of the file is long past.
-    std::thread::sleep(Duration::from_millis(100));
-    let attached = || taskring::inspect(&name).expect("a pool").participants.len();
-    let before = attached();
+    // It holds a payload block, which is free again when it is found dead.
+    let blocks = Blocks::of(&name);
+    assert_eq!(blocks.in_use(), 1);
+    std::thread::sleep(QUIET);
     let killed = Instant::now();
     holder.kill();
-    wait_until("the submitter's seat is free", || attached() == before - 1);
+    wait_until("the submitter's block is free", || blocks.in_use() == 0);
     waits.push(killed.elapsed());
     println!("noticed after {waits:?}");
     assert!(waits.iter().all(|&wait| wait < SOON), "{waits:?}");

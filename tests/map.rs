@@ -230,7 +230,7 @@ both_kinds! {
         pool.shutdown(true, false).unwrap();
         for chunk in [1, 3] {
             let results: Vec<_> = pool.map_with(&options(3, chunk), square, 0..).unwrap().collect();
-            assert_eq!(results, [Err(Error::ShutDown)]);
+            assert_eq!(results, vec![Err(Error::ShutDown); chunk], "each input of the chunk");
         }
     }
 

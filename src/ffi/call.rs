@@ -3,6 +3,7 @@
 use super::status::{Fault, taskring_status};
 use super::submit::ticket_of_task;
 use super::{bytes, guard, guard_value, null, put, text};
+use crate::error::Error;
 use crate::outcome::{Bytes, Kind};
 use std::ffi::{c_char, c_void};
 
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn taskring_call_result(call: *mut taskring_call, len: usi
     })
 }
 
-/// Makes a copy of `len` bytes the result.
+/// Makes a copy of `len` bytes the result. They may lie in what taskring_call_result gave.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
 ///
@@ -162,6 +163,17 @@ pub unsafe extern "C" fn taskring_call_set_result(
     guard(|| {
         // SAFETY: as this function's contract says.
         let (call, data) = unsafe { (current(call)?, bytes("data", data, len)?) };
+        let own = call.out.as_ptr_range();
+        if !data.is_empty() && own.contains(&data.as_ptr()) {
+            // A part of what taskring_call_result gave: the result is made smaller.
+            let from = data.as_ptr().addr() - own.start.addr();
+            if data.len() > call.out.len() - from {
+                return Err(Error::invalid("len", data.len(), "the bytes that taskring_call_result gave").into());
+            }
+            call.out.copy_within(from..from + data.len(), 0);
+            call.out.truncate(data.len());
+            return Ok(());
+        }
         call.out.clear();
         call.out.extend_from_slice(data);
         Ok(())

@@ -30,6 +30,8 @@ pub struct taskring_completion {
     pub ticket: u64,
     /// What was given with it.
     pub user_data: u64,
+    /// 0.
+    pub reserved: u64,
 }
 
 // SAFETY: the pool in it is a handle, which any thread may use.
@@ -51,7 +53,11 @@ impl Queue {
     }
 
     pub(super) fn deliver(&self, handle: *mut taskring_pool, pool: &Arc<Pool>, ticket: Ticket, user_data: u64) {
-        self.0.add(pool, ticket, taskring_completion { pool: handle, ticket: ticket_number(ticket), user_data });
+        self.0.add(
+            pool,
+            ticket,
+            taskring_completion { pool: handle, ticket: ticket_number(ticket), user_data, reserved: 0 },
+        );
     }
 }
 
@@ -146,7 +152,7 @@ pub unsafe extern "C" fn taskring_completions_next(
     })
 }
 
-/// A descriptor that poll, select and epoll find readable while taskring_completions_next would not wait. It belongs to the queue: do not read it
+/// A descriptor that poll, select and epoll find readable while there is a task to be taken out. It belongs to the queue: do not read it
 /// or close it. From this call on, a thread of the library waits for the queue's pools.
 ///
 /// Returns TASKRING_OK and writes `*fd`; TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
@@ -213,7 +219,7 @@ impl Drop for Call {
 /// Has `callback` called once when a task is over, however it ends: in this thread, before this returns, when it is over already; otherwise in a
 /// thread of the library, in the order in which the callbacks were added. A slow callback delays the others of the pool. Then `destructor`, which
 /// may be NULL, is called with `context`; that also when this call fails. A callback outlives a freed pool, whose tasks may still run: then its
-/// handle and ticket are of no use any more.
+/// handle and ticket are of no use any more. A normal end of the process waits for the callbacks of pools that it owns; free others before.
 ///
 /// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_SYSTEM, TASKRING_FORKED.
 ///

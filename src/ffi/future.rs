@@ -5,7 +5,7 @@ use super::status::{Fault, remember, taskring_status};
 use super::submit::ticket_of_number;
 use super::{guard, null, put, timeout};
 use crate::error::Error;
-use crate::future::{Core, State};
+use crate::future::{Core, Fit, State};
 use crate::outcome::Outcome;
 use crate::pool::Reading;
 use crate::wait::{When, wait_for};
@@ -168,7 +168,11 @@ pub unsafe extern "C" fn taskring_result(
         if buffer.is_null() && capacity != 0 {
             return Err(null("buffer"));
         }
-        core.wait(timeout(timeout_ns))?;
+        if let Fit::TooLarge(needed) = core.wait_fitting(timeout(timeout_ns), capacity)? {
+            // SAFETY: as this function's contract says.
+            unsafe { put(len, needed) };
+            return Err(Fault::TooSmall { needed, given: capacity });
+        }
         let bytes = match core.0.take_outcome().ok_or(Error::Stale)? {
             Outcome::Error(e) => return Err((*e).into()),
             Outcome::Value(bytes) => bytes,
@@ -176,10 +180,6 @@ pub unsafe extern "C" fn taskring_result(
         let needed = bytes.len();
         // SAFETY: as this function's contract says.
         unsafe { put(len, needed) };
-        if needed > capacity {
-            core.pool.keep(core.ticket, Outcome::Value(bytes));
-            return Err(Fault::TooSmall { needed, given: capacity });
-        }
         // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
         Ok(())
@@ -207,7 +207,7 @@ pub unsafe extern "C" fn taskring_outcome(
             return Err(null("outcome"));
         }
         core.wait_over(timeout(timeout_ns))?;
-        let error = core.pool.look(core.ticket, Reading::Copy, |it| match it {
+        let error = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
             Outcome::Value(_) => None,
             Outcome::Error(e) => Some((**e).clone()),
         });

@@ -27,6 +27,7 @@ pub(super) trait Kind: Send + Sync + 'static {
 struct Cell {
     /// Odd while the cell holds a value.
     uses: AtomicU32,
+    kind: AtomicU32,
     value: AtomicPtr<()>,
 }
 
@@ -54,6 +55,7 @@ pub(super) fn new<T: Kind, H>(value: T) -> Result<*mut H, Fault> {
     };
     let cell = cell(index).expect("made above");
     cell.value.store(Box::into_raw(Box::new(value)).cast(), Relaxed);
+    cell.kind.store(u32::from(T::KIND), Relaxed);
     let uses = cell.uses.load(Relaxed).wrapping_add(1);
     // Release: pairs with the Acquire in `find`.
     cell.uses.store(uses, Release);
@@ -73,7 +75,9 @@ fn find<T: Kind, H>(handle: *const H) -> Result<(&'static Cell, u32, u32), Fault
         return Err(Error::invalid(T::NAME, "no such handle of this library", "a live one").into());
     };
     // Acquire: pairs with the Release in `new`.
-    if cell.uses.load(Acquire) == uses { Ok((cell, index, uses)) } else { Err(freed::<T>()) }
+    let is_current = cell.uses.load(Acquire) == uses;
+    // A number with another kind in it may name a living cell.
+    if is_current && cell.kind.load(Relaxed) == u32::from(T::KIND) { Ok((cell, index, uses)) } else { Err(freed::<T>()) }
 }
 
 fn freed<T: Kind>() -> Fault {
@@ -87,7 +91,7 @@ fn freed<T: Kind>() -> Fault {
 #[inline]
 pub(super) unsafe fn get<'a, T: Kind, H>(handle: *const H) -> Result<&'a T, Fault> {
     let (cell, ..) = find::<T, H>(handle)?;
-    // SAFETY: the cell is in this use, whose value is a `T` by the handle's kind; it is dropped only by `take`, which ends the use, and that does
+    // SAFETY: the cell is in this use, whose value is a `T` by the cell's kind; it is dropped only by `take`, which ends the use, and that does
     // not happen while the reference is used, by this function's contract. Nobody writes to it.
     Ok(unsafe { &*cell.value.load(Relaxed).cast::<T>() })
 }
@@ -135,6 +139,8 @@ mod tests {
             unsafe {
                 assert_eq!(get::<A, _>(same).ok().map(|a| a.0), Some(7));
                 assert!(get::<B, _>(same).is_err());
+                let forged: *mut u8 = std::ptr::without_provenance_mut(same.addr() - 0xa1 + 0xb1);
+                assert!(get::<B, _>(forged).is_err() && take::<B, _>(forged).is_err());
                 assert_eq!(take::<A, _>(handle).ok().flatten().map(|a| a.0), Some(7));
                 assert!(get::<A, _>(same).is_err() && take::<A, _>(same).is_err());
                 let again: *mut u8 = new(A(9)).unwrap_or_else(|_| panic!("a handle"));

@@ -10,7 +10,7 @@ use std::ffi::c_void;
 /// taskring_submit_loan, which copies nothing. A loan that is neither submitted nor given back keeps its memory until the pool is freed.
 ///
 /// Returns TASKRING_OK and writes `*loan` and `*data`; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
-/// TASKRING_TOO_MANY, TASKRING_FORKED.
+/// TASKRING_TOO_MANY, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM, TASKRING_FORKED.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `loan` and `data` are NULL or valid for a write.

@@ -70,8 +70,8 @@ impl Log for Forward {
 
 /// Has `logger` called with what this process's part of the library has to say, up to `level_max` (TASKRING_LOG_ERROR to TASKRING_LOG_DEBUG), in
 /// place of any logger set before; a NULL logger is silence, which is the beginning. It is called from threads of the library, several at once, and
-/// must not end or free a pool: the thread that would do the work is in the logger. `destructor` may be NULL; it is called with `context` once the logger is not used any more, and also when
-/// this call fails.
+/// must not end or free a pool: the thread that would do the work is in the logger. `destructor` may be NULL; it is called with `context` once the
+/// logger is not used any more, and also when this call fails.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a level; TASKRING_EXISTS in a Rust program that has a logger of its own.
 ///

@@ -10,8 +10,9 @@ use crate::feed::{Feed, Next, Plan, Source};
 use crate::outcome::Bytes;
 use crate::pool::{Pool, lock};
 use std::ffi::c_void;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 /// A map that is going on. Any thread may use it; free it once, with taskring_map_free.
 pub struct taskring_map {
@@ -78,6 +79,7 @@ impl Source for Input {
 
 /// What a `taskring_map *` stands for.
 pub(super) struct Going {
+    pool: Arc<Pool>,
     state: Mutex<State>,
     /// The thread that is in the state just now, by the address of a value of its own.
     thread: AtomicUsize,
@@ -88,6 +90,40 @@ struct State {
     /// A result that did not fit into its buffer.
     held: Option<(u64, Bytes)>,
     advanced: bool,
+}
+
+impl Going {
+    /// The state, for one thread at a time; in time.
+    fn enter(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, State>> {
+        let Some(after) = timeout else { return Ok(lock(&self.state)) };
+        let start = Instant::now();
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Ok(state),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if start.elapsed() >= after => {
+                    return Err(Error::TimedOut { what: "another thread's call with this map", after });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+}
+
+/// Says which thread is in a map's state, for as long as it is.
+struct Inside<'a>(&'a AtomicUsize);
+
+impl<'a> Inside<'a> {
+    fn new(thread: &'a AtomicUsize) -> Inside<'a> {
+        thread.store(this_thread(), Relaxed);
+        Inside(thread)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Relaxed);
+    }
 }
 
 impl Kind for Going {
@@ -145,7 +181,7 @@ pub unsafe extern "C" fn taskring_map_new(
         let source = Input { function: checked_function(executor, function)?, read, context };
         let feed = Feed::start(executor.pool().clone(), source, plan)?;
         let state = Mutex::new(State { feed, held: None, advanced: false });
-        let new = handle::new(Going { state, thread: AtomicUsize::new(0) })?;
+        let new = handle::new(Going { pool: executor.pool().clone(), state, thread: AtomicUsize::new(0) })?;
         // SAFETY: valid for a write by this function's contract.
         unsafe { put(map, new) };
         Ok(())
@@ -157,7 +193,7 @@ pub unsafe extern "C" fn taskring_map_new(
 ///
 /// Returns TASKRING_OK; TASKRING_END when all results were given. The end of one task, with its `*index`, after which the map goes on: those of
 /// taskring_result; TASKRING_ENCODE when the input failed, and what taskring_submit returns when it could not be submitted, after which
-/// nothing is left. TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
+/// nothing is left. TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed, and `*index` its number): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
 /// time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows. TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.
 ///
@@ -181,15 +217,18 @@ pub unsafe extern "C" fn taskring_map_next(
         if going.thread.load(Relaxed) == this_thread() {
             return Err(Error::invalid("map", "the one whose input function called", "another").into());
         }
-        let mut state = lock(&going.state);
-        going.thread.store(this_thread(), Relaxed);
+        // First: a forked child would wait for a thread that it does not have.
+        going.pool.member.check_fork()?;
+        let (limit, start) = (timeout(timeout_ns), Instant::now());
+        let mut state = going.enter(limit)?;
+        let inside = Inside::new(&going.thread);
         let state = &mut *state;
         state.advanced = true;
         let next = match state.held.take() {
             Some((at, bytes)) => Next::Item(at, Ok(bytes)),
-            None => state.feed.next(timeout(timeout_ns)),
+            None => state.feed.next(limit.map(|limit| limit.saturating_sub(start.elapsed()))),
         };
-        going.thread.store(0, Relaxed);
+        drop(inside);
         let (at, result) = match next {
             Next::Item(at, result) => (at, result),
             Next::Failed(e) => return Err(e.into()),

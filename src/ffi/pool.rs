@@ -236,7 +236,8 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 }
 
 /// Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
-/// stale from here on. NULL is allowed.
+/// stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
+/// have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
 ///
@@ -246,9 +247,10 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_status {
     guard(|| {
         if !pool.is_null() {
-            // The handle is good for the callbacks of the tasks that are waited for.
+            // The handle is good for the callbacks of the tasks that are waited for; one of them may even free it.
             // SAFETY: as this function's contract says.
-            unsafe { executor(pool) }?.end();
+            let other = unsafe { executor(pool) }?.another();
+            drop(other);
         }
         // SAFETY: as this function's contract says.
         unsafe { handle::take::<Executor, _>(pool) }?;

@@ -21,7 +21,7 @@ static uint64_t nap_for(taskring_pool *pool, uint32_t ms, taskring_options *opti
 }
 
 static taskring_completion take_one(taskring_completions *queue) {
-    taskring_completion one = {NULL, 0, 0};
+    taskring_completion one = {NULL, 0, 0, 0};
     size_t count = 0;
     OK(taskring_completions_next(queue, SOON, &one, 1, &count));
     CHECK(count == 1);
@@ -40,10 +40,10 @@ static void arrival_order(uint32_t method) {
     taskring_options options = TASKRING_OPTIONS_INIT;
     options.completions = queue;
     options.user_data = 300;
-    uint64_t slow = nap_for(first, 300, &options);
+    uint64_t slow = nap_for(first, 900, &options);
     options.user_data = 1;
-    uint64_t quick = nap_for(first, 1, &options);
-    uint64_t added = nap_for(second, 100, NULL);
+    uint64_t quick = nap_for(first, 200, &options);
+    uint64_t added = nap_for(second, 500, NULL);
     OK(taskring_completions_add(queue, second, added, 100));
     STATUS(TASKRING_TIMED_OUT, taskring_completions_next(queue, 0, &one, 1, &count));
     one = take_one(queue);
@@ -286,6 +286,77 @@ static void callbacks(uint32_t method) {
     CHECK(board.calls == 18 && board.destroyed == 20 && board.reentered == 17);
 }
 
+/* The last task is taken by one thread while others wait: they hear of it at once, and so do those who wait when a pool is new to the queue. */
+struct late {
+    taskring_completions *queue;
+    uint64_t longest_ns;
+    pthread_t thread;
+};
+
+static uint64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static volatile uint64_t last_taken_ns;
+
+static void *drain(void *of) {
+    struct late *late = of;
+    taskring_completion one;
+    size_t count;
+    while (taskring_completions_next(late->queue, SOON, &one, 1, &count) == TASKRING_OK) {
+        OK(taskring_release(one.pool, one.ticket));
+        __atomic_store_n(&last_taken_ns, now_ns(), __ATOMIC_SEQ_CST);
+    }
+    late->longest_ns = now_ns() - __atomic_load_n(&last_taken_ns, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void the_last_one_is_told_to_all(uint32_t method) {
+    enum { ROUNDS = 60 };
+    taskring_pool *pool = make(method, 2);
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    int late_rounds = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct late drains[2];
+        OK(taskring_completions_new(&options.completions));
+        nap_for(pool, 1, &options);
+        for (int i = 0; i < 2; i++) {
+            drains[i] = (struct late){options.completions, 0, 0};
+            CHECK(pthread_create(&drains[i].thread, NULL, drain, &drains[i]) == 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            CHECK(pthread_join(drains[i].thread, NULL) == 0);
+            /* Without a wake it sleeps its slice of ten milliseconds, or a second. */
+            late_rounds += drains[i].longest_ns > 8 * MS;
+        }
+        OK(taskring_completions_free(options.completions));
+    }
+    /* On a busy machine some are late for other reasons. */
+    CHECK(late_rounds < ROUNDS / 4);
+    OK(taskring_free(pool));
+}
+
+/* Frees the pool while its owner is in free: whoever comes second is told. */
+static void free_it(taskring_pool *pool, uint64_t ticket, void *context) {
+    (void)ticket;
+    *(taskring_status *)context = taskring_free(pool);
+}
+
+static void freed_by_its_callback(uint32_t method) {
+    for (int round = 0; round < 20; round++) {
+        taskring_pool *pool = make(method, 1);
+        taskring_status inner = 77;
+        uint64_t ticket = nap_for(pool, 5, NULL);
+        OK(taskring_on_done(pool, ticket, free_it, &inner, NULL));
+        taskring_status outer = taskring_free(pool);
+        CHECK((outer == TASKRING_OK) != (inner == TASKRING_OK));
+        CHECK(outer == TASKRING_OK || outer == TASKRING_INVALID_ARGUMENT);
+        CHECK(inner == TASKRING_OK || inner == TASKRING_INVALID_ARGUMENT);
+    }
+}
+
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_init(argc, argv));
@@ -295,6 +366,8 @@ int main(int argc, char **argv) {
     with_epoll(method);
     taken_by_threads(method);
     callbacks(method);
+    the_last_one_is_told_to_all(method);
+    freed_by_its_callback(method);
     puts("ok");
     return 0;
 }

@@ -46,8 +46,13 @@ static void there_and_back(taskring_pool *pool) {
         CHECK(len == sizes[i] && (uintptr_t)result % 16 == 0);
         check_filled(result, len, i);
         /* It stays while other tasks come and go, also when the ring is full of them. */
+        uint64_t many[200], y;
         for (uint64_t x = 0; x < 200; x++)
-            CHECK(square_in(pool, x) == x * x);
+            many[x] = submit(pool, "square", &x, sizeof x);
+        for (uint64_t x = 0; x < 200; x++) {
+            OK(taskring_result(pool, many[x], SOON, &y, sizeof y, NULL));
+            CHECK(y == x * x);
+        }
         OK(taskring_view(pool, ticket, 0, &again, &len));
         CHECK(again == result && look(pool).unreleased == 1);
         check_filled(result, len, i);
@@ -136,6 +141,11 @@ static void outcomes(taskring_pool *pool, int processes) {
     }
     STATUS(TASKRING_TASK_FAILED, taskring_view(pool, ticket, 0, &data, &len));
     STATUS(TASKRING_STALE, taskring_outcome(pool, ticket, 0, &end));
+    /* The middle of its own room as the result; and more than there is. */
+    char shrunk[8];
+    ticket = submit(pool, "shrink", NULL, 0);
+    OK(taskring_result(pool, ticket, SOON, shrunk, sizeof shrunk, &len));
+    CHECK(len == 4 && memcmp(shrunk, "cdef", 4) == 0);
     ticket = submit(pool, "square", "\3\0\0\0\0\0\0", 8);
     OK(taskring_outcome(pool, ticket, SOON, &end));
     CHECK(end == TASKRING_OK);
@@ -174,6 +184,29 @@ static void versions(void) {
     STATUS(TASKRING_INCOMPATIBLE, taskring_check_version(TASKRING_VERSION + 0x100));
     CHECK(strstr(taskring_last_error(), "0.2.0") != NULL && strstr(taskring_last_error(), "0.1.0") != NULL);
     STATUS(TASKRING_INCOMPATIBLE, taskring_check_version(0x010000));
+}
+
+/* A submitter that frees its pool and leaves tickets behind leaves nothing else: who attaches after it has the whole lane. */
+static void freed_with_tickets(void) {
+    char name[32];
+    taskring_pool *pool = NULL, *guest = NULL;
+    taskring_config config = TASKRING_CONFIG_INIT;
+    config.workers = 1;
+    config.capacity = 8;
+    snprintf(name, sizeof name, "freed-%d", (int)getpid());
+    OK(taskring_create_named(&config, name, &pool));
+    static const char bytes[500];
+    for (int round = 0; round < 3; round++) {
+        uint64_t tickets[8];
+        OK(taskring_attach(name, &guest));
+        for (int i = 0; i < 8; i++) {
+            OK(taskring_submit_named(guest, "echo", bytes, sizeof bytes, NULL, SOON, &tickets[i]));
+            OK(taskring_wait(guest, tickets[i], SOON));
+        }
+        OK(taskring_free(guest));
+        CHECK(look(pool).blocks == 0);
+    }
+    OK(taskring_free(pool));
 }
 
 /* A submitter that is killed holds nothing any more: neither what was lent to it nor what it looked at. */
@@ -247,8 +280,18 @@ static void the_log(void) {
     CHECK(warned == 1);
 }
 
+static int32_t shrink(taskring_call *call, void *context) {
+    (void)context;
+    char *room = taskring_call_result(call, 10);
+    memcpy(room, "abcdefghij", 10);
+    if (taskring_call_set_result(call, room + 5, 6) != TASKRING_INVALID_ARGUMENT)
+        return 1;
+    return taskring_call_set_result(call, room + 2, 4);
+}
+
 int main(int argc, char **argv) {
     register_all();
+    OK(taskring_register("shrink", shrink, NULL, NULL));
     OK(taskring_init(argc, argv));
     int processes = argc > 1 && strcmp(argv[1], "spawn") == 0;
     taskring_pool *pool = make(processes ? TASKRING_SPAWN : TASKRING_THREAD, 2, 64);
@@ -260,6 +303,7 @@ int main(int argc, char **argv) {
     used_up();
     versions();
     if (processes) {
+        freed_with_tickets();
         killed_with_loans();
         the_log();
     }

@@ -238,6 +238,12 @@ static void made_up(taskring_pool *pool) {
     }
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit((taskring_pool *)set, 1, NULL, 0, NULL, &number));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_set_discard((taskring_set *)pool, NULL));
+    /* The number of a living handle, made out to be of another kind. */
+    for (uintptr_t kind = 0; kind < 256; kind++) {
+        uintptr_t forged = ((uintptr_t)pool & ~(uintptr_t)255) | kind;
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_set_free((taskring_set *)forged));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_completions_free((taskring_completions *)forged));
+    }
     OK(taskring_set_free(set));
     CHECK(number == 1);
 }

@@ -1,5 +1,6 @@
 /* The C interface by behaviour, with workers of every kind. */
 #include "check.h"
+#include <poll.h>
 
 static taskring_pool *make(uint32_t method, uint32_t workers, uint32_t capacity) {
     taskring_config config = TASKRING_CONFIG_INIT;
@@ -257,6 +258,11 @@ static void after_fork(taskring_pool *pool) {
     OK(taskring_loan(pool, 100, &loan, &data));
     uint64_t looked_at = submit(pool, "echo", data, 100);
     OK(taskring_view(pool, looked_at, SOON, &view, &viewed));
+    /* The queue has something to give, and its descriptor says so. */
+    struct pollfd polled = {-1, POLLIN, 0};
+    OK(taskring_completions_fd(queue, &polled.fd));
+    OK(taskring_completions_add(queue, pool, looked_at, 5));
+    CHECK(poll(&polled, 1, 20000) == 1);
     uint64_t ticket = submit(pool, "square", "12345678", 8);
     fflush(NULL);
     pid_t child = fork();
@@ -277,6 +283,10 @@ static void after_fork(taskring_pool *pool) {
         STATUS(TASKRING_FORKED, taskring_completions_add(queue, pool, ticket, 0));
         STATUS(TASKRING_FORKED, taskring_on_done(pool, ticket, never, NULL, NULL));
         STATUS(TASKRING_FORKED, taskring_map_new(pool, 1, no_input, NULL, NULL, &other_map));
+        size_t count;
+        taskring_completion completion;
+        STATUS(TASKRING_FORKED, taskring_completions_next(queue, TASKRING_INFINITE, &completion, 1, &count));
+        STATUS(TASKRING_FORKED, taskring_map_next(map, TASKRING_INFINITE, NULL, 0, NULL, NULL));
         OK(taskring_map_free(map));
         OK(taskring_completions_free(queue));
         OK(taskring_free(pool));
@@ -284,7 +294,12 @@ static void after_fork(taskring_pool *pool) {
     }
     int end = -1;
     CHECK(waitpid(child, &end, 0) == child && WIFEXITED(end) && WEXITSTATUS(end) == 0);
-    /* What the child has freed was its own copy. */
+    /* What the child has freed was its own copy, and it has taken nothing. */
+    taskring_completion completion;
+    size_t count = 0;
+    CHECK(poll(&polled, 1, 0) == 1);
+    OK(taskring_completions_next(queue, 0, &completion, 1, &count));
+    CHECK(count == 1 && completion.ticket == looked_at && completion.user_data == 5 && poll(&polled, 1, 0) == 0);
     CHECK(viewed == 100 && memcmp(view, data, 100) == 0);
     OK(taskring_release(pool, looked_at));
     OK(taskring_loan_return(pool, loan));

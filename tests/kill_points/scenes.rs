@@ -100,6 +100,8 @@ pub struct Scene {
     /// The survivor's tasks that are under way while the victim dies.
     tasks: Vec<(u64, Future<Vec<u8>>)>,
     held: Vec<Future<u64>>,
+    /// Victims that died after their window's end.
+    pub over: u64,
 }
 
 impl Scene {
@@ -132,6 +134,7 @@ impl Scene {
             fds: Vec::new(),
             tasks: Vec::new(),
             held: Vec::new(),
+            over: 0,
         };
         // Warm: what is opened once is open.
         let found = scene.after("the beginning");
@@ -183,7 +186,7 @@ impl Scene {
                 });
             }
             tracer.tell(&order);
-            tracer.numbers_within(KILL_LIMIT);
+            self.over += tracer.numbers_within(KILL_LIMIT)[1];
             stop.store(true, SeqCst);
         });
         self.after(&format!("{at:?}"))
