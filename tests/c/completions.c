@@ -1,5 +1,6 @@
 /* Completion queues, with and without epoll, and done-callbacks. */
 #include "check.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -338,6 +339,42 @@ static void the_last_one_is_told_to_all(uint32_t method) {
     OK(taskring_free(pool));
 }
 
+/* A pool whose memory is found corrupt can say nothing of its tasks: who waits for a callback or a descriptor is told all the same. */
+static void corrupt(void) {
+    /* The word of flags in the header, and the flag: see Life in layout.rs and Bit in life.rs. */
+    enum { FLAGS_AT = 128, CORRUPT = 4 };
+    char name[40], path[100];
+    taskring_pool *pool = NULL;
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    struct pollfd polled = {-1, POLLIN, 0};
+    taskring_completion one;
+    uint32_t flags;
+    size_t count;
+    config.start_method = TASKRING_NO_WORKERS;
+    config.capacity = 8;
+    board.calls = board.destroyed = 0;
+    snprintf(name, sizeof name, "corrupt-%d", (int)getpid());
+    OK(taskring_create_named(&config, name, &pool));
+    OK(taskring_completions_new(&options.completions));
+    OK(taskring_completions_fd(options.completions, &polled.fd));
+    uint64_t first = nap_for(pool, 1, &options), second = nap_for(pool, 1, NULL);
+    OK(taskring_on_done(pool, second, note, NULL, destroy));
+    snprintf(path, sizeof path, "/dev/shm/taskring.%s", name);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(file >= 0 && pread(file, &flags, sizeof flags, FLAGS_AT) == sizeof flags);
+    flags |= CORRUPT;
+    CHECK(pwrite(file, &flags, sizeof flags, FLAGS_AT) == sizeof flags && close(file) == 0);
+    CHECK(poll(&polled, 1, 5000) == 1);
+    until_calls(1);
+    STATUS(TASKRING_CORRUPT, taskring_wait(pool, first, SOON));
+    OK(taskring_completions_next(options.completions, 0, &one, 1, &count));
+    CHECK(one.ticket == first);
+    OK(taskring_completions_free(options.completions));
+    OK(taskring_free(pool));
+    CHECK(board.calls == 1 && board.destroyed == 1);
+}
+
 /* Frees the pool while its owner is in free: whoever comes second is told. */
 static void free_it(taskring_pool *pool, uint64_t ticket, void *context) {
     (void)ticket;
@@ -368,6 +405,7 @@ int main(int argc, char **argv) {
     callbacks(method);
     the_last_one_is_told_to_all(method);
     freed_by_its_callback(method);
+    corrupt();
     puts("ok");
     return 0;
 }
