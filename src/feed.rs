@@ -136,7 +136,7 @@ impl<S: Source> Feed<S> {
     fn submit_gathered(&mut self, first: u64, inputs: usize, limit: Option<Duration>) -> bool {
         match self.submit(limit) {
             Ok(core) => self.hold(Batch { core, first, inputs }),
-            Err(Error::Full { .. } | Error::TimedOut { .. }) if limit.is_some() => {
+            Err(Error::TimedOut { .. }) if limit.is_some() => {
                 self.gathered = Some((first, inputs));
                 return false;
             }
@@ -176,11 +176,8 @@ impl<S: Source> Feed<S> {
         if self.plan.chunk != 1 {
             request.options |= OPTION_CHUNK;
         }
-        let when_full = match [limit, self.left()].into_iter().flatten().min() {
-            None => WhenFull::Wait,
-            Some(Duration::ZERO) => WhenFull::Refuse,
-            Some(limit) => WhenFull::WaitFor(limit),
-        };
+        let limit = [limit, self.left()].into_iter().flatten().min();
+        let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
         let ticket = self.pool.submit(&mut self.pool.prepare(&request, &self.bytes)?, when_full)?;
         self.plan.submit.count_submitted(1);
         if self.bytes.capacity() > 1 << 20 {
