@@ -1,6 +1,13 @@
 //! The examples do what their first lines say.
 
 mod cc_support;
+// The checker of the soak, with its tests.
+#[path = "../examples/chaos/check.rs"]
+#[allow(dead_code, reason = "its tests use what they test")]
+mod check;
+#[path = "../examples/chaos/journal.rs"]
+#[allow(dead_code, reason = "the checker uses its part of it")]
+mod journal;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
