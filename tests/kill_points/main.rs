@@ -78,7 +78,8 @@ fn row(operation: &str, context: &str, each: usize, full: bool) -> (usize, Vec<S
     let start = Instant::now();
     let mut scene = Scene::new(operation, context);
     // Once to the end before: what is done once, as the committing of memory, belongs to no later window.
-    let mut found = scene.kill(At::Step(u64::MAX));
+    let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
+    let mut found = scene.kill(At::Step(whole));
     scene.over = 0;
     let survey = scene.survey();
     let points = points(&survey, each, full);

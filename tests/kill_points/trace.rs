@@ -168,7 +168,7 @@ impl Drop for Victim {
 
 /// Without optimisation windows are ten times as long, and looking at the segment a hundred times as slow: then only so many steps are taken, and
 /// changes are not looked for.
-const STEPS_UNOPTIMISED: u64 = 15_000;
+pub const STEPS_UNOPTIMISED: u64 = 15_000;
 
 /// Runs through a window once and looks for what changes.
 pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
