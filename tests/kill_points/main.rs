@@ -11,6 +11,7 @@
 #[path = "../process_support/mod.rs"]
 mod process_support;
 
+mod blocks;
 mod board;
 mod operations;
 mod oracle;

@@ -64,6 +64,8 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("detach", &["quiet", "with a finished task"]),
     ("shutdown", &["waits for one", "cancels"]),
     ("create", &["named", "anonymous", "with a worker"]),
+    ("loan", &["lent", "submitted", "given back"]),
+    ("view", &["inline", "block"]),
     ("worker", &["inline", "error", "large result", "large arguments"]),
     ("recover", &["worker running", "submitter with tasks"]),
 ];
@@ -116,6 +118,7 @@ pub fn perform(operation: &str, context: &str) -> ! {
         "submit" | "submit_bulk" => perform_submit(operation, context),
         "cancel" | "discard" | "task set" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
+        "loan" | "view" => crate::blocks::perform(operation, context),
         "worker" => {
             MARKS.store(2, SeqCst);
             let _ = taskring::work(&place().pool);
