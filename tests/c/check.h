@@ -135,6 +135,22 @@ static inline void register_all(void) {
     OK(taskring_register("add_context", add_context, &forty_one, NULL));
 }
 
+/* A pool with this much payload memory; 0 is the default. */
+static inline taskring_pool *make_limited(uint32_t method, uint32_t workers, uint32_t capacity, uint64_t payload_max) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = method;
+    config.workers = workers;
+    config.capacity = capacity;
+    config.payload_max = payload_max;
+    OK(taskring_create(&config, &pool));
+    return pool;
+}
+
+static inline taskring_pool *make_pool(uint32_t method, uint32_t workers, uint32_t capacity) {
+    return make_limited(method, workers, capacity, 0);
+}
+
 static inline uint32_t function(taskring_pool *pool, const char *name) {
     uint32_t number = 0;
     OK(taskring_function(pool, name, &number));

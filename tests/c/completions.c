@@ -5,16 +5,6 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
-static taskring_pool *make(uint32_t method, uint32_t workers) {
-    taskring_config config = TASKRING_CONFIG_INIT;
-    taskring_pool *pool = NULL;
-    config.start_method = method;
-    config.workers = workers;
-    config.capacity = 64;
-    OK(taskring_create(&config, &pool));
-    return pool;
-}
-
 static uint64_t nap_for(taskring_pool *pool, uint32_t ms, taskring_options *options) {
     uint64_t ticket = 0;
     OK(taskring_submit(pool, function(pool, "nap"), &ms, sizeof ms, options, &ticket));
@@ -31,7 +21,7 @@ static taskring_completion take_one(taskring_completions *queue) {
 
 /* In the order of their ends, from two pools, with what was given along. */
 static void arrival_order(uint32_t method) {
-    taskring_pool *first = make(method, 2), *second = make(method, 1);
+    taskring_pool *first = make_pool(method, 2, 64), *second = make_pool(method, 1, 64);
     taskring_completions *queue = NULL;
     taskring_completion one;
     size_t count = 9;
@@ -90,7 +80,7 @@ static void every_task_once(uint32_t method) {
     static uint64_t args[TASKS], tickets[TASKS];
     static taskring_bytes bytes[TASKS];
     static unsigned char seen[TASKS];
-    taskring_pool *pool = make(method, 2);
+    taskring_pool *pool = make_pool(method, 2, 64);
     taskring_completions *queue = NULL;
     taskring_options options = TASKRING_OPTIONS_INIT;
     taskring_completion some[AT_A_TIME];
@@ -123,7 +113,7 @@ static void every_task_once(uint32_t method) {
 
 /* Nobody waits in the library: epoll says when. */
 static void with_epoll(uint32_t method) {
-    taskring_pool *pool = make(method, 2);
+    taskring_pool *pool = make_pool(method, 2, 64);
     taskring_completions *queue = NULL;
     taskring_options options = TASKRING_OPTIONS_INIT;
     int fd = -1, epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -181,7 +171,7 @@ static void *take_all(void *of) {
 }
 
 static void taken_by_threads(uint32_t method) {
-    taskring_pool *pool = make(method, 2);
+    taskring_pool *pool = make_pool(method, 2, 64);
     struct taker takers[4];
     taskring_options options = TASKRING_OPTIONS_INIT;
     size_t sum = 0;
@@ -245,7 +235,7 @@ static void until_calls(int wanted) {
 }
 
 static void callbacks(uint32_t method) {
-    taskring_pool *pool = make(method, 1);
+    taskring_pool *pool = make_pool(method, 1, 64);
     board.calls = board.destroyed = board.reentered = 0;
     uint64_t hold = submit(pool, "until_asked", NULL, 0), x = 3, y = 0;
     until_state(pool, hold, TASKRING_RUNNING);
@@ -313,7 +303,7 @@ static void *drain(void *of) {
 }
 
 static void the_last_one_is_told_to_all(uint32_t method) {
-    taskring_pool *pool = make(method, 2);
+    taskring_pool *pool = make_pool(method, 2, 64);
     taskring_options options = TASKRING_OPTIONS_INIT;
     for (int round = 0; round < 40; round++) {
         struct drain drains[2];
@@ -380,7 +370,7 @@ static void free_it(taskring_pool *pool, uint64_t ticket, void *context) {
 
 static void freed_by_its_callback(uint32_t method) {
     for (int round = 0; round < 20; round++) {
-        taskring_pool *pool = make(method, 1);
+        taskring_pool *pool = make_pool(method, 1, 64);
         taskring_status inner = 77;
         uint64_t ticket = nap_for(pool, 5, NULL);
         OK(taskring_on_done(pool, ticket, free_it, &inner, NULL));

@@ -1,17 +1,6 @@
 /* Arguments filled in place, results read in place, outcomes without taking them, names, versions, and the log. */
 #include "check.h"
 
-static taskring_pool *make(uint32_t method, uint32_t workers, uint32_t capacity) {
-    taskring_config config = TASKRING_CONFIG_INIT;
-    taskring_pool *pool = NULL;
-    config.start_method = method;
-    config.workers = workers;
-    config.capacity = capacity;
-    config.payload_max = 64 << 20;
-    OK(taskring_create(&config, &pool));
-    return pool;
-}
-
 static taskring_stats look(taskring_pool *pool) {
     taskring_stats stats = TASKRING_STATS_INIT;
     OK(taskring_pool_stats(pool, &stats));
@@ -72,7 +61,7 @@ static void there_and_back(taskring_pool *pool) {
 }
 
 static void full_and_refused(void) {
-    taskring_pool *pool = make(TASKRING_THREAD, 1, 2);
+    taskring_pool *pool = make_limited(TASKRING_THREAD, 1, 2, 64 << 20);
     uint32_t echo_number = function(pool, "echo");
     uint64_t hold = submit(pool, "until_asked", NULL, 0), other = submit(pool, "square", "12345678", 8), loan = 0, ticket = 5;
     void *data = NULL;
@@ -116,7 +105,7 @@ static void full_and_refused(void) {
 
 /* Memory that is lent is missing elsewhere, and comes back. */
 static void used_up(void) {
-    taskring_pool *pool = make(TASKRING_THREAD, 1, 64);
+    taskring_pool *pool = make_limited(TASKRING_THREAD, 1, 64, 64 << 20);
     uint64_t loans[64], loan = 0;
     void *data = NULL;
     int count = 0;
@@ -265,7 +254,7 @@ static void the_log(void) {
     OK(taskring_set_log(TASKRING_LOG_WARN, logger, &warned, forget));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_set_log(9, logger, &warned, forget));
     CHECK(forgotten == 1);
-    taskring_pool *pool = make(TASKRING_SPAWN, 1, 64);
+    taskring_pool *pool = make_limited(TASKRING_SPAWN, 1, 64, 64 << 20);
     uint64_t ticket = submit(pool, "die", NULL, 0);
     STATUS(TASKRING_WORKER_LOST, taskring_result(pool, ticket, SOON, NULL, 0, NULL));
     for (int i = 0; i < 20000 && __atomic_load_n(&warned, __ATOMIC_SEQ_CST) == 0; i++)
@@ -294,7 +283,7 @@ int main(int argc, char **argv) {
     OK(taskring_register("shrink", shrink, NULL, NULL));
     OK(taskring_init(argc, argv));
     int processes = argc > 1 && strcmp(argv[1], "spawn") == 0;
-    taskring_pool *pool = make(processes ? TASKRING_SPAWN : TASKRING_THREAD, 2, 64);
+    taskring_pool *pool = make_limited(processes ? TASKRING_SPAWN : TASKRING_THREAD, 2, 64, 64 << 20);
     there_and_back(pool);
     outcomes(pool, processes);
     names(pool);

@@ -1,16 +1,6 @@
 /* Maps: order, windows, chunks, times, and inputs that misbehave. */
 #include "check.h"
 
-static taskring_pool *make(uint32_t method, uint32_t workers) {
-    taskring_config config = TASKRING_CONFIG_INIT;
-    taskring_pool *pool = NULL;
-    config.start_method = method;
-    config.workers = workers;
-    config.capacity = 64;
-    OK(taskring_create(&config, &pool));
-    return pool;
-}
-
 /* Gives the numbers below an end, from one place that is written over each time; counts how far it was read. */
 struct numbers {
     uint64_t read, end, value;
@@ -168,7 +158,7 @@ static int32_t count_run(taskring_call *call, void *context) {
 
 static void freeing(void) {
     for (int advanced = 0; advanced < 2; advanced++) {
-        taskring_pool *pool = make(TASKRING_THREAD, 1);
+        taskring_pool *pool = make_pool(TASKRING_THREAD, 1, 64);
         struct numbers numbers = {0, 20, 0, 0};
         uint64_t hold = 0;
         runs = 0;
@@ -179,7 +169,7 @@ static void freeing(void) {
         OK(taskring_free(pool));
         CHECK(advanced || runs == 20);
         /* One of the map's tasks runs for as long as nobody asks it to stop, and the rest is pending. */
-        pool = make(TASKRING_THREAD, 2);
+        pool = make_pool(TASKRING_THREAD, 2, 64);
         hold = submit(pool, "until_asked", NULL, 0);
         until_state(pool, hold, TASKRING_RUNNING);
         numbers.read = 0;
@@ -271,7 +261,7 @@ int main(int argc, char **argv) {
     OK(taskring_register("odd_ones_fail", odd_ones_fail, NULL, NULL));
     OK(taskring_register("count_run", count_run, NULL, NULL));
     OK(taskring_init(argc, argv));
-    taskring_pool *pool = make(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD, 3);
+    taskring_pool *pool = make_pool(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD, 3, 64);
     in_order(pool);
     unordered(pool);
     errors_stand_at_their_places(pool);

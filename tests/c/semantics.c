@@ -2,16 +2,6 @@
 #include "check.h"
 #include <poll.h>
 
-static taskring_pool *make(uint32_t method, uint32_t workers, uint32_t capacity) {
-    taskring_config config = TASKRING_CONFIG_INIT;
-    taskring_pool *pool = NULL;
-    config.start_method = method;
-    config.workers = workers;
-    config.capacity = capacity;
-    OK(taskring_create(&config, &pool));
-    return pool;
-}
-
 static void results(taskring_pool *pool) {
     for (uint64_t x = 0; x < 1000; x++)
         CHECK(square_in(pool, x) == x * x);
@@ -201,7 +191,7 @@ static void waiting(taskring_pool *first, taskring_pool *second) {
 
 static void shutting_down(uint32_t method) {
     for (int cancel = 0; cancel < 2; cancel++) {
-        taskring_pool *pool = make(method, 1, 64);
+        taskring_pool *pool = make_pool(method, 1, 64);
         uint64_t running = submit(pool, "until_asked", NULL, 0), pending, refused = 3;
         until_state(pool, running, TASKRING_RUNNING);
         pending = submit(pool, "square", "12345678", 8);
@@ -311,7 +301,7 @@ static void after_fork(taskring_pool *pool) {
 }
 
 static void all(uint32_t method) {
-    taskring_pool *pool = make(method, 2, 64), *small = make(method, 1, 4);
+    taskring_pool *pool = make_pool(method, 2, 64), *small = make_pool(method, 1, 4);
     results(pool);
     payloads(pool);
     failures(pool);
@@ -337,7 +327,7 @@ int main(int argc, char **argv) {
         all(TASKRING_SPAWN);
     } else if (strcmp(method, "fork") == 0) {
         /* Only while there is one thread: one pool, the first thing made. */
-        taskring_pool *pool = make(TASKRING_FORK, 2, 64), *second = NULL;
+        taskring_pool *pool = make_pool(TASKRING_FORK, 2, 64), *second = NULL;
         results(pool);
         losses(pool);
         taskring_config config = TASKRING_CONFIG_INIT;
