@@ -289,34 +289,30 @@ impl Core {
         if let Some(outcome) = self.outcome.get() {
             return Ok(outcome);
         }
-        self.pool.member.check_fork()?;
-        // The task submitted last is hardly over yet, and a look would only take its line from the worker that is about to claim it.
-        if !self.pool.is_newest(self.ticket)
-            && let Some(outcome) = self.outcome()
-        {
-            // It was there already, so the next one may be as well, and is probably the next slot's.
-            self.pool.prefetch(self.ticket, 2);
-            return Ok(outcome);
+        match self.wait_fitting(timeout, usize::MAX)? {
+            Fit::Outcome(outcome) => Ok(outcome),
+            Fit::TooLarge(_) => unreachable!("no value is larger"),
         }
-        self.wait_slow(timeout)
     }
 
     /// The same, leaving a value of more than `room` bytes where it is.
     #[inline]
     pub(crate) fn wait_fitting(&self, timeout: Option<Duration>, room: usize) -> Result<Fit<'_>> {
         self.pool.member.check_fork()?;
+        // The task submitted last is hardly over yet, and a look would only take its line from the worker that is about to claim it.
         if !self.pool.is_newest(self.ticket)
             && let Some(fit) = self.outcome_fitting(room)
         {
+            // It was there already, so the next one may be as well, and is probably the next slot's.
             self.pool.prefetch(self.ticket, 2);
             return Ok(fit);
         }
-        self.wait_until(timeout, || self.outcome_fitting(room), || self.settled_fitting(room))
+        self.wait_slow(timeout, room)
     }
 
-    fn wait_slow(&self, timeout: Option<Duration>) -> Result<&Outcome> {
+    fn wait_slow(&self, timeout: Option<Duration>, room: usize) -> Result<Fit<'_>> {
         // Finished, or collected by another thread of ours: the outcome is there in a moment. Or by nobody of ours.
-        self.wait_until(timeout, || self.outcome(), || self.settled())
+        self.wait_until(timeout, || self.outcome_fitting(room), || self.settled_fitting(room))
     }
 
     /// Waits for the end of the task, and takes nothing.
