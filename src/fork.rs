@@ -3,6 +3,7 @@
 //! The child counts as another side: every handle compares the side it was made on. The lock descriptors are closed in the
 //! child, so that a participant's byte is free when the participant itself is gone.
 
+use crate::seeded::{Bug, seeded};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
@@ -12,7 +13,9 @@ static LOCKS: [AtomicI32; 256] = [const { AtomicI32::new(-1) }; 256];
 static HOOK: Once = Once::new();
 
 unsafe extern "C" fn in_child() {
-    SIDE.fetch_add(1, Relaxed);
+    if !seeded(Bug::NoForkGuard) {
+        SIDE.fetch_add(1, Relaxed);
+    }
     for lock in &LOCKS {
         let fd = lock.swap(-1, Relaxed);
         if fd >= 0 {

@@ -72,6 +72,7 @@ mod policy;
 mod pool;
 mod recovery;
 mod registry;
+mod seeded;
 mod segment;
 mod spin;
 mod start;
@@ -106,6 +107,8 @@ pub use public::*;
 /// For the macros.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "seeded-bugs")]
+    pub use crate::seeded::seeded_bugs;
     pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};
     pub use linkme;
 }

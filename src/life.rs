@@ -80,14 +80,6 @@ impl Segment {
         }
     }
 
-    /// A new epoch: everybody looks at every slot once.
-    pub(crate) fn new_epoch(&self) {
-        // Release: pairs with the Acquire in `Search::look`.
-        self.life().epoch.fetch_add(1, Release);
-        // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
-        fence(SeqCst);
-    }
-
     /// Re-asserts every hint: workers, waiters on slots, and those who wait for announcements. What follows each death.
     pub(crate) fn wake_everybody(&self) {
         self.new_epoch();

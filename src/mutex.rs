@@ -13,6 +13,7 @@
 //! kernel's out-of-memory path), and equal thread ids in two PID namespaces break exclusion.
 
 use crate::limits::{MUTEX_NS_MAX, MUTEX_SLICE_NS};
+use crate::seeded::{Bug, seeded};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, Wait, futex_wait, futex_wake, now_ns, spin_loop};
@@ -67,7 +68,7 @@ impl<'a> ShmMutex<'a> {
     #[inline]
     pub(crate) fn try_lock(self, me: Participant) -> Option<Guard<'a>> {
         // Acquire: pairs with the Release in `drop`: what the last owner wrote is visible.
-        let taken = self.0.compare_exchange(0, word_of(me), Acquire, Relaxed).is_ok();
+        let taken = self.0.compare_exchange(0, word_of(me), Acquire, Relaxed).is_ok() || seeded(Bug::PublishUnlocked);
         taken.then(|| Guard { word: self.0, taken_over: false })
     }
 
@@ -96,7 +97,7 @@ impl<'a> ShmMutex<'a> {
             }
             // In a model no time passes: there every failed wait is followed by the search for proof.
             let outcome = futex_wait(self.0, marked, Some(now_ns() + MUTEX_SLICE_NS));
-            if !cfg!(loom) && outcome != Wait::TimedOut {
+            if !cfg!(loom) && outcome != Wait::TimedOut || seeded(Bug::UnboundedWait) {
                 continue;
             }
             let owner = Participant::from_bits((marked >> OWNER_SHIFT) as u16);

@@ -21,9 +21,10 @@ use crate::payload::Holder;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::registry::{Kind, Member, RecordState};
 use crate::search::Rings;
+use crate::seeded::{Bug, seeded};
 use crate::set::SetRef;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
-use crate::state::{Flag, Participant, Phase, State, Step};
+use crate::state::{Flag, Participant, Phase, Progress, State, Step};
 use crate::sync::Ordering::{AcqRel, Relaxed};
 use crate::sync::now_ns;
 
@@ -70,6 +71,9 @@ impl Member {
         let cause = self.cause(dead).unwrap_or(Cause::Unknown);
         let pid = record.pid.load(Relaxed);
         let policy = Policy::from_bits(self.segment.header().identity.policy.load(Relaxed));
+        if seeded(Bug::RecordFirst) {
+            self.bury(dead);
+        }
         self.settle_tasks(dead, pid, cause, &policy);
         if !state.is_worker() {
             // An owner's tasks go on if the pool does.
@@ -79,7 +83,9 @@ impl Member {
             self.segment.break_pool(Broken::WorkerDied);
         }
         self.release_locks(dead);
-        self.segment.sweep_blocks(Some(dead));
+        if !seeded(Bug::NoBlockSweep) {
+            self.segment.sweep_blocks(Some(dead));
+        }
         self.segment.remove_server(dead);
         self.segment.sleepers().forget(dead.index());
         if state.kind() == Some(Kind::Owner) {
@@ -109,7 +115,10 @@ impl Member {
         let request = slot.read();
         let generation = state.generation();
         let number = self.segment.slot_number(lane, index);
-        let progress = slot.progress();
+        let progress = match seeded(Bug::NotePerWorker) {
+            true => Progress::from_bits(self.segment.records()[who.index()].event_waiters.load(Relaxed)),
+            false => slot.progress(),
+        };
         let set = SetRef(request.set);
         // A result block that was named but not committed belongs to nobody now.
         // AcqRel: of two reapers in turn one frees it.
@@ -123,7 +132,7 @@ impl Member {
             }
             return;
         }
-        let again = request.options & OPTION_IDEMPOTENT != 0
+        let again = (request.options & OPTION_IDEMPOTENT != 0 || seeded(Bug::RunAgain))
             && progress.attempt.saturating_add(1) < u16::from(request.attempts_max)
             && progress.kills.saturating_add(1) < request.kills_max
             && policy.on_worker_death != OnWorkerDeath::BreakPool;
@@ -147,6 +156,9 @@ impl Member {
     fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
         let slot = &self.segment.lane(lane).slots[index];
         let (sets, set) = (self.segment.sets(), SetRef(request.set));
+        if seeded(Bug::NoRequeue) {
+            return;
+        }
         let requeued = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued).is_ok();
         if requeued
             && request.set != 0
@@ -205,6 +217,9 @@ impl Member {
     pub(crate) fn settle_orphan(&self, lane: usize, index: usize, generation: u32, orphans: Orphans) {
         let slot = &self.segment.lane(lane).slots[index];
         let request = slot.read();
+        if seeded(Bug::NoOrphans) {
+            return;
+        }
         if slot.flag(generation, Flag::Detached).is_ok() {
             if orphans == Orphans::CancelPending
                 && let Ok(old) = slot.cancel(generation, self.who())
@@ -258,6 +273,9 @@ impl Member {
 
     /// Takes the mutexes that the dead participant holds, repairs what they guard, and unlocks them.
     fn release_locks(&self, dead: Participant) {
+        if seeded(Bug::LocksKept) {
+            return;
+        }
         for (lane, ring) in self.segment.lanes() {
             if let Some(guard) = ShmMutex(&ring.head.mutex).take_from(dead, self.who()) {
                 let hold = ring.held(guard);

@@ -19,6 +19,7 @@ use crate::limits::PARTICIPANTS_MAX;
 use crate::mutex::{Peers, Stalled};
 use crate::ring::Hold;
 use crate::search::Rings;
+use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -225,6 +226,9 @@ impl Member {
             return RecordState::of(record).kind() == Some(Kind::ThreadWorker)
                 && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held);
         }
+        if seeded(Bug::ByteIsProof) && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held) {
+            return true;
+        }
         process_is_gone(pid, record.start.load(Relaxed)) || self.fence_by_kill(who)
     }
 
@@ -234,7 +238,7 @@ impl Member {
         let pid = record.pid.load(Relaxed);
         let pidfd = sys::pidfd_open(pid).ok().flatten()?;
         // Looked at with the pidfd open: from here on the pid cannot pass to somebody else unnoticed.
-        let meant = sys::start_time(pid).ok().flatten() == Some(record.start.load(Relaxed));
+        let meant = sys::start_time(pid).ok().flatten() == Some(record.start.load(Relaxed)) || seeded(Bug::PidIsIdentity);
         (meant && RecordState::of(record).is_active_as(who)).then_some(pidfd)
     }
 
@@ -333,7 +337,7 @@ impl Peers for Member {
         }
         let _alone = self.reaping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let byte = (PARTICIPANTS_MAX + who.index()) as u64;
-        if !sys::try_lock(self.seat.fd(), byte).unwrap_or(false) {
+        if !sys::try_lock(self.seat.fd(), byte).unwrap_or(false) && !seeded(Bug::TwoReapers) {
             return None;
         }
         // Again, now that nobody else can act for it: the index may have been reaped and taken anew meanwhile.
@@ -363,7 +367,7 @@ pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
 fn process_is_gone(pid: u32, start: u64) -> bool {
     match sys::start_time(pid) {
         Ok(None) => true,
-        Ok(Some(found)) if found != start => true,
+        Ok(Some(found)) if found != start && !seeded(Bug::PidIsIdentity) => true,
         Ok(Some(_)) => match sys::pidfd_open(pid) {
             Ok(None) => true,
             // The pid may have passed on between the two looks, but then the process meant is gone just the same.

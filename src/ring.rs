@@ -18,6 +18,7 @@
 use crate::layout::{LaneHead, Slot};
 use crate::limits::SLOTS_PER_HOLD_MAX;
 use crate::mutex::{Guard, Peers, ShmMutex, Stalled};
+use crate::seeded::{Bug, seeded};
 use crate::state::{Participant, Phase, State};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -236,6 +237,10 @@ impl<'a> Hold<'a> {
     #[inline]
     pub(crate) fn publish(&mut self, slot: &Slot, free: State) {
         debug_assert!(std::ptr::eq(self.at(self.cursor).1, slot) && slot.load() == free);
+        if seeded(Bug::TailFirst) {
+            // Release: as in `drop`.
+            self.head.tail.store(self.cursor.wrapping_add(1), Release);
+        }
         slot.publish(free);
         self.cursor = self.cursor.wrapping_add(1);
         self.tail = self.cursor;
@@ -255,6 +260,9 @@ impl<'a> Hold<'a> {
 
     /// A dead owner may have published behind the tail that it left: at most one lap of positions.
     fn repair(&mut self) {
+        if seeded(Bug::NoTailRepair) {
+            return;
+        }
         let mut tail = self.tail;
         for position in self.tail..self.tail.saturating_add(self.slots.len() as u64) {
             // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.

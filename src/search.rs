@@ -5,10 +5,11 @@
 //! finds on the way.
 
 use crate::ring::{Claim, Found, Lane};
+use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
 use crate::state::Participant;
-use crate::sync::Ordering::Acquire;
-use crate::sync::{AtomicU32, AtomicU64, Wait};
+use crate::sync::Ordering::{Acquire, Release, SeqCst};
+use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
 
 /// The lanes of a pool and its epoch.
 pub(crate) trait Rings {
@@ -16,6 +17,17 @@ pub(crate) trait Rings {
     /// One bit for each lane in use.
     fn used(&self) -> &AtomicU64;
     fn epoch(&self) -> &AtomicU32;
+
+    /// A new epoch: everybody looks at every slot once.
+    fn new_epoch(&self) {
+        if seeded(Bug::NoEpoch) {
+            return;
+        }
+        // Release: pairs with the Acquire in `Search::look`.
+        self.epoch().fetch_add(1, Release);
+        // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
+        fence(SeqCst);
+    }
 }
 
 /// A claimed task and the lane it lies in.
@@ -147,7 +159,9 @@ impl Search {
         let me = self.me.index();
         let seen = sleepers.prepare(me);
         // The second look: whoever published before the fence in `prepare` may not have seen our mark.
-        if let Some(task) = self.look(rings, runnable) {
+        if !seeded(Bug::NoSecondLook)
+            && let Some(task) = self.look(rings, runnable)
+        {
             sleepers.cancel(me);
             return Rest::Task(task);
         }

@@ -16,6 +16,7 @@
 //! One of the two always sees the other, so no task of a discarded set is left pending, and none is started once `discard` has
 //! returned. A killed discarder is finished by its reaper, which repeats the sweep.
 
+use crate::seeded::{Bug, seeded};
 use crate::state::Participant;
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -93,6 +94,9 @@ impl Sets<'_> {
     /// Steps 2 and 3 of worker and submitter: whether the set of a task just claimed or published was discarded.
     #[inline]
     pub(crate) fn is_discarded(&self, set: SetRef) -> bool {
+        if seeded(Bug::NoLookAtSet) {
+            return false;
+        }
         // Pairs with the fence in `discard`.
         fence(SeqCst);
         self.word(set).is_some_and(|word| Self::is_at(word.load(Relaxed), set, DISCARDED))

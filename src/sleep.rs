@@ -21,6 +21,7 @@
 
 use crate::layout::{Header, Record};
 use crate::limits::PARTICIPANT_WORDS;
+use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, Wait, fence, fence_after_swap, futex_wait, futex_wake};
 
@@ -41,7 +42,9 @@ impl<'a> Sleepers<'a> {
     #[inline]
     pub(crate) fn announce(&self) {
         // Pairs with the fences in `prepare` and `stop_searching`.
-        fence_after_swap();
+        if !seeded(Bug::NoFence) {
+            fence_after_swap();
+        }
         if self.anybody_idle() && !any(self.searching) {
             self.wake_one();
         }
@@ -83,6 +86,10 @@ impl<'a> Sleepers<'a> {
     /// Clears every mark and wakes everybody: what follows each death, and the end of a pool.
     #[cold]
     pub(crate) fn wake_all(&self) {
+        if seeded(Bug::WakeOne) {
+            self.wake_one();
+            return;
+        }
         for word in self.idle {
             word.store(0, Relaxed);
         }

@@ -7,6 +7,7 @@
 
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
+use crate::seeded::{Bug, seeded};
 use crate::state::{Flag, Participant, Phase, Progress, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -55,6 +56,7 @@ impl Slot {
             }
             match self.swap(seen, next(seen)) {
                 Ok(()) => return Ok(seen),
+                Err(found) if seeded(Bug::NoSecondTry) => return Err(found),
                 Err(found) => seen = found,
             }
         }
@@ -70,13 +72,19 @@ impl Slot {
     /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner. `Ok` is the word before.
     pub(crate) fn complete(&self, me: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.completed() };
+        if seeded(Bug::CompleteByExchange) {
+            let seen = self.load();
+            // AcqRel: see the module doc.
+            return Ok(State(self.state.swap(next(seen).0, AcqRel)));
+        }
         self.change(self.load(), |s| s.is_run_by(me, generation), next)
     }
 
     /// PENDING -> CANCELLED (or FREE when detached). `Ok` is the word before.
     pub(crate) fn cancel(&self, generation: u32, me: Participant) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(me) };
-        self.change(self.load(), |s| s.is(Phase::Pending) && s.generation() == generation, next)
+        let same = |s: State| s.generation() == generation || seeded(Bug::NoGeneration);
+        self.change(self.load(), |s| s.is(Phase::Pending) && same(s), next)
     }
 
     /// RUNNING and not started -> CANCELLED (or FREE when detached), by its owner. `Ok` is the word before.
@@ -87,6 +95,12 @@ impl Slot {
 
     /// DONE or CANCELLED -> FREE, for the reaper of the submitter, beside which other reapers may be at it. `Ok` is the word before.
     pub(crate) fn free(&self, generation: u32) -> Result<State, State> {
+        if seeded(Bug::FreeByStore) {
+            let seen = self.load();
+            // Release: see the module doc.
+            self.state.store(seen.freed().0, Release);
+            return Ok(seen);
+        }
         self.change(self.load(), |s| s.is_finished() && s.generation() == generation, State::freed)
     }
 
@@ -108,7 +122,8 @@ impl Slot {
 
     /// Sets a flag unless the task is finished or gone. `Ok` is the word now, `Err` the finished (or later) word.
     pub(crate) fn flag(&self, generation: u32, flag: Flag) -> Result<State, State> {
-        let open = |s: State| (s.is(Phase::Pending) || s.is(Phase::Running)) && s.generation() == generation;
+        let same = |s: State| s.generation() == generation || seeded(Bug::NoGeneration);
+        let open = |s: State| (s.is(Phase::Pending) || s.is(Phase::Running)) && same(s);
         self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
     }
 

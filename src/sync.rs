@@ -3,6 +3,8 @@
 //!
 //! In the segment all words start as zero; under loom the same structs are built with `Default`.
 
+#[allow(unused_imports, reason = "each face uses it in its own place")]
+use crate::seeded::{Bug, seeded};
 pub(crate) use face::*;
 
 #[cfg(not(loom))]
@@ -16,6 +18,7 @@ mod face {
 /// of that word only, and nobody ever wakes by a time-out, so a lost wake-up is a deadlock that loom reports.
 #[cfg(loom)]
 mod face {
+    use super::{Bug, seeded};
     pub(crate) use loom::hint::spin_loop;
     use loom::sync::atomic::AtomicBool;
     pub(crate) use loom::sync::atomic::{Ordering, fence};
@@ -127,7 +130,9 @@ mod face {
 
     /// A 64-bit word cannot be taken apart here, so a sleeper compares the low half of a whole load.
     pub(crate) fn futex_wait_low(word: &AtomicU64, seen: u64, _deadline_ns: Option<u64>) -> Wait {
-        wait_at(std::ptr::from_ref(word) as usize, || word.load(Ordering::Relaxed) as u32 != seen as u32)
+        let mask = if seeded(Bug::NoGenerationInFutex) { 0xffff } else { u32::MAX };
+        let changed = || (word.load(Ordering::Relaxed) as u32 ^ seen as u32) & mask != 0;
+        wait_at(std::ptr::from_ref(word) as usize, changed)
     }
 
     pub(crate) fn futex_wake_low(word: &AtomicU64) -> usize {
@@ -176,7 +181,10 @@ pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
 
 /// Waits until the low half of `word` may have changed from that of `seen`.
 #[cfg(not(loom))]
-pub(crate) fn futex_wait_low(word: &AtomicU64, seen: u64, deadline_ns: Option<u64>) -> Wait {
+pub(crate) fn futex_wait_low(word: &AtomicU64, mut seen: u64, deadline_ns: Option<u64>) -> Wait {
+    if seeded(Bug::NoGenerationInFutex) && word.load(Ordering::Relaxed) as u16 == seen as u16 {
+        seen = word.load(Ordering::Relaxed);
+    }
     futex_wait(low_half(word), seen as u32, deadline_ns)
 }
 

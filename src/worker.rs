@@ -6,11 +6,12 @@ use crate::limits::{INLINE_MAX, SLEEP_NS_MAX};
 use crate::outcome::{self, Kind as OutcomeKind};
 use crate::registry::{Kind, Member, Presence, RecordState};
 use crate::search::{Rest, Rings, Search, Task};
+use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::set::SetRef;
 use crate::slot::{OPTION_CHUNK, Request};
 use crate::spin;
-use crate::state::{Flag, Phase, Step};
+use crate::state::{Flag, Phase, Progress, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task::{Call, Current, Runner, guarded, install_panic_hook, known, set_current};
@@ -242,7 +243,9 @@ impl Worker {
         let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        slot.note(progress.at(Step::Started));
+        if !seeded(Bug::StartedLate) {
+            self.note(slot, progress.at(Step::Started));
+        }
         let outer = set_current(Some(current));
         let kind = self.call(slot, &request, &mut out);
         set_current(outer);
@@ -250,7 +253,10 @@ impl Worker {
             // The task forked, and this is the child coming back from its function: only the parent is the worker.
             crate::sys::exit_now(0);
         }
-        slot.note(progress.at(Step::Returned));
+        self.note(slot, progress.at(Step::Returned));
+        if seeded(Bug::DoneFirst) {
+            self.complete(&task, generation, number, &request);
+        }
         if let Err(e) = outcome::store(&self.member, slot, &request, (number, generation), kind, &out) {
             outcome::store_refusal(slot, &e);
         }
@@ -258,6 +264,14 @@ impl Worker {
         if out.capacity() <= 1 << 20 {
             self.out = out;
         }
+    }
+
+    #[inline]
+    fn note(&self, slot: &crate::layout::Slot, progress: Progress) {
+        if seeded(Bug::NotePerWorker) {
+            return self.member.record().event_waiters.store(progress.bits(), Relaxed);
+        }
+        slot.note(progress);
     }
 
     /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
@@ -273,7 +287,7 @@ impl Worker {
                     segment.free_slot_blocks([request.args_block, result], number, generation);
                 }
             }
-            Err(found) if found.is(Phase::Running) && found.generation() == generation => {
+            Err(found) if found.is(Phase::Running) && found.generation() == generation && !seeded(Bug::NoPoison) => {
                 segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
             }
             Err(_) => segment.free_slot_blocks([result, 0], number, generation),

@@ -12,6 +12,8 @@ mod mutex;
 mod ring;
 #[path = "../../src/search.rs"]
 mod search;
+#[path = "../../src/seeded.rs"]
+mod seeded;
 #[path = "../../src/set.rs"]
 mod set;
 #[path = "../../src/sleep.rs"]

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{Result, SysError, retry_eintr};
+use crate::seeded::{Bug, seeded};
 
 /// What `fstat` tells about an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,7 +277,8 @@ pub(crate) fn poll(fds: &[BorrowedFd<'_>], ready: &mut Vec<bool>, timeout_ms: i3
 
 /// Opens without creating, following a link or waiting for a pipe.
 fn open(path: &CStr, access: libc::c_int) -> Result<OwnedFd> {
-    let flags = access | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let no_follow = if seeded(Bug::FollowLink) { 0 } else { libc::O_NOFOLLOW };
+    let flags = access | libc::O_CLOEXEC | no_follow | libc::O_NONBLOCK;
     // SAFETY: the path is a C string that outlives the call; without O_CREAT there is no third argument.
     let fd = retry_eintr("open", || unsafe { libc::open(path.as_ptr(), flags).into() })?;
     Ok(own(fd))

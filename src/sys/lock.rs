@@ -10,6 +10,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{Result, SysError, retry_eintr};
+use crate::seeded::{Bug, seeded};
 
 /// Takes a byte; false when another open file description holds it. True also when this one holds it already.
 /// Async-signal-safe.
@@ -21,7 +22,7 @@ pub(crate) fn try_lock(fd: BorrowedFd<'_>, byte: u64) -> Result<bool> {
 /// Async-signal-safe.
 pub(crate) fn try_lock_range(fd: BorrowedFd<'_>, start: u64, len: u64) -> Result<bool> {
     let mut lock = record(libc::F_WRLCK, start, len)?;
-    match control(fd, libc::F_OFD_SETLK, &mut lock) {
+    match control(fd, set_operation(), &mut lock) {
         Ok(()) => Ok(true),
         Err(SysError { errno: libc::EAGAIN | libc::EACCES, .. }) => Ok(false),
         Err(error) => Err(error),
@@ -31,14 +32,18 @@ pub(crate) fn try_lock_range(fd: BorrowedFd<'_>, start: u64, len: u64) -> Result
 /// Gives a byte back; nothing happens if this open file description does not hold it. Async-signal-safe.
 pub(crate) fn unlock(fd: BorrowedFd<'_>, byte: u64) -> Result<()> {
     let mut lock = record(libc::F_UNLCK, byte, 1)?;
-    control(fd, libc::F_OFD_SETLK, &mut lock)
+    control(fd, set_operation(), &mut lock)
 }
 
 /// Tells whether *another* open file description holds a byte. Async-signal-safe.
 pub(crate) fn is_locked(fd: BorrowedFd<'_>, byte: u64) -> Result<bool> {
     let mut lock = record(libc::F_WRLCK, byte, 1)?;
-    control(fd, libc::F_OFD_GETLK, &mut lock)?;
+    control(fd, if seeded(Bug::PosixLock) { libc::F_GETLK } else { libc::F_OFD_GETLK }, &mut lock)?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn set_operation() -> libc::c_int {
+    if seeded(Bug::PosixLock) { libc::F_SETLK } else { libc::F_OFD_SETLK }
 }
 
 /// Describes a lock of the given kind. A length of 0 would mean "to the end of everything" and is refused.

@@ -18,6 +18,7 @@
 //!   mistake in this crate: debug builds assert, release builds report a spurious wake-up.
 //! * **Between `fork` and `exec`** (or `_exit`) only functions marked *async-signal-safe* may be called.
 
+use crate::seeded::{Bug, seeded};
 use std::fmt;
 use std::io;
 
@@ -80,7 +81,7 @@ pub(crate) fn retry_eintr(call: &'static str, mut body: impl FnMut() -> i64) -> 
             return Ok(result);
         }
         let error = SysError::last(call);
-        if error.errno != libc::EINTR {
+        if error.errno != libc::EINTR || seeded(Bug::NoRestart) {
             return Err(error);
         }
     }

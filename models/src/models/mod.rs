@@ -31,7 +31,7 @@ use crate::sleep::Sleepers;
 use crate::slot::Request;
 use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, fence, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
+use crate::sync::{AtomicU32, AtomicU64, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
 
 /// Workers, whose records (what they sleep on) come first.
 const W1: Participant = Participant::from_bits(1);
@@ -195,9 +195,7 @@ impl Pool {
 
     /// What follows every death, and every task that became pending out of order.
     fn new_epoch(&self) {
-        self.life.epoch.fetch_add(1, Release);
-        // Pairs with the fence in `Sleepers::prepare`.
-        fence(SeqCst);
+        Rings::new_epoch(self);
         self.sleepers().wake_all();
     }
 

@@ -1,0 +1,112 @@
+//! Deliberate defects, one of which the environment variable `TASKRING_SEEDED_BUG` switches on in a build with the feature `seeded-bugs`: the
+//! tests are tested with them (`tests/seeded_bugs.rs`). In any other build the question is a constant `false`, and nothing of them is left.
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Each is called in the environment as it is called here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(dead_code, reason = "the models compile a part of the places")]
+        pub(crate) enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        #[cfg(feature = "seeded-bugs")]
+        const ALL: &[(Bug, &str)] = &[$((Bug::$name, stringify!($name)),)*];
+    };
+}
+
+bugs! {
+    /// Recovery leaves a task RUNNING that its dead worker had not started.
+    NoRequeue,
+    /// Recovery leaves the payload blocks of the dead in use.
+    NoBlockSweep,
+    /// Recovery leaves the mutexes of the dead locked.
+    LocksKept,
+    /// Recovery makes no new epoch, so nobody looks at every slot.
+    NoEpoch,
+    /// Recovery wakes one sleeper instead of all.
+    WakeOne,
+    /// Recovery frees the record first instead of last.
+    RecordFirst,
+    /// Recovery leaves what a dead submitter had not collected.
+    NoOrphans,
+    /// Recovery runs a task again that had started, though it was not marked idempotent.
+    RunAgain,
+    /// Two reapers may act for one dead participant at a time.
+    TwoReapers,
+    /// A reaper frees a slot with a store instead of a compare-and-swap.
+    FreeByStore,
+    /// Who takes a lane over from the dead leaves the tail where it was.
+    NoTailRepair,
+    /// A free byte is taken for the proof of a death.
+    ByteIsProof,
+    /// A process is known by its pid alone, which may be somebody else's by now.
+    PidIsIdentity,
+    /// Byte locks belong to the process instead of the open file description.
+    PosixLock,
+    /// The tail moves before the task is published.
+    TailFirst,
+    /// A mutex is entered without being locked, so that a task is published without it.
+    PublishUnlocked,
+    /// A failed swap of a state word is not tried again.
+    NoSecondTry,
+    /// A transition does not compare the generation.
+    NoGeneration,
+    /// A worker completes by an exchange, whatever the word says.
+    CompleteByExchange,
+    /// A worker hands the result over and then writes it.
+    DoneFirst,
+    /// A worker notes STARTED after the function has returned.
+    StartedLate,
+    /// A worker notes its progress in its record instead of in the slot.
+    NotePerWorker,
+    /// A worker does not look at its task's set before it starts.
+    NoLookAtSet,
+    /// A worker sleeps without a second look.
+    NoSecondLook,
+    /// A waker does not order its publishing before its look at the idle marks.
+    NoFence,
+    /// A sleeper on a slot compares the word of this moment instead of the one it saw, which holds the generation.
+    NoGenerationInFutex,
+    /// A wait for a mutex has no end.
+    UnboundedWait,
+    /// Memory is used that was not committed.
+    NoFallocate,
+    /// A payload block's place is believed as it is read.
+    NoBounds,
+    /// An impossible state word is not noticed.
+    NoPoison,
+    /// A symbolic link is followed at attach.
+    FollowLink,
+    /// Owner and mode of a file are not looked at.
+    NoOwnerCheck,
+    /// An interrupted system call is an error.
+    NoRestart,
+    /// A forked child may use its parent's handles.
+    NoForkGuard,
+}
+
+/// What can be switched on.
+#[cfg(feature = "seeded-bugs")]
+pub fn seeded_bugs() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(_, name)| *name)
+}
+
+/// Whether this defect is switched on.
+#[cfg(feature = "seeded-bugs")]
+pub(crate) fn seeded(bug: Bug) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<Bug>> = std::sync::OnceLock::new();
+    let choose = || {
+        let chosen = std::env::var("TASKRING_SEEDED_BUG").ok()?;
+        let known = ALL.iter().find(|(_, name)| *name == chosen);
+        Some(known.unwrap_or_else(|| panic!("no seeded bug {chosen:?}")).0)
+    };
+    *CHOSEN.get_or_init(choose) == Some(bug)
+}
+
+/// Whether this defect is switched on: never, in a build without them.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub(crate) const fn seeded(_: Bug) -> bool {
+    false
+}
