@@ -2,13 +2,17 @@
 
 use crate::process_support::common::Board;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Not 0: held tasks may end.
 pub const GATE: usize = 0;
 /// Tasks have numbers below this.
 pub const IDS: usize = 64;
 pub const CELLS: usize = 5 * IDS;
+/// Not 0: the victim has come to its window's end. In the row of notes that has no name.
+pub const ENDED: usize = 1;
+/// Not 0: a victim whose supervisor is stepped is ready, or has killed its worker.
+pub const READY: usize = 2;
 
 /// What is noted of a task.
 #[derive(Clone, Copy)]
@@ -33,6 +37,11 @@ pub static PLACE: OnceLock<Place> = OnceLock::new();
 
 pub fn place() -> &'static Place {
     PLACE.get().expect("set when the process began")
+}
+
+/// The board of this process.
+pub fn cells() -> &'static [AtomicU64] {
+    Board::at(&place().board)
 }
 
 pub fn note_at(board: &str, id: u64, what: Note) {

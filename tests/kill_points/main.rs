@@ -2,24 +2,28 @@
 //! for each N; then survivors tell whether everything is as it must be. `cargo test --release --test kill_points -- --nocapture`.
 //!
 //! An optimised build is needed for that; any other one kills four victims of each row, so that `cargo test` runs the whole of it once.
-//! `--full` kills at every instruction of every window that is not too long. A word chooses the rows whose name holds it.
+//! `--full` kills at every instruction of every window that is not too long. `--variants` lets more of the victims come to other ends (see
+//! `standing.rs`), of which each row has one of each kind otherwise. A word chooses the rows whose name holds it.
 //!
-//! The points of a row: each change of the segment and each system call, before, in and after it, as seen in a first run; then evenly spaced ones. A
+//! The points of a row: each change of the segment and each system call, before, in and after it, as seen in a first run; then ones spread evenly. A
 //! later run may differ from the first by a few instructions, where it spins or others are at work: that moves a point, and it is a kill
-//! all the same.
+//! all the same. States are counted as pairs of the instruction at which a victim died and the changes that its window had made by then.
 
 #[path = "../process_support/mod.rs"]
 mod process_support;
 
-mod blocks;
 mod board;
+mod c_calls;
+mod lives;
 mod operations;
 mod oracle;
 mod scenes;
+mod standing;
 mod trace;
 
 use process_support::watchdog;
 use scenes::Scene;
+use standing::{How, VARIANTS};
 use std::time::{Duration, Instant};
 use trace::At;
 
@@ -27,6 +31,12 @@ use trace::At;
 const EACH: usize = 200;
 /// How many steps a row may take, about: half as many are made.
 const STEPS_OF_ROW: u64 = 1_500_000;
+/// The same in a full run, of a window that is too long for every instruction.
+const STEPS_OF_FULL_ROW: u64 = 8_000_000;
+/// Ends of each other kind in a row, when they are asked for.
+const VARIANTS_EACH: usize = 25;
+/// A row whose window has so many instructions has as many states.
+const STATES_MIN: usize = 30;
 /// Windows up to this are stepped through at every point that is chosen; longer ones only where something changes.
 const LONG: u64 = 3_000;
 
@@ -39,14 +49,14 @@ fn main() {
     if args.iter().any(|a| a == "--list") {
         return println!("kill_points: test");
     }
-    let full = args.iter().any(|a| a == "--full");
+    let has = |flag: &str| args.iter().any(|a| a == flag);
+    let choice = Choice { full: has("--full"), variants: has("--variants") };
     let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
-    let each = if cfg!(debug_assertions) { 4 } else { EACH };
     let (mut kills, mut rows, mut violations) = (0, 0, 0);
     let start = Instant::now();
     println!(
-        "{:<16} {:<22} {:>8} {:>7} {:>6} {:>6} {:>7} {:>8}",
-        "operation", "context", "window", "changes", "calls", "points", "kills", "ms/kill"
+        "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>8}",
+        "operation", "context", "window", "changes", "calls", "states", "kills", "ms/kill"
     );
     for (operation, contexts) in operations::ROWS {
         for context in *contexts {
@@ -54,9 +64,9 @@ fn main() {
             if !words.is_empty() && !words.iter().any(|w| name.contains(w.as_str())) {
                 continue;
             }
-            let _dog = watchdog(if full { 3600 } else { 300 });
+            let _dog = watchdog(if choice.full || choice.variants { 3600 } else { 300 });
             rows += 1;
-            let (done, found) = row(operation, context, each, full);
+            let (done, found) = row(operation, context, choice);
             kills += done;
             violations += found.len();
             found.iter().for_each(|what| println!("  VIOLATION {operation}, {context}: {what}"));
@@ -74,20 +84,29 @@ fn main() {
     }
 }
 
+/// How much of everything.
+#[derive(Clone, Copy)]
+struct Choice {
+    full: bool,
+    variants: bool,
+}
+
 /// One operation in one context.
-fn row(operation: &str, context: &str, each: usize, full: bool) -> (usize, Vec<String>) {
+fn row(operation: &str, context: &str, choice: Choice) -> (usize, Vec<String>) {
     let start = Instant::now();
     let mut scene = Scene::new(operation, context);
     // Once to the end before: what is done once, as the committing of memory, belongs to no later window.
     let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
-    let mut found = scene.kill(At::Step(whole));
+    let mut found = scene.kill(At::Step(whole), How::Killed);
     scene.over = 0;
     let survey = scene.survey();
-    let points = points(&survey, each, full);
+    let points = points(&survey, choice.full);
     found.extend(scene.after("the second run"));
+    scene.states.clear();
     let mut kills = 2;
-    for at in &points {
-        found.extend(scene.kill(*at));
+    let killed = points.iter().map(|&at| (at, How::Killed));
+    for (at, how) in killed.chain(others(survey.steps, choice.variants)) {
+        found.extend(scene.kill(at, how));
         kills += 1;
         if found.len() > 5 {
             break;
@@ -97,19 +116,35 @@ fn row(operation: &str, context: &str, each: usize, full: bool) -> (usize, Vec<S
     if 4 * scene.over > 3 * kills as u64 + 8 {
         found.push(format!("{} of {kills} victims died after their window", scene.over));
     }
+    let states_min = STATES_MIN.min(points.len() / 2);
+    if scene.states.len() < states_min && found.is_empty() {
+        found.push(format!("only {} states instead of {states_min}", scene.states.len()));
+    }
     found.extend(scene.end());
     println!(
-        "{operation:<16} {context:<22} {:>8} {:>7} {:>6} {:>6} {kills:>7} {:>8.1}",
+        "{operation:<16} {context:<20} {:>7} {:>7} {:>6} {:>6} {kills:>7} {:>8.1}",
         survey.steps,
         survey.changes.len(),
         survey.calls.len(),
-        points.len(),
+        scene.states.len(),
         start.elapsed().as_secs_f64() * 1000.0 / kills as f64
     );
     (kills, found)
 }
 
-fn points(survey: &trace::Survey, each: usize, full: bool) -> Vec<At> {
+/// Where victims come to other ends: evenly over the window, a little later for each kind.
+fn others(steps: u64, many: bool) -> Vec<(At, How)> {
+    let each = match (cfg!(debug_assertions), many) {
+        (true, _) => 0,
+        (false, true) => VARIANTS_EACH,
+        (false, false) => 1,
+    } as u64;
+    let all = VARIANTS.iter().zip(1..);
+    all.flat_map(|(&how, k)| (0..each).map(move |i| (At::Step((6 * i + k) * steps / (6 * each)), how))).collect()
+}
+
+fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
+    let each = if cfg!(debug_assertions) { 4 } else { EACH };
     let mut points: Vec<At> = survey.changes.iter().flat_map(|&n| [At::Step(n - 1), At::Step(n)]).collect();
     points.extend(survey.calls.iter().flat_map(|&n| [At::Step(n), At::Inside(n), At::Step(n + 1)]));
     if !cfg!(debug_assertions) {
@@ -117,18 +152,22 @@ fn points(survey: &trace::Survey, each: usize, full: bool) -> Vec<At> {
     }
     points.sort_unstable();
     points.dedup();
+    if full && survey.steps <= LONG {
+        return (0..=survey.steps + 1).map(At::Step).chain(survey.calls.iter().map(|&n| At::Inside(n))).collect();
+    }
     // A point of a long window costs its stepping.
-    let each = each.min((STEPS_OF_ROW / survey.steps.max(1)) as usize).max(each.min(10));
-    if full && survey.steps <= LONG * 10 {
-        points.extend((0..=survey.steps).map(At::Step));
-    } else if points.len() > each && !full {
+    let budget = if full { STEPS_OF_FULL_ROW } else { STEPS_OF_ROW };
+    let each = if full { usize::MAX } else { each };
+    let each = each.min((budget / survey.steps.max(1)) as usize).max(each.min(30));
+    let most = each / 4 * 3;
+    if points.len() > most && !full {
         // Evenly, from the first to the last.
         let all = points.len() - 1;
-        points = (0..each).map(|i| points[i * all / (each - 1)]).collect();
-    } else if survey.steps <= LONG || cfg!(debug_assertions) {
-        let more = each.saturating_sub(points.len());
-        points.extend((0..more as u64).map(|i| At::Step(i * survey.steps / more as u64)));
+        points = (0..most).map(|i| points[i * all / (most - 1)]).collect();
     }
+    let more = each.saturating_sub(points.len());
+    // By the golden section: steps of one length would meet a loop's instructions at one and the same of them.
+    points.extend((0..more as u64).map(|i| At::Step((i * 0x9e37_79b9 % (1 << 32)) * survey.steps >> 32)));
     points.sort_unstable();
     points.dedup();
     points

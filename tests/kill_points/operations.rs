@@ -6,7 +6,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Executor, Future, StartMethod, SubmitOptions, TaskError, When, as_completed, wait};
+use taskring::{Executor, Future, SubmitOptions, TaskError, When, as_completed, wait};
 
 taskring::task! {
     /// Gives its arguments back, which must be whole.
@@ -51,7 +51,7 @@ static MARKS: AtomicU32 = AtomicU32::new(0);
 
 /// Every operation with its contexts.
 pub const ROWS: &[(&str, &[&str])] = &[
-    ("submit", &["inline", "block", "wrapped lane", "full lane", "busy pool"]),
+    ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
     ("submit_bulk", &["four", "wrapped lane"]),
     ("cancel", &["pending", "running", "finished"]),
     ("result", &["inline", "block", "error", "cancelled", "waits"]),
@@ -63,14 +63,21 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("attach", &["quiet"]),
     ("detach", &["quiet", "with a finished task"]),
     ("shutdown", &["waits for one", "cancels"]),
+    ("owner's shutdown", &["waits for one", "cancels"]),
+    ("replace", &["idle worker", "running worker"]),
     ("create", &["named", "anonymous", "with a worker"]),
     ("loan", &["lent", "submitted", "given back"]),
     ("view", &["inline", "block"]),
-    ("worker", &["inline", "error", "large result", "large arguments"]),
+    ("completions", &["tasks added", "tasks taken", "freed"]),
+    ("worker", WORKER),
     ("recover", &["worker running", "submitter with tasks"]),
 ];
 
-fn attach() -> Executor {
+/// Complete a task, claim the next one, and start it.
+const WORKER: &[&str] =
+    &["inline", "error", "large result", "large arguments", "waited for", "cancelled beside", "two lanes"];
+
+pub fn attach() -> Executor {
     Executor::attach(&place().pool).expect("attached")
 }
 
@@ -81,7 +88,7 @@ fn attach_warm() -> Executor {
     pool
 }
 
-fn submit(pool: &Executor, id: u64, len: usize) -> Future<Vec<u8>> {
+pub fn submit(pool: &Executor, id: u64, len: usize) -> Future<Vec<u8>> {
     let future = pool.submit(echo, (place().board.clone(), id, vec![id as u8; len])).expect("submitted");
     note(id, Note::Accepted);
     future
@@ -94,13 +101,13 @@ fn submit_hold(pool: &Executor, id: u64) -> Future<u64> {
 }
 
 /// A task of ours that is known to run.
-fn running(pool: &Executor, id: u64) -> Future<u64> {
+pub fn running(pool: &Executor, id: u64) -> Future<u64> {
     let future = submit_hold(pool, id);
     wait_until(SOON, || future.state() == taskring::State::Running);
     future
 }
 
-fn finished<R>(future: Future<R>) -> Future<R> {
+pub fn finished<R>(future: Future<R>) -> Future<R> {
     wait_until(SOON, || future.is_done());
     future
 }
@@ -118,7 +125,7 @@ pub fn perform(operation: &str, context: &str) -> ! {
         "submit" | "submit_bulk" => perform_submit(operation, context),
         "cancel" | "discard" | "task set" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
-        "loan" | "view" => crate::blocks::perform(operation, context),
+        "loan" | "view" | "completions" => crate::c_calls::perform(operation, context),
         "worker" => {
             MARKS.store(2, SeqCst);
             let _ = taskring::work(&place().pool);
@@ -134,7 +141,7 @@ pub fn perform(operation: &str, context: &str) -> ! {
             // Its own drop would wait for the task.
             end_window();
         }
-        _ => perform_life(operation, context),
+        _ => crate::lives::perform(operation, context),
     }
     end_window()
 }
@@ -145,17 +152,25 @@ fn perform_submit(operation: &str, context: &str) {
     let mut kept = Vec::new();
     match context {
         "wrapped lane" => (0..lap - 1).for_each(|id| drop(submit(&pool, id, 1).result())),
-        "full lane" => {
+        "full lane" | "blocks until free" => {
             kept.push(running(&pool, 0));
             kept.extend((1..lap).map(|id| submit_hold(&pool, id)));
         }
         _ => {}
+    }
+    // Nobody asks for these results, so no slot comes free by that.
+    let blocks = context == "blocks until free";
+    if blocks {
+        kept.drain(..).for_each(Future::detach);
     }
     let id = 30;
     let args = |id: u64, len: usize| (place().board.clone(), id, vec![id as u8; len]);
     let (one, four) =
         (args(id, if context == "block" { BLOCK } else { 1 }), (id..id + 4).map(|id| args(id, 1)).collect::<Vec<_>>());
     begin_window();
+    if blocks {
+        Board::at(&place().board)[GATE].store(1, SeqCst);
+    }
     if operation == "submit_bulk" {
         let futures = pool.submit_bulk(echo, four).expect("submitted");
         (id..id + 4).for_each(|id| note(id, Note::Accepted));
@@ -279,44 +294,6 @@ fn perform_collect(operation: &str, context: &str) {
         }
     }
     end_window();
-}
-
-fn perform_life(operation: &str, context: &str) {
-    match operation {
-        "attach" => {
-            begin_window();
-            std::mem::forget(attach());
-        }
-        "detach" => {
-            let pool = attach();
-            let future = (context != "quiet").then(|| finished(submit(&pool, 1, BLOCK)));
-            begin_window();
-            drop(pool);
-            drop(future);
-        }
-        "shutdown" => {
-            let pool = attach();
-            let held = running(&pool, 0);
-            let pending = submit(&pool, 1, 1);
-            let cancels = context == "cancels";
-            if cancels {
-                note(1, Note::Cancelling);
-            }
-            begin_window();
-            Board::at(&place().board)[GATE].store(1, SeqCst);
-            pool.shutdown(true, cancels).expect("shut down");
-            std::mem::forget((held, pending));
-            end_window();
-        }
-        "create" => {
-            let builder = Executor::builder().capacity(8).payload_max(1 << 20);
-            let builder = if context == "with a worker" { builder.workers(1) } else { builder.start(StartMethod::None) };
-            begin_window();
-            let pool = if context == "named" { builder.create_named(&second_pool()) } else { builder.build() };
-            std::mem::forget(pool.expect("a pool"));
-        }
-        _ => panic!("no operation {operation:?}"),
-    }
 }
 
 /// The name of a pool that victims make.

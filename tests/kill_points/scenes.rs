@@ -1,21 +1,26 @@
 //! The processes around a victim: who keeps the pool, who works, who looks on.
 
 use crate::KILL_LIMIT;
-use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, noted};
+use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, note_at, noted};
 use crate::operations::{BLOCK, FAILS, echo, hold, mark};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
     Program, Role, children_of, command_line, fd_count, hear, kill, say, shm_entries, signal, unique,
 };
+use crate::standing::{How, Standing};
 use crate::trace::{self, At, Survey};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, Stage, StartMethod, inspect};
 
-pub const ROLES: [Role; 4] = [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("tracer", tracer)];
+pub const ROLES: [Role; 5] =
+    [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("other", other), ("tracer", tracer)];
 
 const CAPACITY: usize = 8;
+/// In place of a point: before the first victim.
+const BEGINNING: &str = "the beginning";
 
 /// Owns the pool.
 fn keeper(args: &[String]) {
@@ -50,6 +55,28 @@ fn submitter(args: &[String]) {
     hear();
 }
 
+/// Another submitter, with a lane of its own.
+fn other(args: &[String]) {
+    let [pool, board] = args else { panic!("{args:?}") };
+    let pool = Executor::attach(pool).expect("attached");
+    say("attached");
+    while hear().is_some() {
+        let ids = 20..24_u64;
+        let submit = |id: u64| pool.submit(echo, (board.clone(), id, vec![id as u8])).expect("submitted");
+        let tasks: Vec<_> = ids.clone().map(submit).collect();
+        say("submitted");
+        hear();
+        for (id, task) in ids.zip(tasks) {
+            match task.result_timeout(2 * oracle::LIMIT) {
+                Ok(bytes) => assert_eq!(bytes, [id as u8]),
+                Err(Error::WorkerLost { .. }) => {}
+                Err(e) => panic!("task {id}: {e}"),
+            }
+        }
+        say("collected");
+    }
+}
+
 /// Forks victims, and kills them.
 fn tracer(args: &[String]) {
     let [pool, board, operation, context] = args else { panic!("{args:?}") };
@@ -68,15 +95,34 @@ fn tracer(args: &[String]) {
         }
         let (how, n) = order.split_once(' ').expect("how and where");
         let n = n.parse().expect("a number of instructions");
-        let at = if how == "inside" { At::Inside(n) } else { At::Step(n) };
-        let (steps, over) = trace::kill_at(operation, context, at);
-        say(&format!("{steps} {}", u64::from(over)));
+        let victim = trace::bring_to(operation, context, if how == "inside" { At::Inside(n) } else { At::Step(n) });
+        let place = victim.place();
+        let answer = format!("{} {} {} {}", place.steps, u64::from(place.over), place.instruction, place.pid);
+        match how {
+            "kill" | "inside" => drop(victim),
+            "memory" => victim.kill_and_take_memory(),
+            _ => {
+                match how {
+                    "stop" => victim.stop(),
+                    "exec" => victim.divert(trace::become_another),
+                    _ => victim.divert(trace::end_thread),
+                }
+                say(&answer);
+                while hear().as_deref() == Some("go on") {
+                    victim.go_on();
+                }
+                drop(victim);
+                say("killed");
+                continue;
+            }
+        }
+        say(&answer);
     }
 }
 
 /// What the row needs beside victim and pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// The victim submits; the keeper has a worker.
     Submitter,
     /// The victim works; a spare worker is stopped meanwhile.
@@ -93,6 +139,7 @@ pub struct Scene {
     board: Board,
     keeper: Program,
     spare: Option<Program>,
+    other: Option<Program>,
     tracer: Program,
     pool: Executor,
     before: Before,
@@ -102,6 +149,37 @@ pub struct Scene {
     held: Vec<Future<u64>>,
     /// Victims that died after their window's end.
     pub over: u64,
+    last_victim: u32,
+    /// After which instructions the segment changed in the first run.
+    changes: Vec<u64>,
+    /// Where victims have died: at which instruction, after how many changes.
+    pub states: HashSet<(u64, usize)>,
+}
+
+/// A victim at its point.
+struct Victim {
+    pid: u32,
+    instruction: u64,
+    steps: u64,
+}
+
+/// Submits and collects, beside the victim.
+fn keep_busy(pool: &Executor, board: &Board, stop: &AtomicBool) {
+    while !stop.load(SeqCst) {
+        let task = pool.submit(echo, (board.name(), OWN + 20, vec![(OWN + 20) as u8]));
+        let _ = task.expect("submitted").result();
+    }
+}
+
+/// Cancels a task that the victim may be about to claim.
+fn cancel_beside((id, task): &(u64, Future<Vec<u8>>), board: &Board) {
+    // At another moment in each run.
+    static MOMENT: AtomicU64 = AtomicU64::new(0);
+    let moment = Duration::from_micros(MOMENT.fetch_add(97, SeqCst) % 4000);
+    std::thread::sleep(moment);
+    if task.cancel() {
+        note_at(&board.name(), *id, Note::Cancelled);
+    }
 }
 
 impl Scene {
@@ -118,6 +196,8 @@ impl Scene {
         let pool = Executor::attach(&name).expect("attached");
         let spare = (kind != Kind::Submitter).then(|| Program::start("worker", &[&name]));
         wait_until(SOON, || pool.workers() == 1);
+        let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
+        other.iter().for_each(|other| other.expect("attached"));
         let tracer = Program::start("tracer", &[&name, &board.name(), operation, context]);
         tracer.expect("ready");
         let mut scene = Scene {
@@ -128,6 +208,7 @@ impl Scene {
             board,
             keeper,
             spare,
+            other,
             tracer,
             pool,
             name,
@@ -135,9 +216,12 @@ impl Scene {
             tasks: Vec::new(),
             held: Vec::new(),
             over: 0,
+            last_victim: 0,
+            changes: Vec::new(),
+            states: HashSet::new(),
         };
         // Warm: what is opened once is open.
-        let found = scene.after("the beginning");
+        let found = scene.after(BEGINNING);
         assert!(found.is_empty(), "{found:?}");
         scene.fds = scene.count_fds();
         scene
@@ -163,33 +247,50 @@ impl Scene {
         self.tracer.tell("survey");
         let numbers = || self.tracer.numbers_within(8 * KILL_LIMIT);
         let (steps, changes, calls) = (numbers()[0], numbers(), numbers());
+        self.changes.clone_from(&changes);
         Survey { steps, changes, calls }
     }
 
     /// One victim's life, and what is wrong after it.
-    pub fn kill(&mut self, at: At) -> Vec<String> {
+    pub fn kill(&mut self, at: At, how: How) -> Vec<String> {
         self.set_up();
         let order = match at {
-            At::Step(n) => format!("step {n}"),
+            At::Step(n) => format!("{} {n}", how.order()),
             At::Inside(n) => format!("inside {n}"),
         };
-        let busy = self.context == "busy pool";
         let stop = AtomicBool::new(false);
-        let (pool, board, tracer) = (&self.pool, self.board.name(), &mut self.tracer);
-        std::thread::scope(|scope| {
-            if busy {
-                scope.spawn(|| {
-                    while !stop.load(SeqCst) {
-                        let task = pool.submit(echo, (board.clone(), OWN + 20, vec![(OWN + 20) as u8]));
-                        let _ = task.expect("submitted").result();
-                    }
-                });
+        let (pool, board, tasks, context) = (&self.pool, &self.board, &self.tasks, &*self.context);
+        let mut found = Vec::new();
+        let tracer = &mut self.tracer;
+        let victim = std::thread::scope(|scope| {
+            match context {
+                "busy pool" => drop(scope.spawn(|| keep_busy(pool, board, &stop))),
+                "waited for" => tasks.iter().for_each(|(_, task)| {
+                    scope.spawn(move || task.result_timeout(2 * oracle::LIMIT));
+                }),
+                "cancelled beside" => drop(scope.spawn(|| cancel_beside(&tasks[1], board))),
+                _ => {}
             }
             tracer.tell(&order);
-            self.over += tracer.numbers_within(KILL_LIMIT)[1];
+            let answer = tracer.numbers_within(8 * KILL_LIMIT);
+            let victim = Victim { pid: answer[3] as u32, instruction: answer[2], steps: answer[0] };
+            self.over += answer[1];
             stop.store(true, SeqCst);
+            if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
+                signal(self.keeper.pid(), libc::SIGCONT);
+                self.spare.iter().for_each(|spare| signal(spare.pid(), libc::SIGCONT));
+                let standing = Standing { pool, name: &self.name, board, tasks, kind: self.kind, pid: victim.pid };
+                found.extend(standing.judge(how, tracer));
+                tracer.tell("kill");
+                tracer.expect("killed");
+            }
+            victim
         });
-        self.after(&format!("{at:?}"))
+        self.last_victim = victim.pid;
+        let changes = self.changes.partition_point(|&step| step <= victim.steps);
+        self.states.insert((victim.instruction, changes));
+        found.extend(self.after(&format!("{how:?}, {at:?}")));
+        found
     }
 
     fn set_up(&mut self) {
@@ -206,9 +307,16 @@ impl Scene {
                 "large arguments" => (1, BLOCK),
                 _ => (1, 1),
             };
-            for id in OWN + 16..OWN + 18 {
-                let task = self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted");
-                self.tasks.push((id, task));
+            let marked = |id| self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted");
+            self.tasks.push((OWN + 16, marked(OWN + 16)));
+            if self.context == "cancelled beside" {
+                let id = OWN + 18;
+                self.tasks.push((id, self.pool.submit(echo, (self.board.name(), id, vec![id as u8])).expect("submitted")));
+            }
+            self.tasks.push((OWN + 17, marked(OWN + 17)));
+            if let Some(other) = &mut self.other {
+                other.tell("submit");
+                other.expect("submitted");
             }
             return;
         }
@@ -248,8 +356,16 @@ impl Scene {
         for (id, task) in self.tasks.drain(..) {
             let result = task.result_timeout(2 * oracle::LIMIT);
             let runs = noted(&self.board, id as usize, Note::Entered);
-            if let Some(what) = wrong_verdict(&self.context, id, &result, runs) {
+            let cancelled = noted(&self.board, id as usize, Note::Cancelled);
+            if let Some(what) = wrong_verdict(&self.context, id, &result, runs, cancelled) {
                 found.push(what);
+            }
+        }
+        if self.context == "two lanes" && at != BEGINNING {
+            let other = self.other.as_mut().expect("there is one");
+            other.tell("collect");
+            if other.line() != "collected" {
+                found.push("the other submitter's tasks are not all over".into());
             }
         }
         for task in self.held.drain(..) {
@@ -259,14 +375,14 @@ impl Scene {
             }
         }
         if self.creates {
-            found.extend(self.second_pool());
+            found.extend(self.second_pool(self.last_victim));
         }
         found.extend(oracle::check(&self.pool, &self.name, &self.board, &self.before));
         found.into_iter().map(|what| format!("{at}: {what}")).collect()
     }
 
     /// The victim made a pool, or began to: its name is free, its workers end, and nothing of it stays.
-    fn second_pool(&self) -> Vec<String> {
+    fn second_pool(&self, victim: u32) -> Vec<String> {
         let mut found = Vec::new();
         let name = format!("{}-second", self.name);
         match Executor::builder().start(StartMethod::None).capacity(CAPACITY).payload_max(1 << 20).create_named(&name) {
@@ -274,7 +390,7 @@ impl Scene {
             Err(e) => found.push(format!("a pool in the place of the dead one's: {e}")),
         }
         let files = shm_entries(&name);
-        let temporaries = shm_entries("taskring-new");
+        let temporaries = shm_entries(&format!("taskring-new.{victim}."));
         if !files.is_empty() || !temporaries.is_empty() {
             found.push(format!("left behind: {files:?} {temporaries:?}"));
         }
@@ -331,8 +447,9 @@ fn stop(pid: u32) {
 }
 
 /// A task that the victim, or another worker after it, has run.
-fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: u64) -> Option<String> {
+fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: u64, cancelled: u64) -> Option<String> {
     let good = match result {
+        _ if cancelled != 0 => runs == 0 && *result == Err(Error::Cancelled),
         Ok(bytes) => {
             let len = if context == "large result" { BLOCK } else { 1 };
             runs == 1 && context != "error" && *bytes == vec![id as u8; len]

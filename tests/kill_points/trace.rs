@@ -1,11 +1,13 @@
 //! The tracer: a process with one thread that forks victims, steps them one instruction at a time through a window, and kills them there.
 //! Tracer and victim share a CPU: a step then takes about twenty microseconds.
 
+use crate::board::{ENDED, READY, cells};
 use crate::operations;
 use memmap2::{MmapOptions, MmapRaw};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 /// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, and the first of those.
@@ -35,15 +37,27 @@ pub struct Survey {
 }
 
 /// A victim at the beginning of its window. Dropped, it is killed.
-struct Victim {
+pub struct Victim {
     pid: i32,
+    /// The thread that is stepped.
+    thread: i32,
     steps: u64,
     over: bool,
+}
+
+/// Where a victim was when it died.
+pub struct Place {
+    pub pid: i32,
+    pub steps: u64,
+    /// Its window was over.
+    pub over: bool,
+    pub instruction: u64,
 }
 
 /// The window's end: a place that the victim's program counter reaches.
 #[inline(never)]
 pub extern "C" fn end_window() -> ! {
+    cells()[ENDED].store(1, SeqCst);
     loop {
         // SAFETY: no arguments.
         unsafe { libc::pause() };
@@ -58,14 +72,14 @@ pub fn begin_window() {
 }
 
 fn ptrace(request: libc::c_uint, pid: i32, addr: u64, data: u64) -> i64 {
-    // SAFETY: none of the requests used here reads or writes memory of this process.
+    // SAFETY: of the requests used here PTRACE_GETREGS writes to this process, and PTRACE_SETREGS reads: `data` is then a live local of that type.
     unsafe { libc::ptrace(request, pid, addr, data) }
 }
 
 fn wait(pid: i32, flags: i32) -> Option<i32> {
     let mut status = 0;
     // SAFETY: `status` is a live local.
-    let found = unsafe { libc::waitpid(pid, &raw mut status, flags) };
+    let found = unsafe { libc::waitpid(pid, &raw mut status, flags | libc::__WALL) };
     assert!(found >= 0, "waitpid: {}", std::io::Error::last_os_error());
     (found == pid).then_some(status)
 }
@@ -77,8 +91,13 @@ impl Victim {
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
         if pid == 0 {
-            ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            if operation != "replace" {
+                ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            }
             operations::perform(operation, context);
+        }
+        if operation == "replace" {
+            return Victim::supervisor_of(pid);
         }
         loop {
             let status = wait(pid, 0).expect("a child");
@@ -89,31 +108,49 @@ impl Victim {
             }
         }
         ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as u64);
-        Victim { pid, steps: 0, over: false }
+        Victim { pid, thread: pid, steps: 0, over: false }
+    }
+
+    /// The victim is its supervisor's thread. Its first thread tells when it is time, and when the window is over.
+    fn supervisor_of(pid: i32) -> Victim {
+        wait_for("the victim's pool", || cells()[READY].load(SeqCst) != 0);
+        let mut thread = None;
+        wait_for("the victim's supervisor", || {
+            thread = supervisor_in(pid);
+            thread.is_some()
+        });
+        let thread = thread.expect("just found");
+        assert!(ptrace(libc::PTRACE_SEIZE, thread, 0, libc::PTRACE_O_EXITKILL as u64) == 0);
+        assert!(ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0) == 0);
+        wait(thread, 0);
+        cells()[READY].store(0, SeqCst);
+        wait_for("the death of the victim's worker", || cells()[READY].load(SeqCst) != 0);
+        Victim { pid, thread, steps: 0, over: false }
     }
 
     fn instruction(&self) -> u64 {
         const RIP: u64 =
             std::mem::offset_of!(libc::user, regs) as u64 + std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
-        ptrace(libc::PTRACE_PEEKUSER, self.pid, RIP, 0) as u64
+        ptrace(libc::PTRACE_PEEKUSER, self.thread, RIP, 0) as u64
     }
 
     /// Whether the next instruction is a system call.
     fn is_call(&self, known: &mut HashMap<u64, bool>) -> bool {
         let at = self.instruction();
-        *known.entry(at).or_insert_with(|| ptrace(libc::PTRACE_PEEKTEXT, self.pid, at, 0) & 0xffff == 0x050f)
+        *known.entry(at).or_insert_with(|| ptrace(libc::PTRACE_PEEKTEXT, self.thread, at, 0) & 0xffff == 0x050f)
     }
 
     /// One instruction; false when it does not end.
     fn step(&mut self) -> bool {
-        if self.instruction() == end_window as *const () as u64 {
+        let other_thread = self.thread != self.pid && cells()[ENDED].load(SeqCst) != 0;
+        if other_thread || self.instruction() == end_window as *const () as u64 {
             self.over = true;
             return true;
         }
         assert!(self.steps < STEPS_MAX, "a window without an end");
         let mut pass = 0;
         loop {
-            assert!(ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0, pass) == 0, "step: {}", std::io::Error::last_os_error());
+            assert!(ptrace(libc::PTRACE_SINGLESTEP, self.thread, 0, pass) == 0, "step: {}", std::io::Error::last_os_error());
             let Some(status) = self.wait_for_step() else { return false };
             assert!(libc::WIFSTOPPED(status), "the victim ended in its window after {} steps: {status:#x}", self.steps);
             match libc::WSTOPSIG(status) {
@@ -128,7 +165,7 @@ impl Victim {
     fn wait_for_step(&self) -> Option<i32> {
         let start = Instant::now();
         loop {
-            if let Some(status) = wait(self.pid, libc::WNOHANG) {
+            if let Some(status) = wait(self.thread, libc::WNOHANG) {
                 return Some(status);
             }
             if start.elapsed() > BLOCKED {
@@ -143,7 +180,7 @@ impl Victim {
     fn wait_long(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
-            if let Some(status) = wait(self.pid, libc::WNOHANG) {
+            if let Some(status) = wait(self.thread, libc::WNOHANG) {
                 assert!(libc::WIFSTOPPED(status), "the victim ended in a call: {status:#x}");
                 self.steps += 1;
                 return true;
@@ -162,6 +199,11 @@ impl Drop for Victim {
     fn drop(&mut self) {
         // SAFETY: a child of ours that was not reaped.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        if self.thread != self.pid {
+            // Before the process can be reaped, its traced thread must be. One that was let go is nobody's.
+            // SAFETY: no status is asked for.
+            while unsafe { libc::waitpid(self.thread, std::ptr::null_mut(), libc::__WALL) } == self.thread {}
+        }
         while wait(self.pid, 0).is_some_and(|status| libc::WIFSTOPPED(status)) {}
     }
 }
@@ -198,8 +240,8 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     found
 }
 
-/// Kills a victim at a point of its window. Tells after how many instructions it died, and whether the window was over.
-pub fn kill_at(operation: &str, context: &str, at: At) -> (u64, bool) {
+/// Steps a victim to a point of its window.
+pub fn bring_to(operation: &str, context: &str, at: At) -> Victim {
     reap_orphans();
     let mut victim = Victim::start(operation, context);
     let (steps, inside) = match at {
@@ -213,7 +255,91 @@ pub fn kill_at(operation: &str, context: &str, at: At) -> (u64, bool) {
         // Whether it blocks there or not: it has entered.
         let _ = victim.step();
     }
-    (victim.steps, victim.over)
+    victim
+}
+
+impl Victim {
+    pub fn place(&self) -> Place {
+        Place { pid: self.pid, steps: self.steps, over: self.over, instruction: self.instruction() }
+    }
+
+    /// Kills it, and has its memory taken away before it is reaped, as the kernel does when memory runs out.
+    pub fn kill_and_take_memory(self) {
+        // SAFETY: the calls take integers; the pid is that of a child that was not reaped, and the descriptor is closed once.
+        unsafe {
+            let fd = libc::syscall(libc::SYS_pidfd_open, self.pid, 0) as i32;
+            assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+            libc::kill(self.pid, libc::SIGKILL);
+            // Fails when the process has come to its end by then.
+            libc::syscall(libc::SYS_process_mrelease, fd, 0);
+            libc::close(fd);
+        }
+    }
+
+    /// Leaves it stopped, by a signal like any other process.
+    pub fn stop(&self) {
+        // SAFETY: the call takes integers.
+        unsafe { libc::kill(self.pid, libc::SIGSTOP) };
+        ptrace(libc::PTRACE_DETACH, self.thread, 0, libc::SIGSTOP as u64);
+    }
+
+    /// Has it become another program, or end its thread, in place of its next instruction.
+    pub fn divert(&self, to: extern "C" fn() -> !) {
+        // SAFETY: registers are integers, for which zero is valid.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        let registers = &raw mut registers;
+        let place = registers.expose_provenance() as u64;
+        assert!(ptrace(libc::PTRACE_GETREGS, self.thread, 0, place) == 0);
+        // SAFETY: a live local, which nobody else writes to now.
+        unsafe {
+            (*registers).rip = to as *const () as u64;
+            // Beyond the red zone of who is interrupted; a function begins with the return address on an aligned stack.
+            (*registers).rsp = (((*registers).rsp - 1024) & !15) - 8;
+            (*registers).orig_rax = u64::MAX;
+        }
+        assert!(ptrace(libc::PTRACE_SETREGS, self.thread, 0, place) == 0);
+        ptrace(libc::PTRACE_DETACH, self.thread, 0, 0);
+    }
+
+    pub fn go_on(&self) {
+        // SAFETY: the call takes integers.
+        unsafe { libc::kill(self.pid, libc::SIGCONT) };
+    }
+}
+
+/// In place of an instruction of the victim's: another program, with none of its descriptors.
+pub extern "C" fn become_another() -> ! {
+    let (path, time) = (c"/bin/sleep", c"1000");
+    let args = [path.as_ptr(), time.as_ptr(), std::ptr::null()];
+    // SAFETY: the texts and the list live for the call, and the list ends with a null.
+    unsafe {
+        libc::execv(path.as_ptr(), args.as_ptr());
+        libc::_exit(99)
+    }
+}
+
+/// The same: the end of this thread, beside which others may go on.
+pub extern "C" fn end_thread() -> ! {
+    // SAFETY: the call takes an integer and does not return.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    std::process::abort()
+}
+
+/// The supervisor's thread, once it has its name.
+fn supervisor_in(pid: i32) -> Option<i32> {
+    let is_supervisor = |thread: &i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm")).is_ok_and(|name| name == "taskring-super\n")
+    };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_supervisor)
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not in time: {what}");
+        std::thread::sleep(Duration::from_micros(100));
+    }
 }
 
 /// A pool's file, mapped to be looked at.
