@@ -2,16 +2,16 @@
 //! tests are tested with them (`tests/seeded_bugs.rs`). In any other build the question is a constant `false`, and nothing of them is left.
 
 macro_rules! bugs {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Each is called in the environment as it is called here.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(dead_code, reason = "the models compile a part of the places")]
         pub(crate) enum Bug {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         #[cfg(feature = "seeded-bugs")]
-        const ALL: &[(Bug, &str)] = &[$((Bug::$name, stringify!($name)),)*];
+        const ALL: &[(Bug, &str, &str)] = &[$((Bug::$name, stringify!($name), concat!($($doc),*)),)*];
     };
 }
 
@@ -86,10 +86,10 @@ bugs! {
     NoForkGuard,
 }
 
-/// What can be switched on.
+/// What can be switched on: its name, and what it is.
 #[cfg(feature = "seeded-bugs")]
-pub fn seeded_bugs() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|(_, name)| *name)
+pub fn seeded_bugs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALL.iter().map(|(_, name, what)| (*name, what.trim()))
 }
 
 /// Whether this defect is switched on.
@@ -98,7 +98,7 @@ pub(crate) fn seeded(bug: Bug) -> bool {
     static CHOSEN: std::sync::OnceLock<Option<Bug>> = std::sync::OnceLock::new();
     let choose = || {
         let chosen = std::env::var("TASKRING_SEEDED_BUG").ok()?;
-        let known = ALL.iter().find(|(_, name)| *name == chosen);
+        let known = ALL.iter().find(|(_, name, _)| *name == chosen);
         Some(known.unwrap_or_else(|| panic!("no seeded bug {chosen:?}")).0)
     };
     *CHOSEN.get_or_init(choose) == Some(bug)

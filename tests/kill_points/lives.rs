@@ -1,9 +1,10 @@
 //! The victims' operations on whole pools: coming and going, making and ending them, and looking after their workers.
 
+use crate::KILL_LIMIT;
 use crate::board::{GATE, Note, READY, cells, note};
 use crate::operations::{BLOCK, attach, finished, running, second_pool, submit};
 use crate::process_support::common::{SOON, wait_until};
-use crate::process_support::kill;
+use crate::process_support::{kill, wait_within};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::Ordering::SeqCst;
 use taskring::{Executor, StartMethod};
@@ -70,7 +71,9 @@ fn replace(context: &str) -> ! {
     wait_until(SOON, || cells()[READY].load(SeqCst) == 0);
     before.iter().for_each(|&pid| kill(pid));
     cells()[READY].store(1, SeqCst);
-    wait_until(SOON, || pool.worker_pids() != before && pool.worker_pids().len() == 1 && pool.workers() == 1);
+    // The supervisor is stepped all the way.
+    let replaced = || pool.worker_pids() != before && pool.worker_pids().len() == 1 && pool.workers() == 1;
+    wait_within(8 * KILL_LIMIT, "another worker", replaced);
     std::mem::forget(held);
     end_window()
 }

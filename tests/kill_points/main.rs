@@ -3,7 +3,8 @@
 //!
 //! An optimised build is needed for that; any other one kills four victims of each row, so that `cargo test` runs the whole of it once.
 //! `--full` kills at every instruction of every window that is not too long. `--variants` lets more of the victims come to other ends (see
-//! `standing.rs`), of which each row has one of each kind otherwise. A word chooses the rows whose name holds it.
+//! `standing.rs`), of which each row has one of each kind otherwise. `--first` ends at the first row with a violation. A word chooses the rows
+//! whose name holds it.
 //!
 //! The points of a row: each change of the segment and each system call, before, in and after it, as seen in a first run; then ones spread evenly. A
 //! later run may differ from the first by a few instructions, where it spins or others are at work: that moves a point, and it is a kill
@@ -51,6 +52,7 @@ fn main() {
     }
     let has = |flag: &str| args.iter().any(|a| a == flag);
     let choice = Choice { full: has("--full"), variants: has("--variants") };
+    let first = has("--first");
     let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
     let (mut kills, mut rows, mut violations) = (0, 0, 0);
     let start = Instant::now();
@@ -58,7 +60,7 @@ fn main() {
         "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>8}",
         "operation", "context", "window", "changes", "calls", "states", "kills", "ms/kill"
     );
-    for (operation, contexts) in operations::ROWS {
+    'rows: for (operation, contexts) in operations::ROWS {
         for context in *contexts {
             let name = format!("{operation} {context}");
             if !words.is_empty() && !words.iter().any(|w| name.contains(w.as_str())) {
@@ -70,6 +72,9 @@ fn main() {
             kills += done;
             violations += found.len();
             found.iter().for_each(|what| println!("  VIOLATION {operation}, {context}: {what}"));
+            if first && violations != 0 {
+                break 'rows;
+            }
         }
     }
     let good = violations == 0 && (kills != 0 || !words.is_empty());
