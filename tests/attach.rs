@@ -34,10 +34,10 @@ fn main() {
             ("several_submitters_at_once_each_get_their_own_results", several_submitters),
             ("attach_after_shutdown_says_so_and_later_that_there_is_no_pool", after_shutdown),
             ("names_are_checked", names),
-            ("a_living_pools_name_is_taken_and_a_dead_ones_is_free", dead_names),
-            ("temporaries_of_dead_creators_are_swept_and_others_left_alone", temporaries),
-            ("a_creator_killed_at_any_moment_leaves_nothing_in_the_way", killed_creators),
-            ("attach_races_with_create_and_destroy", races),
+            ("fault_36_a_living_pools_name_is_taken_and_a_dead_ones_is_free", dead_names),
+            ("fault_31_temporaries_of_dead_creators_are_swept_and_others_left_alone", temporaries),
+            ("fault_31_a_creator_killed_at_any_moment_leaves_nothing_in_the_way", killed_creators),
+            ("fault_30_attach_races_with_create_and_destroy", races),
         ],
     );
 }

@@ -103,7 +103,7 @@ fn incompatible(what: &'static str, found: impl ToString, wanted: impl ToString)
 
 // The tests of this file count descriptors, so they run as one.
 #[test]
-fn what_is_no_pool_of_this_build_is_refused_with_the_reason_and_left_alone() {
+fn fault_29_what_is_no_pool_of_this_build_is_refused_with_the_reason_and_left_alone() {
     let _watchdog = watchdog(TEST_SECONDS);
     words();
     sizes();

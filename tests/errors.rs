@@ -152,7 +152,7 @@ both_kinds! {
         assert!(message.starts_with("resumed"), "{message}");
     }
 
-    fn the_worker_lives_on_after_failures_and_panics(kind) {
+    fn fault_23_the_worker_lives_on_after_failures_and_panics(kind) {
         let pool = pool_of(kind, 1);
         let worker = pool.submit(own_pid, ()).unwrap().result().unwrap();
         for round in 0..50 {

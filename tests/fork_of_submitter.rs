@@ -19,7 +19,7 @@ fn main() {
     process_support::main(
         &[("forking owner", forking_owner)],
         &[
-            ("every_handle_says_forked_in_the_child_and_works_on_in_the_parent", inert_handles),
+            ("fault_19_every_handle_says_forked_in_the_child_and_works_on_in_the_parent", inert_handles),
             ("a_child_that_drops_every_handle_and_ends_takes_nothing_from_the_parent", harmless_end),
             ("a_child_can_attach_anew_and_make_a_pool_of_its_own", attach_anew),
             ("a_child_that_lives_on_does_not_hide_its_parents_death", hidden_end),

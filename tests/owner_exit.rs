@@ -46,11 +46,11 @@ fn main() {
             ("the_end_waits_for_every_pool", wait_for_both),
             ("exit_wait_max_bounds_the_wait_and_ends_the_workers", bounded),
             ("detach_on_exit_does_not_wait_and_lets_running_tasks_end", not_waited_for),
-            ("an_anonymous_pools_workers_go_when_the_owner_is_killed", anonymous_killed),
+            ("fault_09_an_anonymous_pools_workers_go_when_the_owner_is_killed", anonymous_killed),
             ("an_idle_anonymous_pools_workers_go_when_the_owner_is_killed", idle_killed),
-            ("a_named_pools_workers_go_on_while_work_is_queued", named_killed),
+            ("fault_09_a_named_pools_workers_go_on_while_work_is_queued", named_killed),
             ("a_named_pools_workers_stay_while_a_submitter_is_attached", submitter_stays),
-            ("without_an_owner_others_settle_a_dead_workers_task", nobody_supervises),
+            ("fault_09_without_an_owner_others_settle_a_dead_workers_task", nobody_supervises),
         ],
     );
 }

@@ -33,11 +33,11 @@ fn main() {
     process_support::main(
         &[("notes", notes), ("filler", filler), ("large", large), ("stream", stream), ("at random", at_random)],
         &[
-            ("orphans_run_and_their_slots_come_back", orphans_run),
-            ("orphans_are_cancelled_when_the_owner_has_chosen_so", orphans_are_cancelled),
+            ("fault_07_orphans_run_and_their_slots_come_back", orphans_run),
+            ("fault_07_orphans_are_cancelled_when_the_owner_has_chosen_so", orphans_are_cancelled),
             ("a_full_lane_is_empty_again_after_its_submitter_is_killed", full_lane),
             ("payload_blocks_of_a_killed_submitter_are_freed", blocks),
-            ("submitters_killed_at_any_moment_leave_nothing_behind", any_moment),
+            ("fault_06_submitters_killed_at_any_moment_leave_nothing_behind", any_moment),
             ("submitters_killed_at_random_moments_of_every_call_leave_nothing_behind", every_call),
         ],
     );

@@ -116,7 +116,7 @@ fn assert_works(pool: &Executor) {
 }
 
 #[test]
-fn an_idle_worker_that_is_killed_is_replaced_and_no_task_is_affected() {
+fn fault_01_an_idle_worker_that_is_killed_is_replaced_and_no_task_is_affected() {
     let _watchdog = watchdog(TEST_SECONDS);
     let pool = pool(2);
     for _ in 0..3 {
@@ -138,7 +138,7 @@ fn an_idle_worker_that_is_killed_is_replaced_and_no_task_is_affected() {
 
 /// A stopped worker is not a dead one: nothing is taken from it, nobody waits for it but who wants its task, and it goes on where it was.
 #[test]
-fn a_stopped_worker_keeps_its_task_and_the_others_go_on() {
+fn fault_11_a_stopped_worker_keeps_its_task_and_the_others_go_on() {
     let _watchdog = watchdog(TEST_SECONDS);
     let pool = pool(2);
     let log = Log::new();
@@ -161,7 +161,7 @@ fn a_stopped_worker_keeps_its_task_and_the_others_go_on() {
 }
 
 #[test]
-fn the_task_of_a_killed_worker_gets_its_verdict_and_nothing_else_is_affected() {
+fn fault_04_the_task_of_a_killed_worker_gets_its_verdict_and_nothing_else_is_affected() {
     let _watchdog = watchdog(TEST_SECONDS);
     let pool = pool(2);
     let log = Log::new();
@@ -183,7 +183,7 @@ fn the_task_of_a_killed_worker_gets_its_verdict_and_nothing_else_is_affected() {
 }
 
 #[test]
-fn all_workers_killed_at_once_give_a_verdict_each_and_pending_tasks_run() {
+fn fault_33_all_workers_killed_at_once_give_a_verdict_each_and_pending_tasks_run() {
     let _watchdog = watchdog(TEST_SECONDS);
     let pool = pool(4);
     let workers = ready_workers(&pool, 4);
@@ -279,7 +279,7 @@ fn an_idempotent_task_is_run_again_as_attempt_1() {
 }
 
 #[test]
-fn with_retry_a_task_is_run_again_until_it_has_killed_two_workers() {
+fn fault_04_with_retry_a_task_is_run_again_until_it_has_killed_two_workers() {
     let _watchdog = watchdog(TEST_SECONDS);
     let attempts = |policy, kills_max, deaths| {
         let pool = Executor::builder().workers(1).on_worker_death(policy).kills_max(kills_max).build().expect("a pool");
@@ -348,7 +348,7 @@ fn a_task_that_ends_its_process_is_a_death_with_that_cause() {
 }
 
 #[test]
-fn a_worker_whose_task_closed_every_descriptor_is_killed_and_replaced() {
+fn fault_20_a_worker_whose_task_closed_every_descriptor_is_killed_and_replaced() {
     let _watchdog = watchdog(TEST_SECONDS);
     let pool = pool(1);
     let worker = *ready_workers(&pool, 1).first().expect("one worker");
