@@ -70,6 +70,8 @@ pub(crate) struct Identity {
     pub(crate) named: AtomicU32,
     /// Random: tells two pools that had the same name one after the other.
     pub(crate) nonce: AtomicU64,
+    /// Start times of processes compare only within one.
+    pub(crate) time_namespace: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -257,7 +259,7 @@ impl Geometry {
 pub(crate) const fn format_word() -> u64 {
     const MUTEX_KIND_OWNER_WORD: u64 = 1;
     let facts = [
-        1, // the layout's own version, for changes that no size shows
+        2, // the layout's own version, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

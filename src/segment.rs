@@ -97,6 +97,7 @@ impl Segment {
         id.capacity.store(plan.geometry.capacity as u64, Relaxed);
         id.payload_len.store(plan.geometry.payload_len, Relaxed);
         id.pid_namespace.store(sys::pid_namespace()?, Relaxed);
+        id.time_namespace.store(sys::time_namespace()?, Relaxed);
         id.policy.store(plan.policy, Relaxed);
         id.cpus.store(sys::cpu_count() as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
@@ -282,5 +283,6 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
         return Err(Error::incompatible("the file's size", file_len, wanted));
     }
     expect("the PID namespace", offset_of!(Identity, pid_namespace), sys::pid_namespace()?)?;
+    expect("the time namespace", offset_of!(Identity, time_namespace), sys::time_namespace()?)?;
     Ok(geometry)
 }

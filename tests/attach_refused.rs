@@ -157,7 +157,7 @@ fn sizes() {
         forged.set_len(other);
         forged.assert_refused(&incompatible("the file's size", other, len));
     }
-    for stub in [0, 40, 71] {
+    for stub in [0, 40, 79] {
         forged.set_len(stub);
         match Executor::attach(&forged.name).map(drop) {
             Err(e @ Error::Incompatible { what: "the file's size", .. }) => {

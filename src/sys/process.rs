@@ -1,7 +1,7 @@
 //! Processes: who is alive, how one ended, and the hooks around fork and exit.
 //!
 //! A process identifier alone names nobody for long, because the kernel reuses it. A pair of identifier and start
-//! time, within one pid namespace, names a process for good; a pidfd does so without a comparison.
+//! time, within one pid and one time namespace, names a process for good; a pidfd does so without a comparison.
 
 use std::ffi::CStr;
 use std::io;
@@ -63,6 +63,16 @@ pub(crate) fn pid_namespace() -> Result<u64> {
     std::fs::metadata("/proc/self/ns/pid")
         .map(|data| data.ino())
         .map_err(|error| SysError::from_io("stat /proc/self/ns/pid", &error))
+}
+
+/// A number for the time namespace of this process: start times compare only if this is the same, for `/proc` adds the reader's own offset to them. 0
+/// where the kernel was built without.
+pub(crate) fn time_namespace() -> Result<u64> {
+    match std::fs::metadata("/proc/self/ns/time") {
+        Ok(data) => Ok(data.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(SysError::from_io("stat /proc/self/ns/time", &error)),
+    }
 }
 
 /// A descriptor for a process; `None` if there is none with this number.
