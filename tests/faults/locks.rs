@@ -1,0 +1,282 @@
+//! Rows 2, 11 and 32 at the locks: a holder is caught by stopping it at random moments, then killed, or let go on.
+
+use crate::process_support::{LIMIT, Program, Random, Role, Test, hear, pid_alive, say, unique, wait_until};
+use crate::support::{Apart, assert_times, assert_whole, go_on, look, square, stop};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+use taskring::{Bytes, Error, Executor, Future, StartMethod};
+
+taskring::task! {
+    fn swallow(bytes: Bytes) -> u64 { bytes.0.len() as u64 }
+}
+
+pub const ROLES: &[Role] = &[
+    ("holds a lane", holds_a_lane),
+    ("holds the participants", holds_the_participants),
+    ("holds the payload blocks", holds_the_blocks),
+    ("attacher", attacher),
+];
+
+pub const TESTS: &[Test] = &[
+    ("fault_02_a_lane_whose_holder_was_killed_is_taken_over", lane_taken_over),
+    ("fault_02_the_registry_whose_holder_was_killed_is_taken_over", registry_taken_over),
+    ("fault_02_the_blocks_whose_holder_was_killed_are_taken_over", blocks_taken_over),
+    ("fault_11_a_stopped_holder_of_a_lane_is_not_robbed_and_other_lanes_go_on", stopped_holder),
+    ("fault_32_a_holder_whose_memory_is_reaped_at_once_is_no_other_dead_one", reaped_holder),
+];
+
+/// Publishes and cancels without end: most of its time it holds its lane.
+fn holds_a_lane(args: &[String]) {
+    let pool = Executor::attach(&args[0]).expect("attached");
+    say("begins");
+    loop {
+        let futures = pool.submit_bulk(square, 0..64).expect("submitted");
+        futures.iter().for_each(|f| _ = f.cancel());
+    }
+}
+
+/// Attaches and leaves without end.
+fn holds_the_participants(args: &[String]) {
+    say("begins");
+    loop {
+        drop(Executor::attach(&args[0]).expect("attached"));
+    }
+}
+
+/// Fills the payload area with blocks of one size, then of another, for which the first are taken out of being; then asks for more without end, each
+/// time in vain, and each time with a look under the mutex at what could be taken out.
+fn holds_the_blocks(args: &[String]) {
+    let pool = Executor::attach(&args[0]).expect("attached");
+    say("begins");
+    let mut futures: Vec<Future<u64>> = Vec::new();
+    let fill = |len: usize, futures: &mut Vec<_>| match pool.try_submit(swallow, Bytes(vec![7; len])) {
+        Ok(future) => futures.push(future),
+        Err(e) => assert!(matches!(e, Error::OutOfMemory { .. }), "{e}"),
+    };
+    for _ in 0..PAYLOAD_MAX / 256 + 1 {
+        fill(200, &mut futures);
+    }
+    futures.drain(..).for_each(|f| assert!(f.cancel()));
+    loop {
+        fill(3000, &mut futures);
+    }
+}
+
+const PAYLOAD_MAX: u64 = 1 << 14;
+
+/// Attaches once.
+fn attacher(args: &[String]) {
+    say("begins");
+    let pool = Executor::attach(&args[0]).expect("attached");
+    say("attached");
+    hear();
+    drop(pool);
+}
+
+/// A program stopped while it holds a mutex of the pool: `a lane`, `participants` or `payload blocks`.
+pub fn catch(name: &str, what: &'static str) -> Program {
+    let role = match what {
+        "a lane" => "holds a lane",
+        "participants" => "holds the participants",
+        _ => "holds the payload blocks",
+    };
+    let mut random = Random::new();
+    let program = Program::start(role, &[name]);
+    program.expect("begins");
+    let pid = program.pid();
+    let start = Instant::now();
+    for tries in 1.. {
+        std::thread::sleep(Duration::from_micros(random.below(700)));
+        stop(pid);
+        if holds(name, what, pid) {
+            println!("caught after {tries} stops");
+            return program;
+        }
+        assert!(pid_alive(pid) && start.elapsed() < 2 * LIMIT, "{role} never stood still with the mutex, in {tries} tries");
+        go_on(pid);
+    }
+    unreachable!("it is caught, or the time is over")
+}
+
+fn holds(name: &str, what: &str, pid: u32) -> bool {
+    let view = look(name);
+    match what {
+        "a lane" => view.lanes.iter().any(|lane| lane.mutex_owner == Some(pid)),
+        _ => view.held.iter().any(|&(mutex, holder)| mutex == what && holder == pid),
+    }
+}
+
+/// Handles enough for two to a lane, so that one of them shares whatever lane the holder has.
+fn two_to_a_lane(name: &str) -> Vec<Executor> {
+    (0..24).map(|_| Executor::attach(name).expect("attached")).collect()
+}
+
+/// How long until each of these can submit. The first who comes to the lock takes it over.
+fn submit_with_each(pools: &[Executor]) -> Duration {
+    let start = Instant::now();
+    for pool in pools {
+        let future = pool.submit_timeout(square, 1, LIMIT).expect("submitted");
+        future.cancel();
+    }
+    start.elapsed()
+}
+
+fn lane_taken_over() {
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..6 {
+        let supervised = round % 2 == 0;
+        let mut apart = Apart::new("lane", 1, 256);
+        let mut holder = catch(&apart.name, "a lane");
+        let pools = two_to_a_lane(&apart.name);
+        if !supervised {
+            apart.owner.kill();
+        }
+        holder.kill();
+        times[round % 2].push(submit_with_each(&pools));
+        drop(pools);
+        assert_whole(&apart.name, &apart.pool, 1);
+        end(apart, supervised);
+    }
+    assert_taken_over("a lane", times);
+}
+
+fn registry_taken_over() {
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..6 {
+        let supervised = round % 2 == 0;
+        let mut apart = Apart::new("registry", 1, 8);
+        let mut holder = catch(&apart.name, "participants");
+        if !supervised {
+            apart.owner.kill();
+        }
+        holder.kill();
+        let start = Instant::now();
+        drop(Executor::attach(&apart.name).expect("attached"));
+        times[round % 2].push(start.elapsed());
+        assert_whole(&apart.name, &apart.pool, 1);
+        end(apart, supervised);
+    }
+    assert_taken_over("the registry", times);
+}
+
+/// Here nobody else is there to take it over first: the pool has no workers.
+fn blocks_taken_over() {
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..6 {
+        let name = unique("blocks");
+        let builder = Executor::builder().start(StartMethod::None).capacity(128).payload_max(PAYLOAD_MAX);
+        let builder = builder.orphans(taskring::Orphans::CancelPending);
+        let pool = builder.create_named(&name).expect("a pool");
+        let mut holder = catch(&name, "payload blocks");
+        holder.kill();
+        let start = Instant::now();
+        // A block of a size that there is none of yet.
+        let future = loop {
+            match pool.submit(swallow, Bytes(vec![1; 10_000])) {
+                Ok(future) => break future,
+                // The blocks that the dead one used are not free before it is found dead.
+                Err(Error::OutOfMemory { .. }) => assert!(start.elapsed() < LIMIT),
+                Err(e) => panic!("{e}"),
+            }
+        };
+        times[round % 2].push(start.elapsed());
+        assert!(future.cancel());
+        drop(future);
+        wait_until("its tasks are let go", || crate::support::count_of(&look(&name), "submitter") == 0);
+        let view = look(&name);
+        assert!(view.held.is_empty() && view.lanes.iter().all(|l| l.mutex_owner.is_none()), "{view}");
+        // What it had submitted runs, and nothing is left of it.
+        let work = name.clone();
+        let worker = std::thread::spawn(move || taskring::work(&work));
+        assert_whole(&name, &pool, 0);
+        drop(pool);
+        worker.join().expect("no panic").expect("worked to the pool's end");
+    }
+    assert_taken_over("the blocks", times);
+}
+
+/// With a supervisor the time is that of the contract; without one nobody else looks for proof before the waiter itself.
+#[track_caller]
+fn assert_taken_over(what: &str, times: [Vec<Duration>; 2]) {
+    for times in times {
+        assert_times(&format!("{what} taken over"), times, Duration::from_millis(100), Duration::from_millis(1500));
+    }
+}
+
+fn end(mut apart: Apart, supervised: bool) {
+    if supervised {
+        drop(apart.pool);
+        apart.owner.end();
+    } else {
+        apart.end();
+    }
+}
+
+fn stopped_holder() {
+    let apart = Apart::new("stalled", 2, 256);
+    let mut holder = catch(&apart.name, "a lane");
+    // They all begin now, and wait at the same time: those in the holder's lane give up after five seconds.
+    let pools = two_to_a_lane(&apart.name);
+    let start = Instant::now();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let submit = |pool: &Executor| (pool.submit(square, 3).and_then(|f| f.result()), start.elapsed());
+        let threads: Vec<_> = pools.iter().map(|pool| scope.spawn(move || submit(pool))).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).collect()
+    });
+    let stalled = Err(Error::Stalled { pid: holder.pid() });
+    let (robbed, others): (Vec<_>, Vec<_>) = results.into_iter().partition(|(result, _)| *result == stalled);
+    println!("stalled: {robbed:?}");
+    assert!(!robbed.is_empty(), "some share its lane");
+    assert!(robbed.iter().all(|(_, after)| *after > Duration::from_secs(4)), "{robbed:?}");
+    assert!(others.iter().all(|(result, _)| *result == Ok(9)), "{others:?}");
+    assert!(others.iter().all(|(_, after)| *after < Duration::from_secs(3)), "{others:?}");
+    assert!(holds(&apart.name, "a lane", holder.pid()), "nobody took it");
+    go_on(holder.pid());
+    for pool in &pools {
+        assert_eq!(pool.submit(square, 3).and_then(|f| f.result()), Ok(9));
+    }
+    assert!(pid_alive(holder.pid()), "it goes on where it was");
+    drop(pools);
+    holder.kill();
+    assert_whole(&apart.name, &apart.pool, 1);
+    end(apart, true);
+}
+
+/// SIGKILL, and the memory is taken away before the process has ended: no list in its memory could be walked then.
+pub fn kill_and_reap_memory(pid: u32) {
+    let pidfd = pidfd_open(pid);
+    // SAFETY: both calls take integers and, for the first, a null pointer that asks for the default.
+    unsafe {
+        let none = std::ptr::null::<libc::siginfo_t>();
+        assert_eq!(libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, none, 0), 0);
+        let reaped = libc::syscall(libc::SYS_process_mrelease, pidfd.as_raw_fd(), 0);
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        // It may have ended already.
+        assert!(reaped == 0 || errno == Some(libc::ESRCH), "process_mrelease: {errno:?}");
+        println!("process_mrelease({pid}) = {reaped}");
+    }
+}
+
+pub fn pidfd_open(pid: u32) -> OwnedFd {
+    // SAFETY: the call takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+    // SAFETY: the call has just made it.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+fn reaped_holder() {
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let apart = Apart::new("reaped", 1, 256);
+        let mut holder = catch(&apart.name, "a lane");
+        let pools = two_to_a_lane(&apart.name);
+        kill_and_reap_memory(holder.pid());
+        holder.kill();
+        times.push(submit_with_each(&pools));
+        drop(pools);
+        assert_whole(&apart.name, &apart.pool, 1);
+        end(apart, true);
+    }
+    assert_times("a lane taken over after process_mrelease", times, Duration::from_millis(100), Duration::from_millis(1500));
+}

@@ -1,0 +1,33 @@
+//! The fault table of `docs/faults.md`, row by row, as far as no other test file has the row. A test's number is its row's.
+
+#[path = "../process_support/mod.rs"]
+mod process_support;
+
+mod ends;
+mod locks;
+mod namespaces;
+mod phases;
+mod recovery;
+mod seats;
+mod stopped;
+mod support;
+mod wakes;
+
+use process_support::{Role, Test};
+
+fn main() {
+    taskring::init();
+    let roles: [&[Role]; 7] =
+        [ends::ROLES, locks::ROLES, namespaces::ROLES, recovery::ROLES, seats::ROLES, stopped::ROLES, support::ROLES];
+    let tests: [&[Test]; 8] = [
+        wakes::TESTS,
+        locks::TESTS,
+        phases::TESTS,
+        recovery::TESTS,
+        stopped::TESTS,
+        seats::TESTS,
+        namespaces::TESTS,
+        ends::TESTS,
+    ];
+    process_support::main(&roles.concat(), &tests.concat());
+}

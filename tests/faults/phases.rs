@@ -1,0 +1,144 @@
+//! Rows 3 and 5: a worker is stopped at random moments, and killed when it stands with a task in its hands. What is found then must fit what the
+//! board has seen of the task.
+
+use crate::process_support::common::Board;
+use crate::process_support::{Random, Test, kill, unique};
+use crate::support::{KILLED, assert_whole, count_once, go_on, ready_workers, stop};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use taskring::{Bytes, Error, Executor, Future, Stage, State, SubmitOptions};
+
+taskring::task! {
+    /// Counts itself, and gives a result that takes a while to store.
+    fn count_large(board: String, cell: u64) -> Bytes {
+        Board::at(&board)[cell as usize].fetch_add(1, SeqCst);
+        Bytes(vec![cell as u8; LARGE])
+    }
+}
+
+pub const TESTS: &[Test] = &[
+    ("fault_03_a_task_that_was_claimed_and_not_entered_is_run_by_another_worker_once", claimed_not_entered),
+    ("fault_05_a_task_that_ran_and_whose_result_was_lost_says_so", ran_result_lost),
+];
+
+const LARGE: usize = 1 << 20;
+/// Long enough for hundreds of kills.
+const ENOUGH: Duration = Duration::from_secs(60);
+const AT_A_TIME: usize = 64;
+const CELLS: usize = 1 << 20;
+
+/// What a kill with a task in hand came to.
+#[derive(Default, Debug)]
+struct Found {
+    not_entered: usize,
+    may_have_run: usize,
+    result_lost: usize,
+    /// It had given its result before it stood still after all.
+    done: usize,
+}
+
+/// Stops a worker until it stands with one of the tasks, and kills it. The task that it had, and the worker.
+fn catch<R>(workers: &[u32], futures: &[Future<R>], random: &mut Random) -> Option<(usize, u32)> {
+    let victim = workers[random.below(workers.len() as u64) as usize];
+    while futures.iter().any(|f| matches!(f.state(), State::Pending | State::Running)) {
+        std::thread::sleep(Duration::from_micros(random.below(300)));
+        stop(victim);
+        let held = futures.iter().position(|f| f.state() == State::Running && f.worker_pid() == Some(victim));
+        if let Some(held) = held {
+            kill(victim);
+            return Some((held, victim));
+        }
+        go_on(victim);
+    }
+    None
+}
+
+/// A task that was noted as started gets its verdict; one that was not is run, as attempt 0, by another worker.
+fn judge(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<u32, Error>) {
+    let entered = cell.load(SeqCst);
+    match result {
+        Ok(pid) if pid == victim => found.done += 1,
+        Ok(_) => found.not_entered += 1,
+        Err(Error::WorkerLost { pid, cause, stage }) => {
+            assert_eq!((pid, cause), (victim, KILLED));
+            match stage {
+                Stage::MayHaveRun => found.may_have_run += 1,
+                _ => found.result_lost += 1,
+            }
+            assert!(entered == 1 || stage == Stage::MayHaveRun && entered == 0, "{stage:?}, entered {entered:#x}");
+            return;
+        }
+        Err(e) => panic!("{e}"),
+    }
+    assert_eq!(entered, 1, "entered once, in attempt 0");
+}
+
+fn claimed_not_entered() {
+    let mut random = Random::new();
+    let (name, board) = (unique("claimed"), Board::new(CELLS));
+    let pool = Executor::builder().workers(2).capacity(AT_A_TIME).create_named(&name).expect("a pool");
+    let (mut found, mut next, start) = (Found::default(), 0, Instant::now());
+    // Also a task that may be run again is not in a second attempt then: its function was not entered in the first.
+    let again = SubmitOptions::new().idempotent(true);
+    while found.not_entered < 3 {
+        assert!(start.elapsed() < ENOUGH && next + AT_A_TIME < CELLS, "never caught between claim and entry: {found:?}");
+        let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
+        let from = next;
+        let submit = |cell: usize| {
+            let args = (board.name(), cell as u64);
+            let submitted =
+                if cell % 8 == 0 { pool.submit_with(&again, count_once, args) } else { pool.submit(count_once, args) };
+            submitted.expect("submitted")
+        };
+        let futures: Vec<Future<u32>> = (from..from + AT_A_TIME).map(submit).collect();
+        next += AT_A_TIME;
+        let caught = catch(&workers, &futures, &mut random);
+        for (index, future) in futures.iter().enumerate() {
+            let (cell, result) = (&board[from + index], future.result());
+            match caught {
+                Some((held, victim)) if held == index => judge_again(&mut found, cell, victim, result, from + index),
+                _ => assert!(result.is_ok() && cell.load(SeqCst) == 1, "{result:?}, {:#x}", cell.load(SeqCst)),
+            }
+        }
+    }
+    println!("{found:?}");
+    assert_whole(&name, &pool, 0);
+}
+
+/// One that may run again has no verdict: it may have been entered in attempt 0, and again in attempt 1.
+fn judge_again(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<u32, Error>, number: usize) {
+    let entered = cell.load(SeqCst);
+    if number % 8 == 0 && entered >> 32 != 0 {
+        assert!(result.is_ok_and(|pid| pid != victim) && entered >> 32 == 1 && entered as u32 <= 1, "entered {entered:#x}");
+        found.may_have_run += 1;
+        return;
+    }
+    judge(found, cell, victim, result);
+}
+
+fn ran_result_lost() {
+    let mut random = Random::new();
+    let (name, board) = (unique("result-lost"), Board::new(CELLS));
+    let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
+    let (mut found, mut next, start) = (Found::default(), 0, Instant::now());
+    while found.result_lost < 3 {
+        assert!(start.elapsed() < ENOUGH && next + 8 < CELLS, "never caught between return and result: {found:?}");
+        let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
+        let from = next;
+        let submit = |cell: usize| pool.submit(count_large, (board.name(), cell as u64)).expect("submitted");
+        let futures: Vec<Future<Bytes>> = (from..from + 8).map(submit).collect();
+        next += 8;
+        let caught = catch(&workers, &futures, &mut random);
+        for (index, future) in futures.iter().enumerate() {
+            let cell = from + index;
+            // A result is whole or not there.
+            let result = future.result().map(|Bytes(bytes)| assert!(bytes == vec![cell as u8; LARGE], "task {cell}"));
+            match caught {
+                Some((held, victim)) if held == index => judge(&mut found, &board[cell], victim, result.map(|()| 0)),
+                _ => assert!(result.is_ok() && board[cell].load(SeqCst) == 1, "{result:?}"),
+            }
+        }
+    }
+    println!("{found:?}");
+    assert_whole(&name, &pool, 0);
+}
