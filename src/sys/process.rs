@@ -133,7 +133,9 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
     }
     Ok(Some(match info.si_code {
         libc::CLD_EXITED => Exit::Code(status),
-        _ => Exit::Signal(status),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Exit::Signal(status),
+        // A stop, which the kernel tells a waiter that is the child's tracer too.
+        _ => return Ok(None),
     }))
 }
 
@@ -251,6 +253,31 @@ mod tests {
         assert_eq!(reap(fd).unwrap_err().errno, libc::ECHILD);
         // Its number may name a new process by now, but not with the same start time unless within one tick.
         assert!(pidfd_open(child.pid).is_ok());
+    }
+
+    #[test]
+    fn a_child_that_this_process_traces_is_not_ended_by_a_trap() {
+        let [started, forever, ..] = shared_words();
+        let child = Child::start(|| {
+            announce(started, 1);
+            await_value(forever, 1);
+            0
+        });
+        assert!(await_value(started, 1));
+        let trace = |request: libc::c_uint| {
+            // SAFETY: neither request touches memory of this process.
+            let result = unsafe { libc::ptrace(request, child.pid.cast_signed(), 0_u64, 0_u64) };
+            assert_eq!(result, 0, "ptrace {request}");
+        };
+        trace(libc::PTRACE_SEIZE);
+        trace(libc::PTRACE_INTERRUPT);
+        for _ in 0..20 {
+            assert_eq!(reap(child.pidfd.as_fd()), Ok(None));
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(pidfd_kill(child.pidfd.as_fd(), libc::SIGKILL), Ok(true));
+        child.await_end();
+        assert_eq!(reap(child.pidfd.as_fd()), Ok(Some(Exit::Signal(libc::SIGKILL))));
     }
 
     #[test]
