@@ -1,5 +1,7 @@
 //! The fault table of `docs/faults.md`, row by row, as far as no other test file has the row. A test's number is its row's.
 
+#[path = "../cc_support/mod.rs"]
+mod cc_support;
 #[path = "../process_support/mod.rs"]
 mod process_support;
 
@@ -7,6 +9,7 @@ mod ends;
 mod locks;
 mod namespaces;
 mod phases;
+mod programs;
 mod recovery;
 mod seats;
 mod stopped;
@@ -19,7 +22,7 @@ fn main() {
     taskring::init();
     let roles: [&[Role]; 7] =
         [ends::ROLES, locks::ROLES, namespaces::ROLES, recovery::ROLES, seats::ROLES, stopped::ROLES, support::ROLES];
-    let tests: [&[Test]; 8] = [
+    let tests: [&[Test]; 9] = [
         wakes::TESTS,
         locks::TESTS,
         phases::TESTS,
@@ -28,6 +31,7 @@ fn main() {
         seats::TESTS,
         namespaces::TESTS,
         ends::TESTS,
+        programs::TESTS,
     ];
     process_support::main(&roles.concat(), &tests.concat());
 }

@@ -1,12 +1,10 @@
 //! Rows 11, 18 and 38: whoever stands still is not dead, however long it is, and whatever the clock on the wall says.
 
 use crate::process_support::common::Board;
-use crate::process_support::{
-    Log, Program, Random, Role, Test, hear, kill, pid_alive, say, unique, wait_until, wait_within,
-};
+use crate::process_support::{Log, Program, Role, Test, hear, kill, pid_alive, say, wait_until, wait_within};
 use crate::support::{
-    Apart, assert_times, assert_whole, count_of, count_once, go_on, hold, look, own_pid, ready_workers, running, square,
-    stop,
+    Apart, assert_times, assert_whole, count_of, count_once, go_on, hold, look, own_pid, process_state, ready_workers,
+    running, square, stop, woken_first,
 };
 use std::path::Path;
 use std::process::Command;
@@ -29,38 +27,62 @@ fn has_reserved(name: &str) -> bool {
     look(name).lanes.iter().any(|lane| lane.head == lane.tail && lane.slots[0] == 1)
 }
 
+fn ptrace(request: libc::c_uint, pid: u32, data: u64) {
+    // SAFETY: none of the requests used here reads or writes memory of this process.
+    let result = unsafe { libc::ptrace(request, pid.cast_signed(), 0_u64, data) };
+    assert_eq!(result, 0, "ptrace {request}: {}", std::io::Error::last_os_error());
+}
+
+fn await_trap(pid: u32) {
+    let mut status = 0;
+    // SAFETY: `status` is a live local.
+    let found = unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::__WALL) };
+    assert!(found == pid.cast_signed() && libc::WIFSTOPPED(status), "waitpid: {found}, {status:#x}");
+}
+
+/// Lets a sleeping worker make the steps from its waking to the reservation, and stops it there.
+fn stop_when_reserved(name: &str, worker: u32, publish: impl FnOnce()) -> usize {
+    ptrace(libc::PTRACE_SEIZE, worker, 0);
+    ptrace(libc::PTRACE_INTERRUPT, worker, 0);
+    await_trap(worker);
+    publish();
+    let mut steps = 0;
+    while !has_reserved(name) {
+        ptrace(libc::PTRACE_SINGLESTEP, worker, 0);
+        await_trap(worker);
+        steps += 1;
+        assert!(steps < 100_000, "it never reserves");
+    }
+    ptrace(libc::PTRACE_DETACH, worker, libc::SIGSTOP as u64);
+    wait_until("it stands", || process_state(worker) == 'T');
+    assert!(has_reserved(name), "and has claimed nothing");
+    steps
+}
+
 /// One worker is stopped between the reservation and the claim; the other one sleeps and is not told.
 fn reserved() {
-    let mut random = Random::new();
-    let name = unique("reserved");
-    let board = Board::new(1 << 20);
-    let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
-    let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
-    let (mut times, mut tries) = (Vec::new(), 0);
-    let start = Instant::now();
-    while times.len() < 3 && start.elapsed() < Duration::from_secs(60) {
-        tries += 1;
-        // One is stopped from the start, so that the other is the one who comes for the task.
-        let (first, second) = (workers[tries % 2], workers[(tries + 1) % 2]);
+    let board = Board::new(8);
+    // The tracer is not the workers' parent, whose waiting would see the traps.
+    let mut apart = Apart::new("reserved", 2, 8);
+    let mut times = Vec::new();
+    for round in 0..4 {
+        let (first, second) = woken_first(&apart.pool, &apart.workers);
+        // Nobody but the first comes for the task.
         stop(second);
-        pool.submit(count_once, (board.name(), tries as u64)).expect("submitted").detach();
-        (0..random.below(400)).for_each(|_| std::hint::spin_loop());
-        stop(first);
-        if has_reserved(&name) {
-            let since = Instant::now();
-            go_on(second);
-            wait_until("it runs elsewhere", || board[tries].load(SeqCst) == 1);
-            times.push(since.elapsed());
-        }
+        let publish = || apart.pool.submit(count_once, (board.name(), round as u64)).expect("submitted").detach();
+        let steps = stop_when_reserved(&apart.name, first, publish);
+        println!("reserved after {steps} instructions");
+        let start = Instant::now();
         go_on(second);
+        wait_until("it runs elsewhere", || board[round].load(SeqCst) == 1);
+        times.push(start.elapsed());
         go_on(first);
-        wait_until("it runs", || board[tries].load(SeqCst) == 1);
     }
-    println!("{} of {tries} stops were between reservation and claim", times.len());
-    assert!(!times.is_empty(), "never caught between reservation and claim");
-    assert!((1..=tries).all(|cell| board[cell].load(SeqCst) == 1), "each once");
+    assert_whole(&apart.name, &apart.pool, 1);
+    assert!((0..4).all(|cell| board[cell].load(SeqCst) == 1), "each once");
+    drop(apart.pool);
+    apart.owner.end();
     assert_times("a reserved task runs elsewhere", times, Duration::from_millis(1500), Duration::from_millis(4000));
-    assert_whole(&name, &pool, 0);
 }
 
 /// Longer than three ticks of everybody's bounded sleep.

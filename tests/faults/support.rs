@@ -136,6 +136,19 @@ pub fn count_of(view: &Snapshot, role: &str) -> usize {
     view.participants.iter().filter(|p| p.role == role).count()
 }
 
+/// Of two workers that both sleep when this returns: the one that the next wake is for, and the other.
+pub fn woken_first(pool: &Executor, workers: &[u32]) -> (u32, u32) {
+    let both_sleep = || {
+        wait_until("both sleep", || workers.iter().all(|&pid| process_state(pid) == 'S'));
+        // Past their first looks around.
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    both_sleep();
+    let first = pool.submit(own_pid, ()).expect("submitted").result().expect("a worker ran it");
+    both_sleep();
+    (first, workers.iter().copied().find(|&pid| pid != first).expect("another one"))
+}
+
 /// Nothing is left of the dead, nothing is held, and the pool can do twice its capacity of work. `others` submitters are still attached.
 #[track_caller]
 pub fn assert_whole(name: &str, pool: &Executor, others: usize) {

@@ -2,9 +2,7 @@
 
 use crate::process_support::common::Board;
 use crate::process_support::{Program, Test, kill, unique, wait_until};
-use crate::support::{
-    Apart, assert_times, assert_whole, count_once, go_on, look, process_state, ready_workers, square, stop,
-};
+use crate::support::{Apart, assert_times, assert_whole, count_once, go_on, look, ready_workers, square, stop, woken_first};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use taskring::Executor;
@@ -15,18 +13,16 @@ pub const TESTS: &[Test] = &[
     ("fault_08_no_waiter_for_a_lock_starves_when_the_one_that_was_woken_is_killed", next_in_line_killed),
 ];
 
-/// Both workers sleep and are stopped; a task is published, which wakes one of them; one is killed, and the other let go on. The time from there until
-/// the task has run. Nobody waits for the task: a waiting submitter would look after it.
-fn one_round(pool: &Executor, workers: &[u32], victim: usize, board: &Board, cell: usize) -> Duration {
-    wait_until("both sleep", || workers.iter().all(|&pid| process_state(pid) == 'S'));
-    // Past their first looks around.
-    std::thread::sleep(Duration::from_millis(20));
+/// Both workers sleep and are stopped; a task is published, which wakes one of them; that one is killed, and the other let go on. The time from there
+/// until the task has run. Nobody waits for the task: a waiting submitter would look after it.
+fn one_round(pool: &Executor, workers: &[u32], board: &Board, cell: usize) -> Duration {
+    let (woken, other) = woken_first(pool, workers);
     workers.iter().for_each(|&pid| stop(pid));
     pool.submit(count_once, (board.name(), cell as u64)).expect("submitted").detach();
     assert_eq!(board[cell].load(SeqCst), 0);
     let start = Instant::now();
-    kill(workers[victim]);
-    go_on(workers[1 - victim]);
+    kill(woken);
+    go_on(other);
     wait_until("the task runs", || board[cell].load(SeqCst) != 0);
     assert_eq!(board[cell].load(SeqCst), 1, "once");
     start.elapsed()
@@ -38,7 +34,7 @@ fn given_again_by_the_supervisor() {
     let mut times = Vec::new();
     for round in 0..10 {
         let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
-        times.push(one_round(&pool, &workers, round % 2, &board, round));
+        times.push(one_round(&pool, &workers, &board, round));
     }
     assert_times("a wake given again by the supervisor", times, Duration::from_millis(100), Duration::from_millis(1500));
 }
@@ -51,7 +47,7 @@ fn given_again_without_supervisor() {
         apart.owner.kill();
         // Both have noticed that they are alone, and sleep for a whole tick.
         wait_until("the owner is missed", || look(&apart.name).life.contains("orphaned"));
-        times.push(one_round(&apart.pool, &apart.workers, round % 2, &board, round));
+        times.push(one_round(&apart.pool, &apart.workers, &board, round));
         apart.end();
     }
     assert_times("a wake given again without a supervisor", times, Duration::from_millis(1500), Duration::from_millis(4000));
