@@ -330,6 +330,10 @@ enum taskring_status
      * There is nothing more to come.
      */
     TASKRING_END = 32,
+    /**
+     * A task would wait for the end of the pool that runs it. Nothing was changed.
+     */
+    TASKRING_BUSY = 33,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1118,7 +1122,7 @@ taskring_status taskring_attach(const char *name,
  * stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
  * have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
  *
- * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait.
  *
  * Requires:
  * pool is NULL or a handle of this library, and no other call with it is going on.
@@ -1129,7 +1133,7 @@ taskring_status taskring_free(struct taskring_pool *pool);
  * Takes no new tasks from now on. With cancel_pending what has not started is cancelled; with wait this returns when everything has ended
  * and the workers have left. Running tasks are never interrupted. May be called again.
  *
- * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED.
+ * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with wait.
  *
  * Requires:
  * pool is NULL or a handle of this library.

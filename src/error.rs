@@ -126,6 +126,9 @@ pub enum Error {
     /// A living process holds a lock and does not go on; it may be stopped.
     #[error("process {pid} holds a lock of the pool and does not go on (is it stopped?)")]
     Stalled { pid: u32 },
+    /// A task would wait for the end of the pool that runs it, and so for itself. Nothing was changed.
+    #[error("a task cannot wait for the end of the pool that runs it")]
+    Busy,
     /// The arguments or the result could not be encoded.
     #[error("cannot encode: {message}")]
     Encode { message: String },

@@ -313,10 +313,14 @@ impl Executor {
     /// (see [`Builder::detach_on_exit`]). Of a submitter that is not the owner this ends its own part only.
     ///
     /// # Errors
-    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on.
+    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread
+    /// would wait for its own pool.
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         let pool = &self.pool;
         pool.member.check_fork()?;
+        if wait && self.is_inside() {
+            return Err(Error::Busy);
+        }
         pool.shut.store(true, Relaxed);
         let locked = match &self.supervisor {
             Some(supervisor) => close(supervisor),
@@ -332,6 +336,17 @@ impl Executor {
             }
         }
         locked
+    }
+
+    /// Whether this thread runs a task of this pool, whose end it would wait for.
+    fn is_inside(&self) -> bool {
+        self.supervisor.is_some() && crate::task::is_running_in(self.pool.segment())
+    }
+
+    /// Whether dropping this would be such a wait.
+    #[cfg(feature = "named")]
+    pub(crate) fn would_wait_for_itself(&self) -> bool {
+        self.is_inside() && !self.pool.shut.load(Relaxed)
     }
 
     /// Cancels what is pending: the owner everything, others their own.
@@ -386,7 +401,7 @@ impl Drop for Executor {
         }
         // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
         if !self.pool.shut.load(Relaxed) {
-            let _ = self.shutdown(true, false);
+            let _ = self.shutdown(!self.is_inside(), false);
         }
         self.pool.end_notifier(None);
     }

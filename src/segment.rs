@@ -112,6 +112,11 @@ impl Segment {
         &self.geometry
     }
 
+    /// Whether an address lies in this mapping.
+    pub(crate) fn holds(&self, at: *const u8) -> bool {
+        (at as usize).checked_sub(self.base as usize).is_some_and(|offset| (offset as u64) < self.geometry.segment_len())
+    }
+
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

@@ -404,6 +404,11 @@ pub(crate) fn is_running() -> bool {
     CURRENT.try_with(|c| c.get().is_some()).unwrap_or(false)
 }
 
+/// Whether this thread runs a task of the pool in that segment just now.
+pub(crate) fn is_running_in(segment: &crate::segment::Segment) -> bool {
+    CURRENT.try_with(|c| c.get().is_some_and(|current| segment.holds(current.slot.cast()))).unwrap_or(false)
+}
+
 /// The task's number: unique in its pool, the same in every attempt, and what [`Future::id`](crate::Future::id) says. 0 outside a task.
 #[must_use]
 pub fn id() -> u64 {

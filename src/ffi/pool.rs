@@ -239,7 +239,7 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 /// stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
 /// have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
 ///
-/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library, and no other call with it is going on.
@@ -249,7 +249,11 @@ pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_sta
         if !pool.is_null() {
             // The handle is good for the callbacks of the tasks that are waited for; one of them may even free it.
             // SAFETY: as this function's contract says.
-            let other = unsafe { executor(pool) }?.another();
+            let executor = unsafe { executor(pool) }?;
+            if executor.would_wait_for_itself() {
+                return Err(Error::Busy.into());
+            }
+            let other = executor.another();
             drop(other);
         }
         // SAFETY: as this function's contract says.
@@ -261,7 +265,7 @@ pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_sta
 /// Takes no new tasks from now on. With `cancel_pending` what has not started is cancelled; with `wait` this returns when everything has ended
 /// and the workers have left. Running tasks are never interrupted. May be called again.
 ///
-/// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED.
+/// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with `wait`.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.

@@ -76,6 +76,8 @@ pub enum taskring_status {
     TASKRING_INTERNAL = 31,
     /// There is nothing more to come.
     TASKRING_END = 32,
+    /// A task would wait for the end of the pool that runs it. Nothing was changed.
+    TASKRING_BUSY = 33,
 }
 
 /// The one table of names and meanings.
@@ -113,6 +115,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_BUFFER_TOO_SMALL, c"TASKRING_BUFFER_TOO_SMALL", c"the buffer is too small"),
     (TASKRING_INTERNAL, c"TASKRING_INTERNAL", c"a defect of the library"),
     (TASKRING_END, c"TASKRING_END", c"there is nothing more to come"),
+    (TASKRING_BUSY, c"TASKRING_BUSY", c"a task would wait for the end of its own pool"),
 ];
 
 /// Why a function did not succeed.
@@ -170,6 +173,7 @@ impl Fault {
             Error::Broken { .. } => TASKRING_BROKEN,
             Error::Corrupt { .. } => TASKRING_CORRUPT,
             Error::Stalled { .. } => TASKRING_STALLED,
+            Error::Busy => TASKRING_BUSY,
             Error::Encode { .. } => TASKRING_ENCODE,
             Error::Decode { .. } => TASKRING_DECODE,
             Error::TooMany { .. } => TASKRING_TOO_MANY,

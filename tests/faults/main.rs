@@ -6,6 +6,7 @@ mod cc_support;
 mod process_support;
 
 mod ends;
+mod inside;
 mod locks;
 mod namespaces;
 mod phases;
@@ -22,7 +23,7 @@ fn main() {
     taskring::init();
     let roles: [&[Role]; 7] =
         [ends::ROLES, locks::ROLES, namespaces::ROLES, recovery::ROLES, seats::ROLES, stopped::ROLES, support::ROLES];
-    let tests: [&[Test]; 9] = [
+    let tests: [&[Test]; 10] = [
         wakes::TESTS,
         locks::TESTS,
         phases::TESTS,
@@ -31,6 +32,7 @@ fn main() {
         seats::TESTS,
         namespaces::TESTS,
         ends::TESTS,
+        inside::TESTS,
         programs::TESTS,
     ];
     process_support::main(&roles.concat(), &tests.concat());

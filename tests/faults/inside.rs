@@ -1,0 +1,110 @@
+//! Row 26: a task that uses the pool it runs in. Waiting in a task for another task of a pool whose workers are all busy is not looked after yet.
+
+use crate::process_support::{LIMIT, Test, unique, wait_until};
+use crate::support::{assert_whole, square};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
+use taskring::ffi::{self, taskring_status};
+use taskring::{Error, Executor, Future, StartMethod};
+
+taskring::task! {
+    /// Submits to the pool of that name from within it, and waits for the result.
+    fn submit_inside(name: String, x: u64) -> Result<u64, Error> {
+        Executor::attach(&name)?.submit(square, x)?.result()
+    }
+}
+
+pub const TESTS: &[Test] = &[
+    ("fault_26_a_task_may_submit_to_its_own_pool", submits),
+    ("fault_26_a_task_that_would_wait_for_the_end_of_its_own_pool_is_told", would_wait_for_itself),
+    ("fault_26_a_task_that_drops_its_own_pool_does_not_wait_for_it", drops_its_pool),
+    ("fault_26_a_c_task_cannot_free_its_own_pool", frees_its_pool),
+];
+
+fn submits() {
+    let name = unique("inside");
+    let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
+    // One at a time: the other worker runs what it waits for.
+    for x in 0..20 {
+        assert_eq!(pool.submit(submit_inside, (name.clone(), x)).expect("submitted").result(), Ok(x * x));
+    }
+    assert_whole(&name, &pool, 0);
+}
+
+fn threads() -> Executor {
+    Executor::builder().workers(1).start(StartMethod::Thread).build().expect("a pool")
+}
+
+fn would_wait_for_itself() {
+    static POOL: OnceLock<Executor> = OnceLock::new();
+    static INNER: Mutex<Option<Future<u64>>> = Mutex::new(None);
+    static FOUND: Mutex<Vec<Result<(), Error>>> = Mutex::new(Vec::new());
+    let ends_it = taskring::register("waits for its own end", |()| {
+        let pool = POOL.get().expect("it is there");
+        *INNER.lock().unwrap() = pool.submit(square, 5).ok();
+        FOUND.lock().unwrap().extend([pool.shutdown(true, false), pool.shutdown(true, true)]);
+        // The end of another pool can be waited for.
+        let other = threads();
+        assert_eq!(other.submit(square, 2).map(|f| f.result()), Ok(Ok(4)));
+        FOUND.lock().unwrap().push(other.shutdown(true, false));
+    });
+    let pool = POOL.get_or_init(threads);
+    assert_eq!(pool.submit(ends_it.expect("a name"), ()).expect("submitted").result(), Ok(()));
+    let found = std::mem::take(&mut *FOUND.lock().unwrap());
+    assert!(matches!(found[..], [Err(Error::Busy), Err(Error::Busy), Ok(())]), "{found:?}");
+    // Nothing was changed by it: not even what was pending is cancelled.
+    assert_eq!(INNER.lock().unwrap().take().expect("submitted in the task").result(), Ok(25));
+    assert_eq!(pool.submit(square, 3).expect("submitted").result(), Ok(9));
+    pool.shutdown(true, false).expect("from outside it can be ended");
+}
+
+/// A drop cannot fail, so it lets the pool end in the background.
+fn drops_its_pool() {
+    static POOL: Mutex<Option<Executor>> = Mutex::new(None);
+    let drops = taskring::register("drops its pool", |()| drop(POOL.lock().unwrap().take())).expect("a name");
+    let pool = threads();
+    let (dropped, after) = (pool.submit(drops, ()).expect("submitted"), pool.submit(square, 6).expect("submitted"));
+    let refused = pool.task_set().expect("a set");
+    *POOL.lock().unwrap() = Some(pool);
+    assert_eq!(dropped.result_timeout(LIMIT), Ok(()));
+    assert_eq!(after.result_timeout(LIMIT), Ok(36), "what was submitted before still runs");
+    assert_eq!(refused.submit(square, 1).map(drop), Err(Error::ShutDown));
+}
+
+static FREED: AtomicPtr<ffi::taskring_pool> = AtomicPtr::new(std::ptr::null_mut());
+static STATUS: AtomicI32 = AtomicI32::new(-1);
+
+unsafe extern "C" fn free_it(_call: *mut ffi::taskring_call, _context: *mut c_void) -> i32 {
+    // SAFETY: the handle is good: the test frees it after this task.
+    STATUS.store(unsafe { ffi::taskring_free(FREED.load(SeqCst)) } as i32, SeqCst);
+    0
+}
+
+fn frees_its_pool() {
+    const OK: taskring_status = taskring_status::TASKRING_OK;
+    let mut pool = std::ptr::null_mut();
+    let mut ticket = 0;
+    // SAFETY: all zero is a value of the struct, for it has only numbers and null pointers, which stand for the defaults.
+    let mut config: ffi::taskring_config = unsafe { std::mem::zeroed() };
+    config.struct_size = size_of_val(&config) as u32;
+    config.start_method = ffi::TASKRING_THREAD;
+    config.workers = 1;
+    let name = c"frees its pool".as_ptr();
+    // SAFETY: strings and structs that outlive the calls, places to write to, and a handle that is freed once, at the end.
+    unsafe {
+        assert_eq!(ffi::taskring_register(name, Some(free_it), std::ptr::null_mut(), None), OK);
+        assert_eq!(ffi::taskring_create(&raw const config, &raw mut pool), OK);
+        FREED.store(pool, SeqCst);
+        let submitted =
+            ffi::taskring_submit_named(pool, name, std::ptr::null(), 0, std::ptr::null(), u64::MAX, &raw mut ticket);
+        assert_eq!(submitted, OK);
+        let start = Instant::now();
+        wait_until("the task has tried", || STATUS.load(SeqCst) != -1 || start.elapsed() > LIMIT);
+        assert_eq!(STATUS.load(SeqCst), taskring_status::TASKRING_BUSY as i32);
+        let (none, len) = (std::ptr::null_mut(), std::ptr::null_mut());
+        assert_eq!(ffi::taskring_result(pool, ticket, u64::MAX, none, 0, len), OK, "the handle is as good as before");
+        assert_eq!(ffi::taskring_free(pool), OK);
+    }
+}
