@@ -1,4 +1,4 @@
-//! `docs/tests.md` names only tests that exist and run. Whether they ran is read from the output of a run, in the file that `TASKRING_TEST_LOG`
+//! `docs/tests.md` and `docs/faults.md` name only tests that exist and run. Whether they ran is read from the output of a run, in the file that `TASKRING_TEST_LOG`
 //! names; `.ci/run` does that.
 
 use std::fs;
@@ -23,21 +23,57 @@ fn rows() -> Vec<(String, String)> {
 fn every_test_that_the_docs_name_exists_and_is_not_switched_off() {
     let rows = rows();
     assert!(rows.len() > 50, "the tables were not found: {}", rows.len());
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut problems = Vec::new();
-    for (file, test) in rows {
-        let Ok(text) = fs::read_to_string(tests.join(&file)) else {
-            problems.push(format!("tests/{file} does not exist"));
-            continue;
-        };
-        let as_function = text.contains(&format!("fn {test}("));
-        let as_name = text.contains(&format!("\"{test}\""));
-        let as_line = text.contains(&format!("test {test} ... "));
-        if !as_function && !as_name && !as_line {
-            problems.push(format!("tests/{file} has no test {test}"));
+    let problems: Vec<String> = rows.iter().filter_map(|(file, test)| problem(file, test)).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What is wrong with a test that a document names.
+fn problem(file: &str, test: &str) -> Option<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+    let Ok(text) = fs::read_to_string(path) else { return Some(format!("tests/{file} does not exist")) };
+    let as_function = text.contains(&format!("fn {test}("));
+    let as_name = text.contains(&format!("\"{test}\""));
+    let as_line = text.contains(&format!("test {test} ... "));
+    if !as_function && !as_name && !as_line {
+        return Some(format!("tests/{file} has no test {test}"));
+    }
+    text.contains("#[ignore").then(|| format!("tests/{file} switches a test off"))
+}
+
+/// The fault table: for each number its tests, by file, or nothing and a reason.
+fn faults() -> Vec<(usize, Vec<(String, String)>, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md")).unwrap();
+    let table = text.split("## The table").nth(1).expect("the table").split("\n## ").next().unwrap_or_default();
+    let rows = table.lines().filter(|l| l.starts_with("| ")).map(|l| l.trim_matches('|').split(" | ").collect::<Vec<_>>());
+    let mut faults = Vec::new();
+    for cells in rows.filter(|cells| cells[0].trim() != "#") {
+        assert_eq!(cells.len(), 4, "{cells:?}");
+        let number = cells[0].trim().parse().unwrap_or_else(|_| panic!("a number: {cells:?}"));
+        let (mut file, mut tests) = (String::new(), Vec::new());
+        for name in cells[3].split('`').skip(1).step_by(2) {
+            match name.ends_with(".rs") {
+                true => file = name.to_owned(),
+                false => tests.push((file.clone(), name.to_owned())),
+            }
         }
-        if text.contains("#[ignore") {
-            problems.push(format!("tests/{file} switches a test off"));
+        faults.push((number, tests, cells[3].trim().to_owned()));
+    }
+    faults
+}
+
+#[test]
+fn every_fault_has_a_test_that_carries_its_number_or_a_reason() {
+    let faults = faults();
+    assert_eq!(faults.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (1..=38).collect::<Vec<_>>());
+    let mut problems = Vec::new();
+    for (number, tests, cell) in &faults {
+        if tests.is_empty() && !cell.strip_prefix("none: ").is_some_and(|reason| reason.len() > 10) {
+            problems.push(format!("row {number} has neither a test nor a reason: {cell}"));
+        }
+        let prefix = format!("fault_{number:02}_");
+        for (file, test) in tests {
+            problems.extend(problem(file, test));
+            problems.extend((!test.starts_with(&prefix)).then(|| format!("row {number} names {test}")));
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
@@ -51,7 +87,9 @@ fn every_test_that_the_docs_name_ran() {
     };
     let log = fs::read_to_string(log).expect("the output of a run");
     let passed: Vec<&str> = log.lines().filter(|line| line.starts_with("test ") && line.contains(" ... ok")).collect();
-    let missing: Vec<_> = rows().into_iter().filter(|(_, test)| !passed.iter().any(|line| line.contains(&**test))).collect();
+    let of_faults = faults().into_iter().flat_map(|(_, tests, _)| tests);
+    let missing: Vec<_> =
+        rows().into_iter().chain(of_faults).filter(|(_, test)| !passed.iter().any(|line| line.contains(&**test))).collect();
     assert!(missing.is_empty(), "these did not run: {missing:?}");
 }
 
