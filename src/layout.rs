@@ -124,6 +124,9 @@ pub(crate) struct Record {
     pub(crate) ready: AtomicU32,
     /// Tasks finished, for display. Written by the worker alone.
     pub(crate) finished: AtomicU64,
+    /// Of a worker that is a thread: which.
+    pub(crate) thread: AtomicU32,
+    pub(crate) resv: AtomicU32,
     /// What a worker sleeps on.
     pub(crate) park: Apart<AtomicU32>,
     /// Counts announcements to this submitter; what its waiting threads sleep on, beside.

@@ -124,6 +124,7 @@ impl Seat {
             record.pid.store(sys::pid(), Relaxed);
             record.start.store(start, Relaxed);
             record.cause.store(0, Relaxed);
+            record.thread.store(if kind == Kind::ThreadWorker { sys::thread_id() } else { 0 }, Relaxed);
             record.lane.store(0, Relaxed);
             record.ready.store(0, Relaxed);
             record.finished.store(0, Relaxed);
@@ -222,9 +223,10 @@ impl Member {
         }
         let pid = record.pid.load(Relaxed);
         if pid == sys::pid() {
-            // A thread of ours: it is gone when its descriptor is.
+            // A thread of ours: it is gone when its descriptor is, or when it ended without closing anything.
             return RecordState::of(record).kind() == Some(Kind::ThreadWorker)
-                && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held);
+                && (sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held)
+                    || sys::thread_is_gone(record.thread.load(Relaxed)));
         }
         if seeded(Bug::ByteIsProof) && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held) {
             return true;

@@ -14,7 +14,7 @@ use crate::sync::now_ns;
 use crate::sys;
 use crate::zygote::{News, Zygote};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +43,23 @@ struct WorkerThread {
     handle: JoinHandle<()>,
     /// Set before the bell rings: the handle says so only some moments later.
     ended: Arc<AtomicBool>,
+    /// Its number, once it runs.
+    id: Arc<AtomicU32>,
+}
+
+impl WorkerThread {
+    /// A task has ended its thread under it: no destructor ran, no bell rang, and whoever joined it would find no result.
+    fn has_vanished(&self) -> bool {
+        // Acquire: pairs with the end of the thread. Looked at last: a thread that ends in good order says so first.
+        let id = self.id.load(Relaxed);
+        id != 0 && sys::thread_is_gone(id) && !self.ended.load(Acquire)
+    }
+
+    fn join(self) {
+        if !self.has_vanished() {
+            let _ = self.handle.join();
+        }
+    }
 }
 
 /// Says that a worker thread ends, however it does.
@@ -291,7 +308,7 @@ impl Supervisor {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
             if let Some(thread) = child.thread.take() {
-                let _ = thread.handle.join();
+                thread.join();
             }
             // It may have died before we came to see that it was ready.
             let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
@@ -454,16 +471,17 @@ impl Supervisor {
             StartMethod::Thread => {
                 let segment = self.pool.member.segment.clone();
                 let bell = self.bell.try_clone().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
-                let ended = Arc::new(AtomicBool::new(false));
-                let end = EndOfThread(bell, ended.clone());
+                let (ended, id) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+                let (end, number) = (EndOfThread(bell, ended.clone()), id.clone());
                 let body = move || {
                     let _end = end;
+                    number.store(sys::thread_id(), Relaxed);
                     // A thread that could not attach counts as a failed start: the supervisor sees it end.
                     let _ = crate::worker::serve(segment, Kind::ThreadWorker, crate::worker::Came::AsChild);
                 };
                 let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
                 let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
-                Child::new(sys::pid(), None, Some(WorkerThread { handle, ended }))
+                Child::new(sys::pid(), None, Some(WorkerThread { handle, ended, id }))
             }
         };
         lock(&self.children).push(child);
@@ -473,7 +491,7 @@ impl Supervisor {
     fn join_children(&self) {
         for mut child in lock(&self.children).drain(..) {
             if let Some(thread) = child.thread.take() {
-                let _ = thread.handle.join();
+                thread.join();
             }
             if let Some(pidfd) = &child.pidfd {
                 let mut ready = Vec::new();
@@ -492,7 +510,7 @@ impl Child {
     fn look_for_end(&self, zygote_gone: bool) -> Option<Cause> {
         if let Some(thread) = &self.thread {
             // Acquire: pairs with the end of the thread.
-            return thread.ended.load(Acquire).then_some(Cause::Unknown);
+            return (thread.ended.load(Acquire) || thread.has_vanished()).then_some(Cause::Unknown);
         }
         if self.of_zygote {
             // With the zygote gone nobody tells us the cause.

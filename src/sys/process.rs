@@ -161,6 +161,19 @@ pub(crate) fn thread_count() -> Result<usize> {
     Ok(count)
 }
 
+/// This thread's number. Async-signal-safe.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+/// Whether this process has no thread of that number any more. Async-signal-safe.
+pub(crate) fn thread_is_gone(thread: u32) -> bool {
+    // SAFETY: the call takes integers; signal 0 is sent to nobody.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid(), thread, 0) };
+    result == -1 && super::last_errno() == libc::ESRCH
+}
+
 /// Forks; 0 in the child.
 ///
 /// # Safety If this process has other threads, the child may call only async-signal-safe functions until it calls

@@ -35,7 +35,11 @@ fn end(how: &str) -> u32 {
             // SAFETY: none: it is forbidden, and a task that does so all the same is what the test is about.
             unsafe { pthread_exit(std::ptr::null_mut()) }
         }
-        "panic" => panic!("on purpose"),
+        "thread" => {
+            // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            unreachable!("the thread has ended")
+        }
         _ => {
             // SAFETY: a private mapping that nobody else uses.
             let page = unsafe {
@@ -68,6 +72,7 @@ pub const TESTS: &[Test] = &[
     ("fault_22_a_stack_overflow_in_a_task_says_so", overflow_says_so),
     ("fault_25_a_task_that_ends_the_thread_of_its_worker_process_has_killed_it", thread_of_process_ends),
     ("fault_25_a_task_that_ends_the_thread_of_a_thread_worker_is_seen_to_end_the_program", thread_of_program_ends),
+    ("fault_25_a_thread_worker_whose_thread_is_gone_is_replaced_and_the_program_left_alone", thread_gone),
     ("fault_32_a_worker_whose_memory_is_reaped_at_once_is_no_other_dead_one", reaped_worker),
     ("fault_33_workers_killed_together_again_and_again_leave_a_pool_that_works", killed_together),
 ];
@@ -149,6 +154,33 @@ fn thread_of_program_ends() {
     let status = program.end_within(LIMIT);
     use std::os::unix::process::ExitStatusExt;
     assert_eq!((status.signal(), program.rest().len()), (Some(libc::SIGABRT), 0), "{status}");
+}
+
+/// Without any unwinding, as in C libraries whose `pthread_exit` does none: nothing in the process tells of it.
+fn thread_gone() {
+    let pool = Executor::builder().workers(2).capacity(8).start(StartMethod::Thread).build().expect("a pool");
+    for _ in 0..3 {
+        let start = Instant::now();
+        let gone = pool.submit(end_by, "thread".to_owned()).expect("submitted");
+        let pending = pool.submit_bulk(square, 0..20).expect("submitted");
+        match gone.result() {
+            Err(Error::WorkerLost { pid, cause: Cause::Unknown, stage: Stage::MayHaveRun }) => {
+                assert_eq!(pid, std::process::id());
+            }
+            other => panic!("{other:?}"),
+        }
+        println!("the verdict came after {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(pending.iter().enumerate().all(|(x, f)| f.result() == Ok((x * x) as u64)));
+    }
+    wait_until("both are there again", || {
+        let naps: Vec<_> = (0..2).map(|_| pool.submit(crate::support::nap, 50).expect("submitted")).collect();
+        let start = Instant::now();
+        naps.iter().for_each(|nap| assert!(nap.result().is_ok()));
+        start.elapsed() < Duration::from_millis(95)
+    });
+    // The process worker's only thread is the process.
+    assert_ends(&[("thread", &[Cause::Exit(0)])]);
 }
 
 fn reaped_worker() {
