@@ -86,8 +86,11 @@ fn claimed_not_entered() {
         let from = next;
         let submit = |cell: usize| {
             let args = (board.name(), cell as u64);
-            let submitted =
-                if cell % 8 == 0 { pool.submit_with(&again, count_once, args) } else { pool.submit(count_once, args) };
+            let submitted = if cell.is_multiple_of(8) {
+                pool.submit_with(&again, count_once, args)
+            } else {
+                pool.submit(count_once, args)
+            };
             submitted.expect("submitted")
         };
         let futures: Vec<Future<u32>> = (from..from + AT_A_TIME).map(submit).collect();
@@ -108,7 +111,7 @@ fn claimed_not_entered() {
 /// One that may run again has no verdict: it may have been entered in attempt 0, and again in attempt 1.
 fn judge_again(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<u32, Error>, number: usize) {
     let entered = cell.load(SeqCst);
-    if number % 8 == 0 && entered >> 32 != 0 {
+    if number.is_multiple_of(8) && entered >> 32 != 0 {
         assert!(result.is_ok_and(|pid| pid != victim) && entered >> 32 == 1 && entered as u32 <= 1, "entered {entered:#x}");
         found.may_have_run += 1;
         return;
