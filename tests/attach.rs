@@ -32,7 +32,7 @@ fn main() {
             ("one_program_makes_the_pool_another_submits_and_a_third_works", three_programs),
             ("the_owner_notices_at_once_when_an_attached_worker_or_submitter_is_killed", noticed_at_once),
             ("several_submitters_at_once_each_get_their_own_results", several_submitters),
-            ("attach_after_shutdown_says_so_and_later_that_there_is_no_pool", after_shutdown),
+            ("fault_30_attach_after_shutdown_says_so_and_later_that_there_is_no_pool", after_shutdown),
             ("names_are_checked", names),
             ("fault_36_a_living_pools_name_is_taken_and_a_dead_ones_is_free", dead_names),
             ("fault_31_temporaries_of_dead_creators_are_swept_and_others_left_alone", temporaries),

@@ -5,6 +5,7 @@ mod cc_support;
 #[path = "../process_support/mod.rs"]
 mod process_support;
 
+mod cgroups;
 mod ends;
 mod inside;
 mod locks;
@@ -23,7 +24,7 @@ fn main() {
     taskring::init();
     let roles: [&[Role]; 7] =
         [ends::ROLES, locks::ROLES, namespaces::ROLES, recovery::ROLES, seats::ROLES, stopped::ROLES, support::ROLES];
-    let tests: [&[Test]; 10] = [
+    let tests: [&[Test]; 11] = [
         wakes::TESTS,
         locks::TESTS,
         phases::TESTS,
@@ -31,6 +32,7 @@ fn main() {
         stopped::TESTS,
         seats::TESTS,
         namespaces::TESTS,
+        cgroups::TESTS,
         ends::TESTS,
         inside::TESTS,
         programs::TESTS,
