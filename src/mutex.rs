@@ -47,6 +47,12 @@ fn owner_of(word: u32) -> Option<Participant> {
     (word & LOCKED != 0).then(|| Participant::from_bits((word >> OWNER_SHIFT) as u16))
 }
 
+/// Whether anybody can have written this word. Others come by damage.
+fn is_possible(word: u32) -> bool {
+    word & !(LOCKED | WAITERS | 0xffff << OWNER_SHIFT) == 0
+        && Participant::from_bits((word >> OWNER_SHIFT) as u16).index() < crate::limits::PARTICIPANTS_MAX
+}
+
 /// Holds the mutex until dropped.
 #[must_use]
 pub(crate) struct Guard<'a> {
@@ -103,6 +109,13 @@ impl<'a> ShmMutex<'a> {
             let owner = Participant::from_bits((marked >> OWNER_SHIFT) as u16);
             // Acquire: the dead owner's stores reached memory before its death could be proved.
             let take = || self.0.compare_exchange(marked, mine | WAITERS, Acquire, Relaxed).is_ok();
+            if !is_possible(marked) {
+                // An owner would have unlocked it meanwhile: nobody holds it.
+                if take() {
+                    return Ok(Guard { word: self.0, taken_over: true });
+                }
+                continue;
+            }
             match peers.if_dead(owner, take) {
                 Some(true) => return Ok(Guard { word: self.0, taken_over: true }),
                 Some(false) => {}

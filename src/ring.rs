@@ -109,8 +109,16 @@ impl<'a> Lane<'a> {
                 state.is(Phase::Pending) && slot.place.load(Acquire) == position as u32 && slot.load() == state;
             if !published_here {
                 // Acquire: pairs with the Release in `Hold::drop`: what was published before this tail is visible.
-                if position >= self.head.tail.load(Acquire) {
+                let tail = self.head.tail.load(Acquire);
+                if position >= tail {
                     return Found::Nothing;
+                }
+                let lap = self.slots.len() as u64;
+                if tail - position > lap {
+                    // The last lap comes by every slot, whatever was left behind there. A damaged word may be any number of laps away.
+                    // Release: as below.
+                    let _ = self.head.head.compare_exchange(position, tail - lap, Release, Relaxed);
+                    continue;
                 }
                 state = slot.load();
             }
@@ -236,7 +244,8 @@ impl<'a> Hold<'a> {
     /// FREE -> PENDING of the slot that `next_free` gave and the caller has filled.
     #[inline]
     pub(crate) fn publish(&mut self, slot: &Slot, free: State) {
-        debug_assert!(std::ptr::eq(self.at(self.cursor).1, slot) && slot.load() == free);
+        // Outside the models the word may be another one by damage, which is no matter of the caller's.
+        debug_assert!(std::ptr::eq(self.at(self.cursor).1, slot) && (!cfg!(loom) || slot.load() == free));
         if seeded(Bug::TailFirst) {
             // Release: as in `drop`.
             self.head.tail.store(self.cursor.wrapping_add(1), Release);
@@ -275,6 +284,14 @@ impl<'a> Hold<'a> {
         self.cursor = self.tail;
         // At once: should we die before this hold ends, the next owner looks over one lap from here. Release: as in `drop`.
         self.head.tail.store(self.tail, Release);
+    }
+
+    /// Brings a tail that is behind the head up to it: what is published there is found only by a look at every slot. It got there by damage.
+    pub(crate) fn mend(&mut self) {
+        // Acquire: pairs with the Release of a reservation.
+        if self.head.head.load(Acquire) > self.tail {
+            self.repair();
+        }
     }
 
     /// The slots that hold nothing: while the lane is held, nobody publishes into them.
