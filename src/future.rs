@@ -201,6 +201,7 @@ impl Core {
     }
 
     fn settled_fitting(&self, room: usize) -> Option<Fit<'_>> {
+        let start = now_ns();
         loop {
             if let Some(outcome) = self.outcome_fitting(room) {
                 return Some(outcome);
@@ -209,7 +210,9 @@ impl Core {
             if !state.is_finished() || state.generation() != self.ticket.generation {
                 return self.outcome_fitting(room);
             }
-            std::thread::yield_now();
+            if !self.pool.await_taker(start) {
+                return None;
+            }
         }
     }
 
@@ -357,7 +360,7 @@ impl Core {
             }
             let Ok(word) = slot.flag(self.ticket.generation, Flag::Waiter) else {
                 self.check_word()?;
-                return last().ok_or(Error::Stale);
+                return last().ok_or_else(|| self.pool.segment().corrupt().unwrap_or(Error::Stale));
             };
             if word.has(Flag::Detached) {
                 return Err(Error::Stale);

@@ -160,6 +160,14 @@ impl Hub {
         }
     }
 
+    /// Looks at every slot that somebody waits for: an announcement may have been lost with who made it, or its bit.
+    pub(crate) fn deliver_unannounced(&self, pool: &Pool) {
+        let slots: Vec<u32> = lock(&self.watches).keys().copied().collect();
+        if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot)).count() != 0 {
+            wake_event(pool);
+        }
+    }
+
     /// Looks at one slot and delivers what is over there. True when anything was.
     fn deliver_slot(&self, pool: &Pool, slot: u32) -> bool {
         let mut watches = lock(&self.watches);
@@ -191,7 +199,7 @@ impl Hub {
                 let bit = bits & bits.wrapping_neg();
                 bits &= !bit;
                 let index = i * 64 + bit.trailing_zeros() as usize;
-                let slot = &ring.slots[index];
+                let Some(slot) = ring.slots.get(index) else { break };
                 let state = slot.load();
                 let others = !state.is(Phase::Free) && slot.submitted_by() != pool.member.who();
                 if others && slot.load().generation() == state.generation() {

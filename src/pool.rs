@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Task numbers below this find their function's index in an array.
 const KNOWN_MAX: usize = 4096;
 
+/// A thread that has taken a slot copies at most 2 GiB before it frees the slot.
+const TAKEN_NS_MAX: u64 = 2_500_000_000;
+
 /// What a task is called while it lives: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
@@ -225,11 +228,33 @@ impl Pool {
         let mark = &self.taken[self.segment().geometry().split(ticket.slot).1];
         let wanted = u64::from(ticket.generation) + 1;
         let seen = mark.load(Relaxed);
-        state.is_finished()
-            && state.generation() == ticket.generation
-            // Generations only go up: a later mark means that ours was taken long ago.
-            && seen < wanted
-            && mark.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
+        if !state.is_finished() || state.generation() != ticket.generation {
+            return false;
+        }
+        // Generations only go up: a later mark means that ours was taken long ago.
+        if seen > wanted {
+            self.check_generation(ticket, state);
+        }
+        seen < wanted && mark.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The slot of `state` was taken at a later generation: then that is an old look, or the slot's generation went back.
+    #[cold]
+    fn check_generation(&self, ticket: Ticket, state: State) {
+        // A swap sees the word as it is now.
+        if self.slot(ticket).swap(state, state).is_ok() {
+            self.segment().poison(format!("the generation of {ticket:?} went back"));
+        }
+    }
+
+    /// For who finds a finished task taken by another thread, whose outcome will be there in a moment. `since` is when the waiting began. False
+    /// when it never will: the slot's generation went back to one that was taken before.
+    pub(crate) fn await_taker(&self, since: u64) -> bool {
+        if now_ns() - since > TAKEN_NS_MAX {
+            self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
+        }
+        std::thread::yield_now();
+        !self.segment().has(crate::life::Bit::Corrupt)
     }
 
     /// Copies what a taken slot holds.
@@ -314,6 +339,7 @@ impl Pool {
     /// Brings the outcome of one finished task into the table, where `look` sees it and it stays. `None` when the task is unfinished, or its ticket
     /// used up.
     pub(crate) fn look<T>(&self, ticket: Ticket, reading: Reading, look: impl FnOnce(&mut Outcome) -> T) -> Option<T> {
+        let start = now_ns();
         loop {
             {
                 let mut table = lock(&self.harvested);
@@ -332,7 +358,9 @@ impl Pool {
             if state.generation() != ticket.generation || !state.is_finished() {
                 return lock(&self.harvested).get_mut(&ticket).map(look);
             }
-            std::thread::yield_now();
+            if !self.await_taker(start) {
+                return None;
+            }
         }
     }
 
@@ -453,16 +481,23 @@ impl Pool {
     pub(crate) fn look_after_waits(&self) -> Result<()> {
         self.member.check_fork()?;
         let segment = self.segment();
-        if segment.has(crate::life::Bit::Corrupt) {
-            return Err(Error::Corrupt { what: "found before, by this or another process".into() });
+        if let Some(corrupt) = segment.corrupt() {
+            return Err(corrupt);
         }
         if segment.has(crate::life::Bit::Broken) {
             self.fail_all_pending();
         }
         self.expire_unserved();
         self.member.reap_all();
+        self.member.audit(Some(self.lane))?;
+        self.hub.deliver_unannounced(self);
         let sleepers = segment.sleepers();
         if segment.has_pending(self.lane) {
+            if let Some(mut hold) = segment.lane(self.lane).try_hold(self.member.who()) {
+                hold.mend();
+            }
+            // A mark that nobody takes away would keep everybody asleep.
+            sleepers.forget_searching();
             // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
             while sleepers.anybody_idle() && sleepers.wake_one() {}

@@ -99,6 +99,7 @@ pub(crate) struct Seat {
     fork: u32,
     pub(crate) who: Participant,
     pub(crate) kind: Kind,
+    start: u64,
     guard_slot: Option<usize>,
 }
 
@@ -134,7 +135,7 @@ impl Seat {
             let who = Participant::new(index, incarnation);
             let guard_slot = crate::fork::guard(lock.as_raw_fd());
             let (lock, fork) = (ManuallyDrop::new(lock), crate::fork::side());
-            return Ok(Seat { lock, fork, who, kind, guard_slot });
+            return Ok(Seat { lock, fork, who, kind, start, guard_slot });
         }
         Err(Error::TooMany { what: "participants", max: PARTICIPANTS_MAX })
     }
@@ -144,6 +145,14 @@ impl Seat {
         let record = &segment.records()[self.who.index()];
         // Release: pairs with `RecordState::of` in the next `take`: everything we did lies before.
         record.state.store(RecordState::new(self.kind, Presence::Free, self.who.incarnation()).0, Release);
+    }
+
+    /// Whether the record is as `take` left it.
+    pub(crate) fn is_ours(&self, record: &Record) -> bool {
+        let state = RecordState::new(self.kind, Presence::Active, self.who.incarnation());
+        RecordState::of(record) == state
+            && record.pid.load(Relaxed) == sys::pid()
+            && record.start.load(Relaxed) == self.start
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

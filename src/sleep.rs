@@ -131,6 +131,11 @@ impl<'a> Sleepers<'a> {
         fence(SeqCst);
     }
 
+    /// Takes all of these marks away. Whoever had one is not counted upon any more: that costs a wake.
+    pub(crate) fn forget_searching(&self) {
+        self.searching.iter().for_each(|word| word.store(0, Relaxed));
+    }
+
     /// For a reaper: the marks of a dead participant.
     pub(crate) fn forget(&self, dead: usize) {
         self.searching[dead / 64].fetch_and(!(1 << (dead % 64)), Relaxed);

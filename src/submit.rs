@@ -12,7 +12,7 @@ use crate::search::Rings;
 use crate::set::SetRef;
 use crate::slot::Request;
 use crate::spin;
-use crate::state::{Flag, Phase};
+use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use std::time::Duration;
@@ -244,6 +244,8 @@ impl Pool {
             WhenFull::WaitFor(d) => start.saturating_add(crate::limits::nanos(d)),
             WhenFull::Wait | WhenFull::Refuse => u64::MAX,
         };
+        // The oldest slot's word, and since when it has been that.
+        let mut stuck = (self.oldest(), start);
         loop {
             self.harvest();
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
@@ -261,13 +263,25 @@ impl Pool {
                 WhenFull::WaitFor(after) if now >= deadline => {
                     return Err(Error::TimedOut { what: "a free slot in the ring", after });
                 }
-                WhenFull::Wait | WhenFull::WaitFor(_) => self.wait_for_room(now, deadline)?,
+                WhenFull::Wait | WhenFull::WaitFor(_) => {
+                    let oldest = self.oldest();
+                    if stuck.0 != oldest {
+                        stuck = (oldest, now);
+                    }
+                    self.wait_for_room(now, deadline, stuck.1)?;
+                }
             }
         }
     }
 
+    /// The word of the slot that the next submit looks at first.
+    fn oldest(&self) -> State {
+        let ring = self.segment().lane(self.lane);
+        ring.slots[ring.next_slot()].load()
+    }
+
     /// Waits until the oldest slot of the lane is finished or free; over the quota, for a moment. Others may be first: then the bounded sleep ends the wait.
-    fn wait_for_room(&self, now: u64, deadline: u64) -> Result<()> {
+    fn wait_for_room(&self, now: u64, deadline: u64, since: u64) -> Result<()> {
         if self.allowance() == 0 {
             std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
             return self.look_after_waits();
@@ -276,7 +290,12 @@ impl Pool {
         let slot = &ring.slots[ring.next_slot()];
         let seen = slot.load();
         let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
-        if seen.is(Phase::Free) || seen.is_finished() && slot.submitted_by() == self.member.who() {
+        if seen.is(Phase::Free) {
+            return Ok(());
+        }
+        if seen.is_finished() && slot.submitted_by() == self.member.who() {
+            // Another thread takes it just now.
+            self.await_taker(since);
             return Ok(());
         }
         if spin::until(self.segment(), 0, moved).is_some() {

@@ -418,6 +418,8 @@ impl Supervisor {
         watch.last_tick = now;
         self.pool.member.reap_all();
         self.pool.expire_unserved();
+        // Who waits learns of it by the flag; this thread closes the pool.
+        let _ = self.pool.member.audit(Some(self.pool.lane));
     }
 
     /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is.

@@ -258,6 +258,9 @@ impl Worker {
             self.complete(&task, generation, number, &request);
         }
         if let Err(e) = outcome::store(&self.member, slot, &request, (number, generation), kind, &out) {
+            if let Error::Corrupt { what } = &e {
+                segment.poison(&**what);
+            }
             outcome::store_refusal(slot, &e);
         }
         self.complete(&task, generation, number, &request);
@@ -287,13 +290,21 @@ impl Worker {
                     segment.free_slot_blocks([request.args_block, result], number, generation);
                 }
             }
-            Err(found) if found.is(Phase::Running) && found.generation() == generation && !seeded(Bug::NoPoison) => {
+            Err(_) if seeded(Bug::NoPoison) => {}
+            // A thread whose task has closed every descriptor may be taken for dead, and its task for lost.
+            Err(found)
+                if self.member.seat.kind == Kind::ThreadWorker
+                    && found.phase().is_some()
+                    && !found.is_run_by(found.owner(), generation) =>
+            {
+                segment.free_slot_blocks([result, 0], number, generation);
+            }
+            Err(found) => {
                 segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
             }
-            Err(_) => segment.free_slot_blocks([result, 0], number, generation),
         }
         let finished = &self.member.record().finished;
-        finished.store(finished.load(Relaxed) + 1, Relaxed);
+        finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     #[inline]
@@ -354,6 +365,8 @@ impl Worker {
     /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
     fn keep_house(&mut self) {
         self.looked_at = now_ns();
+        // A word that nobody can have written ends the pool; this worker sees it by the flag.
+        let _ = self.member.audit(None);
         // A position that a stopped worker has reserved is passed by no head again.
         self.search.look_everywhere();
         if self.member.seat.kind == Kind::ThreadWorker || self.member.owner_is_alive() {
