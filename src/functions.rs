@@ -92,6 +92,12 @@ impl Member {
         let free = self.segment.functions().iter().position(|f| f.ready.load(Relaxed) == 0);
         let index = free.ok_or(Error::TooMany { what: "function names", max: FUNCTIONS_MAX })?;
         let entry = &self.segment.functions()[index];
+        // They come in order, and a worker says that it has one only when it is there.
+        let later = self.segment.functions()[index..].iter();
+        if later.clone().any(|f| f.ready.load(Relaxed) != 0) || entry.workers.iter().any(|w| w.load(Relaxed) != 0) {
+            drop(guard);
+            return Err(self.segment.poison(format!("the name of function {index}")));
+        }
         for (word, chunk) in entry.name.iter().zip(name.as_bytes().chunks(8)) {
             let mut bytes = [0; 8];
             bytes[..chunk.len()].copy_from_slice(chunk);

@@ -297,7 +297,9 @@ impl Member {
             // Acquire: pairs with the Release stores of the count.
             let carved = payload.carved.load(Acquire);
             let Some(last) = carved.checked_sub(1) else { return Ok(()) };
-            let block = &self.segment.blocks()[last as usize];
+            let Some(block) = self.segment.blocks().get(last as usize) else {
+                return Err(self.segment.poison(format!("the count of payload blocks, {carved}")));
+            };
             let mine = Holder::Participant(self.who());
             if !self.segment.pass_block(carved, Holder::Nobody, mine) {
                 return Ok(());
@@ -372,6 +374,10 @@ impl Member {
             // After a trim the same count may have another end.
             // Acquire: as above.
             let same = payload.carved.load(Acquire) as usize == carved && self.payload_end(carved)? == end;
+            if same && !self.can_carve(carved) {
+                drop(guard);
+                return Err(self.segment.poison(format!("the count of payload blocks, {carved}")));
+            }
             let lease = same.then(|| self.carve_locked(carved, end, class));
             drop(guard);
             if let Some(lease) = lease {
@@ -386,6 +392,21 @@ impl Member {
         let size = class_len(last.class.load(Relaxed));
         let end = size.and_then(|size| last.offset.load(Relaxed).checked_add(size));
         end.ok_or_else(|| Error::Corrupt { what: format!("payload block {carved}") })
+    }
+
+    /// Whether the count may be right: each block begins where the one before ends, no class knows a later one, and no task has the next. Else a
+    /// block would be carved out of others' bytes.
+    fn can_carve(&self, carved: usize) -> bool {
+        let payload = &self.segment.header().payload;
+        let blocks = self.segment.blocks();
+        let begins = |index: usize| match index.checked_sub(1).map(|before| &blocks[before]) {
+            None => Some(0),
+            Some(before) => class_len(before.class.load(Relaxed))?.checked_add(before.offset.load(Relaxed)),
+        };
+        let in_line = carved == 0 || begins(carved - 1) == Some(blocks[carved - 1].offset.load(Relaxed));
+        let known = payload.newest.iter().all(|newest| newest.load(Relaxed) as usize <= carved);
+        let next = Holder::from_bits(blocks[carved].owner.load(Relaxed));
+        in_line && known && matches!(next, Some(Holder::Nobody | Holder::Participant(_)))
     }
 
     /// Commits the descriptor and the bytes of the next block, outside the lock, for it may block. Repeating it is harmless.

@@ -91,6 +91,15 @@ impl Sets<'_> {
         stopped
     }
 
+    /// Whether a set that its owner still has is open or discarded, as it must be.
+    pub(crate) fn is_known(&self, set: SetRef) -> bool {
+        self.word(set).is_some_and(|word| {
+            // Relaxed: the owner's own word, which others only discard.
+            let seen = word.load(Relaxed);
+            Self::is_at(seen, set, OPEN) || Self::is_at(seen, set, DISCARDED)
+        })
+    }
+
     /// Steps 2 and 3 of worker and submitter: whether the set of a task just claimed or published was discarded.
     #[inline]
     pub(crate) fn is_discarded(&self, set: SetRef) -> bool {

@@ -87,11 +87,14 @@ impl TaskSet {
     /// Called again, it tells what is still running.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Forked`] and [`Error::Corrupt`].
     pub fn discard(&self) -> Result<Discarded> {
         let (pool, set) = (&self.shared.pool, self.shared.set);
         pool.member.check_fork()?;
         let sets = pool.segment().sets();
+        if !sets.is_known(set) {
+            return Err(pool.segment().poison(format!("the word of task set {:#x}", set.0)));
+        }
         let is_first = sets.discard(set);
         let mut swept = pool.member.sweep_set(set);
         // A worker that had claimed a task before decides within moments; one that is stopped just then counts as running it.
