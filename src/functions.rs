@@ -78,6 +78,15 @@ impl Segment {
 }
 
 impl Member {
+    /// Whether this worker stands in the table for the function of that number, and the number for that name.
+    pub(crate) fn is_server(&self, number: u16, name: &str) -> bool {
+        self.segment.functions().get(number as usize).is_some_and(|f| {
+            let me = self.who().index();
+            let served = f.workers[me / 64].load(Relaxed) & 1 << (me % 64) != 0;
+            served && f.name().as_deref() == Some(name.as_bytes())
+        })
+    }
+
     /// The number of a name, brought in if it is new. Names are never taken out.
     pub(crate) fn add_function(&self, name: &str) -> Result<u16> {
         check_name(name)?;

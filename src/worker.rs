@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     member: Member,
     /// By function number.
     runners: Vec<Option<Runner>>,
+    /// The same functions by name, as they stand in the pool.
+    names: Vec<(u16, &'static str)>,
     search: Search,
     /// A result's bytes: one allocation for all tasks.
     out: Vec<u8>,
@@ -66,9 +68,11 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     if came == Came::ByItself {
         member.expect_no_cause();
     }
-    let mut runners = Vec::new();
+    let (mut runners, mut names) = (Vec::new(), Vec::new());
     for (name, runner) in known() {
-        let index = member.add_function(name)? as usize;
+        let number = member.add_function(name)?;
+        names.push((number, name));
+        let index = number as usize;
         runners.resize((index + 1).max(runners.len()), None);
         runners[index] = Some(runner);
     }
@@ -85,6 +89,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     let mut worker = Worker {
         member,
         runners,
+        names,
         search,
         out: Vec::new(),
         since_look: 0,
@@ -367,6 +372,11 @@ impl Worker {
         self.looked_at = now_ns();
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
         let _ = self.member.audit(None);
+        let is_process = self.member.seat.kind == Kind::Worker;
+        let wrong = |(number, name): &&(u16, &'static str)| is_process && !self.member.is_server(*number, name);
+        if let Some((number, name)) = self.names.iter().find(wrong) {
+            self.member.segment.poison(format!("function {number}, which is {name:?}"));
+        }
         // A position that a stopped worker has reserved is passed by no head again.
         self.search.look_everywhere();
         if self.member.seat.kind == Kind::ThreadWorker || self.member.owner_is_alive() {
