@@ -14,8 +14,9 @@
 //! * **Errors.** [`SysError`] names the call and the error number. An outcome that callers branch on is a value instead
 //!   (`Ok(false)`, `Ok(None)`): a lock that is held, a process that is gone. "I could not find out" is always an error,
 //!   never "gone", because a live process that is taken for dead loses its work.
-//! * **Waits and wakes** return no error. The kernel refuses them only for a bad address or argument, that is a
-//!   mistake in this crate: debug builds assert, release builds report a spurious wake-up.
+//! * **Waits and wakes** return no error. The kernel refuses them only for a bad address or argument; a sandbox may
+//!   refuse them altogether. Then a wait is a short pause that ends in a spurious wake-up, and a wake does nothing:
+//!   every sleep is bounded, so its sleeper looks by itself.
 //! * **Between `fork` and `exec`** (or `_exit`) only functions marked *async-signal-safe* may be called.
 
 use crate::seeded::{Bug, seeded};
