@@ -90,7 +90,7 @@ impl Temporary {
                     pool.name = Some(to);
                     return Ok(());
                 }
-                Err(e) if e.errno == libc::EEXIST => remove_if_dead(name)?,
+                Err(e) if e.errno == libc::EEXIST => drop(remove_if_dead(name)?),
                 Err(e) => return Err(e.into()),
             }
         }
@@ -98,13 +98,15 @@ impl Temporary {
     }
 }
 
-/// Removes the pool of that name if nobody is attached to it any more.
-fn remove_if_dead(name: &str) -> Result<()> {
+/// Removes the pool of that name if nobody is attached to it any more. False when there was none.
+fn remove_if_dead(name: &str) -> Result<bool> {
     let path = path(name);
     let exists = || Error::Exists { name: name.into() };
     let file = match sys::open_existing(&path) {
         Ok(file) => file,
-        Err(e) if e.errno == libc::ENOENT => return Ok(()),
+        Err(e) if e.errno == libc::ENOENT => return Ok(false),
+        // That says nothing of the pool.
+        Err(e) if matches!(e.errno, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => return Err(e.into()),
         Err(_) => return Err(exists()),
     };
     if sys::stat(file.as_fd())?.uid != sys::uid() {
@@ -117,7 +119,7 @@ fn remove_if_dead(name: &str) -> Result<()> {
     if still_named(&file, &path)? {
         sys::unlink(&path)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn still_named(file: &OwnedFd, path: &CString) -> Result<bool> {
@@ -257,14 +259,10 @@ pub fn work(name: &str) -> Result<()> {
 /// Removes the file of a named pool to which nobody is attached any more. False when there is none.
 ///
 /// # Errors
-/// [`Error::Exists`] when somebody is attached or it belongs to another user.
+/// [`Error::Exists`] when somebody is attached or it belongs to another user; [`Error::System`] when that cannot be found out.
 pub fn remove_dead(name: &str) -> Result<bool> {
     check_name(name)?;
-    let path = path(name);
-    match sys::open_existing(&path) {
-        Err(e) if e.errno == libc::ENOENT => Ok(false),
-        _ => remove_if_dead(name).map(|()| true),
-    }
+    remove_if_dead(name)
 }
 
 /// For the owner at its end: takes the name away, if it still is this pool's. By path alone, for there may be no descriptor left to open.
