@@ -94,3 +94,29 @@ impl Image {
         (0..512).take_while(|i| self.word(FUNCTIONS_AT + i * FUNCTION).load(SeqCst) as u32 != 0).count()
     }
 }
+
+/// Where a slot of the owner's lane begins; its state word is the first.
+pub fn slot_at(index: usize) -> usize {
+    SLOTS_AT + index * SLOT
+}
+
+/// Words of the owner's lane.
+pub const MUTEX: usize = LANES_AT;
+pub const TAIL: usize = LANES_AT + 128;
+pub const HEAD: usize = LANES_AT + 256;
+pub const ENDED: usize = SLOTS_AT + CAPACITY * SLOT;
+/// Words of the header.
+pub const FLAGS: usize = 128;
+pub const LANES: usize = 136;
+pub const SEARCHING: usize = 384;
+/// The count of blocks, a half word.
+pub const CARVED: usize = 776;
+/// The owner's record: its state and process.
+pub const RECORD_OF_OWNER: usize = PARTICIPANTS_AT;
+/// The name of a function; the word that says that it is there.
+pub fn name_at(function: usize) -> usize {
+    FUNCTIONS_AT + function * FUNCTION + 48
+}
+pub fn ready_at(function: usize) -> usize {
+    FUNCTIONS_AT + function * FUNCTION
+}

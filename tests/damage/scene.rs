@@ -9,7 +9,11 @@ use taskring::{Cause, Error, Executor, Future, StartMethod, When, as_completed, 
 use tempfile::NamedTempFile;
 
 taskring::task! {
-    fn triple(x: u64) -> u64 { 3 * x + 1 }
+    fn triple(x: u64) -> u64 {
+        // So that the damage finds slots in every phase.
+        std::thread::sleep(Duration::from_micros(100 * (x % 4)));
+        3 * x + 1
+    }
     fn reversed(bytes: Vec<u8>) -> Vec<u8> { bytes.into_iter().rev().collect() }
     fn nap(x: u64) -> u64 {
         std::thread::sleep(Duration::from_micros(200));
