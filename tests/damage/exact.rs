@@ -24,6 +24,8 @@ taskring::task! {
 /// Whoever waits is told within this time.
 const TOLD: Duration = Duration::from_secs(3);
 
+type Case = Box<dyn Fn() + Sync>;
+
 struct Pool {
     pool: Executor,
     board: Board,
@@ -73,7 +75,7 @@ impl Pool {
 
     /// From now on everything says that the pool is corrupt, and it ends.
     #[track_caller]
-    fn is_corrupt(self) {
+    fn ends_corrupt(self) {
         let refused = self.pool.submit(double, 1).map(drop);
         assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
         self.let_go();
@@ -110,7 +112,7 @@ fn state_word(to: impl Fn(u64) -> u64 + Copy, ends: bool) {
         assert!(matches!(all, Err(Error::Corrupt { .. })), "{all:?}");
     });
     drop((future, pending));
-    p.is_corrupt();
+    p.ends_corrupt();
 }
 
 fn heals(damage: impl Fn(&Pool)) {
@@ -131,7 +133,7 @@ fn poisons(damage: impl Fn(&Pool), work: impl Fn(&Pool) -> Option<Error>) {
         assert!(start.elapsed() < TOLD, "nothing is noticed");
     };
     assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
-    p.is_corrupt();
+    p.ends_corrupt();
 }
 
 /// An answer that takes its time.
@@ -191,7 +193,7 @@ pub fn exact(_: Option<usize>) -> usize {
             })
             .expect("it is there")
     };
-    let cases: Vec<(&str, Box<dyn Fn() + Sync>)> = vec![
+    let cases: Vec<(&str, Case)> = vec![
         ("a running task of another owner", Box::new(|| state_word(|word| word ^ 0x40 << 48, true))),
         ("an impossible phase", Box::new(|| state_word(|word| word ^ 0x02, false))),
         ("an impossible phase at the end", Box::new(|| state_word(|word| word ^ 0x08, true))),
