@@ -109,9 +109,11 @@ fn inspect_shows_a_pool_and_removes_only_a_dead_one() {
 /// A few seconds of the soak: `.ci/run` has a minute.
 #[test]
 fn a_short_soak_loses_nothing() {
-    let text = stdout(&run("chaos", &["--minutes", "0.08", "--pace", "60"]));
+    let text = stdout(&run("chaos", &["--minutes", "0.1", "--pace", "40"]));
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("tasks: ") && last.ends_with("violations: 0 leaked: 0"), "{text}");
+    let kills = last.split(' ').nth(3).and_then(|kills| kills.parse::<u64>().ok());
+    assert!(kills > Some(5), "the nemesis does what it is for: {text}");
 }
 
 #[test]

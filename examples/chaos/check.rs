@@ -1,20 +1,60 @@
-//! The checker: one pass over all journals, in time linear in their length, then one over the tasks. Tasks know nothing of each other, so each is
-//! judged by itself; what a kill has cut off counts as unknown.
+//! The checker: it follows the journals and judges each task by itself, for tasks know nothing of each other; what a kill has cut off counts as
+//! unknown. A task that is over, or whose submitter is, is judged once it has rested for a while, and forgotten but for the fact that nothing may
+//! be heard of it again: so the checker's memory does not grow with the soak.
 
-use crate::journal::{Event, read_all};
-use std::collections::HashMap;
-use std::path::Path;
+use crate::journal::{Event, Reader};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// What became of a task, as a set of facts.
-#[derive(Clone, Copy, Default)]
-struct Fate {
-    entered: u8,
-    verdicts: u8,
-    verdict: u8,
-    intended: bool,
-    accepted: bool,
-    refused: bool,
-    released: bool,
+/// What became of a task, as a set of facts in sixteen bits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Fate(u16);
+
+const INTENDED: u16 = 1;
+const ACCEPTED: u16 = 2;
+const REFUSED: u16 = 4;
+const RELEASED: u16 = 8;
+/// Two bits each: none, once, more than once.
+const ENTERED: u32 = 4;
+const VERDICTS: u32 = 6;
+/// Four bits: the first verdict.
+const VERDICT: u32 = 8;
+
+impl Fate {
+    fn has(self, flag: u16) -> bool {
+        self.0 & flag != 0
+    }
+    fn times(self, field: u32) -> u16 {
+        self.0 >> field & 3
+    }
+    fn count(&mut self, field: u32) {
+        if self.times(field) < 2 {
+            self.0 += 1 << field;
+        }
+    }
+    fn verdict(self) -> Option<Event> {
+        Event::from_byte((self.0 >> VERDICT & 15) as u8)
+    }
+    /// Nothing more will be heard of it.
+    fn is_over(self) -> bool {
+        self.0 == 0 || self.has(REFUSED | RELEASED) || self.verdict().is_some()
+    }
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::Intended => self.0 |= INTENDED,
+            Event::Accepted => self.0 |= ACCEPTED,
+            Event::Refused => self.0 |= REFUSED,
+            Event::Released => self.0 |= RELEASED,
+            Event::Entered => self.count(ENTERED),
+            verdict => {
+                if self.verdict().is_none() {
+                    self.0 |= (verdict as u16) << VERDICT;
+                }
+                self.count(VERDICTS);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -23,75 +63,153 @@ pub struct Found {
     pub verdicts: u64,
     pub lost: u64,
     pub unknown: u64,
-    pub violations: Vec<String>,
+    pub violations: u64,
+    /// The first of them.
+    pub texts: Vec<String>,
 }
 
-/// Judges every task. `last` are the submitters that were not killed, by the part of their tasks' numbers, with nothing under way at their end.
-pub fn check(dir: &Path, ended_well: &[u64]) -> Found {
-    let mut fates: HashMap<u64, Vec<Fate>> = HashMap::new();
-    read_all(dir, |task, event| {
-        let of_submitter = fates.entry(task >> 32).or_default();
-        let serial = (task & 0xffff_ffff) as usize;
-        if of_submitter.len() <= serial {
-            of_submitter.resize(serial + 1024, Fate::default());
-        }
-        let fate = &mut of_submitter[serial];
-        match event {
-            Event::Intended => fate.intended = true,
-            Event::Accepted => fate.accepted = true,
-            Event::Refused => fate.refused = true,
-            Event::Released => fate.released = true,
-            Event::Entered => fate.entered = fate.entered.saturating_add(1),
-            verdict => {
-                fate.verdicts = fate.verdicts.saturating_add(1);
-                fate.verdict = verdict as u8;
-            }
-        }
-    });
-    let mut found = Found::default();
-    for (submitter, fates) in fates {
-        let ended_well = ended_well.contains(&submitter);
-        for (serial, fate) in fates.iter().enumerate() {
-            let nothing = !fate.intended && fate.entered == 0 && fate.verdicts == 0;
-            if !nothing {
-                judge(submitter << 32 | serial as u64, fate, ended_well, &mut found);
-            }
-        }
-    }
-    found
+/// The tasks of one submitter that are not judged yet.
+#[derive(Default)]
+struct Open {
+    /// The serial number of the first.
+    base: usize,
+    fates: VecDeque<Fate>,
+    /// Up to which serial number there were tasks at what time.
+    heights: VecDeque<(Instant, usize)>,
+    ended: Option<bool>,
 }
 
-fn judge(task: u64, fate: &Fate, submitter_ended_well: bool, found: &mut Found) {
-    let verdict = Event::from_byte(fate.verdict).filter(|_| fate.verdicts != 0);
-    found.tasks += u64::from(fate.accepted);
-    found.verdicts += u64::from(fate.verdicts);
-    found.lost += u64::from(matches!(verdict, Some(Event::LostMayHaveRun | Event::LostResult)));
-    found.unknown += u64::from(verdict == Some(Event::Unknown));
-    let mut wrong = |what: &str| {
-        if found.violations.len() < 100 {
-            found.violations.push(format!("task {task:#x}: {what} (entered {}, verdict {verdict:?})", fate.entered));
+pub struct Checker {
+    dir: PathBuf,
+    /// How long a task rests before it is judged.
+    rest: Duration,
+    reader: Reader,
+    submitters: HashMap<u64, Open>,
+    /// Submitters all of whose tasks are judged.
+    closed: HashSet<u64>,
+    pub found: Found,
+}
+
+impl Checker {
+    pub fn new(dir: &Path, rest: Duration) -> Checker {
+        Checker {
+            dir: dir.into(),
+            rest,
+            reader: Reader::default(),
+            submitters: HashMap::new(),
+            closed: HashSet::new(),
+            found: Found::default(),
         }
-    };
-    if !fate.intended {
-        wrong("ran, and nobody had submitted it");
     }
-    if fate.entered > 1 {
-        wrong("ran more than once");
+
+    /// A submitter is over; `well` if it came to its end by itself, with nothing under way.
+    pub fn submitter_ended(&mut self, submitter: u64, well: bool) {
+        self.submitters.entry(submitter).or_default().ended = Some(well);
     }
-    if fate.refused && fate.entered != 0 {
-        wrong("was refused, and ran");
-    }
-    if fate.verdicts > 1 {
-        wrong("has more than one verdict");
-    }
-    match verdict {
-        Some(Event::Value | Event::Failed | Event::Panicked | Event::LostResult) if fate.entered != 1 => {
-            wrong("ended without having run")
+
+    /// Reads on, and judges what has rested.
+    pub fn follow(&mut self) {
+        self.read(false);
+        let now = Instant::now();
+        for (submitter, open) in &mut self.submitters {
+            open.heights.push_back((now, open.base + open.fates.len()));
+            while let Some(&(_, height)) = open.heights.front().filter(|(then, _)| now - *then >= self.rest) {
+                if !open.judge_up_to(height, *submitter, &mut self.found) {
+                    break;
+                }
+                open.heights.pop_front();
+            }
         }
-        Some(Event::Cancelled) if fate.entered != 0 => wrong("was cancelled, and ran"),
-        Some(Event::Missing) => wrong("has no verdict"),
-        None if fate.accepted && !fate.released && submitter_ended_well => wrong("was forgotten"),
-        _ => {}
+        let closed = &mut self.closed;
+        self.submitters.retain(|submitter, open| {
+            let is_closed = open.ended.is_some() && open.fates.is_empty() && open.heights.len() <= 1;
+            is_closed.then(|| closed.insert(*submitter));
+            !is_closed
+        });
+    }
+
+    /// Judges all that is left. Nobody writes any more.
+    pub fn finish(&mut self) -> &Found {
+        self.read(true);
+        for (submitter, open) in &mut self.submitters {
+            open.ended.get_or_insert(false);
+            open.judge_up_to(open.base + open.fates.len(), *submitter, &mut self.found);
+        }
+        &self.found
+    }
+
+    fn read(&mut self, is_over: bool) {
+        let (submitters, closed, found) = (&mut self.submitters, &self.closed, &mut self.found);
+        self.reader.read(&self.dir, is_over, |task, event| {
+            let (submitter, serial) = (task >> 32, (task & 0xffff_ffff) as usize);
+            let late = || format!("is over, and long after there is {event:?}");
+            if closed.contains(&submitter) {
+                return found.add(task, &late());
+            }
+            let open = submitters.entry(submitter).or_default();
+            let Some(at) = serial.checked_sub(open.base) else { return found.add(task, &late()) };
+            if open.fates.len() <= at {
+                open.fates.resize(at + 1, Fate::default());
+            }
+            open.fates[at].add(event);
+        });
+    }
+}
+
+impl Open {
+    /// False when it had to stop before, at a task that goes on.
+    fn judge_up_to(&mut self, height: usize, submitter: u64, found: &mut Found) -> bool {
+        while self.base < height {
+            let Some(&fate) = self.fates.front() else { return true };
+            if !fate.is_over() && self.ended.is_none() {
+                return false;
+            }
+            if fate != Fate::default() {
+                found.judge(submitter << 32 | self.base as u64, fate, self.ended == Some(true));
+            }
+            self.fates.pop_front();
+            self.base += 1;
+        }
+        true
+    }
+}
+
+impl Found {
+    fn add(&mut self, task: u64, what: &str) {
+        self.violations += 1;
+        if self.texts.len() < 100 {
+            self.texts.push(format!("task {task:#x}: {what}"));
+        }
+    }
+
+    fn judge(&mut self, task: u64, fate: Fate, submitter_ended_well: bool) {
+        let (entered, verdict) = (fate.times(ENTERED), fate.verdict());
+        self.tasks += u64::from(fate.has(ACCEPTED));
+        self.verdicts += u64::from(fate.times(VERDICTS));
+        self.lost += u64::from(matches!(verdict, Some(Event::LostMayHaveRun | Event::LostResult)));
+        self.unknown += u64::from(verdict == Some(Event::Unknown));
+        let mut wrong = |what: &str| self.add(task, &format!("{what} (entered {entered}, verdict {verdict:?})"));
+        if !fate.has(INTENDED) {
+            wrong("ran, and nobody had submitted it");
+        }
+        if entered > 1 {
+            wrong("ran more than once");
+        }
+        if fate.has(REFUSED) && entered != 0 {
+            wrong("was refused, and ran");
+        }
+        if fate.times(VERDICTS) > 1 {
+            wrong("has more than one verdict");
+        }
+        match verdict {
+            Some(Event::Value | Event::Failed | Event::Panicked | Event::LostResult) if entered != 1 => {
+                wrong("ended without having run")
+            }
+            Some(Event::Cancelled) if entered != 0 => wrong("was cancelled, and ran"),
+            Some(Event::Missing) => wrong("has no verdict"),
+            None if fate.has(ACCEPTED) && !fate.has(RELEASED) && submitter_ended_well => wrong("was forgotten"),
+            _ => {}
+        }
     }
 }
 
@@ -99,16 +217,31 @@ fn judge(task: u64, fate: &Fate, submitter_ended_well: bool, found: &mut Found) 
 mod tests {
     use super::*;
 
-    /// What the checker says of one task with these events, in journals of one record each.
+    /// A journal of these records of one task.
+    fn write(dir: &Path, name: &str, serial: u64, events: &[Event]) {
+        let record = |event: &Event| [(7_u64 << 32 | serial).to_le_bytes(), (*event as u64).to_le_bytes()].concat();
+        std::fs::write(dir.join(name), events.iter().flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+
+    /// What the checker says of one task with these events, in journals of one record each, read at once or as they come.
     fn said(events: &[Event], submitter_ended_well: bool) -> Vec<String> {
-        let dir = tempfile::tempdir().unwrap();
-        let task = 7_u64 << 32 | 5;
+        let at_once = tempfile::tempdir().unwrap();
+        let bit_by_bit = tempfile::tempdir().unwrap();
+        let mut following = Checker::new(bit_by_bit.path(), Duration::ZERO);
         for (i, event) in events.iter().enumerate() {
-            let record = [task.to_le_bytes(), (*event as u64).to_le_bytes()].concat();
-            std::fs::write(dir.path().join(format!("journal.{i}.0")), record).unwrap();
+            // No process has this number.
+            write(at_once.path(), &format!("journal.99999999.{i}"), 5, &[*event]);
+            write(bit_by_bit.path(), &format!("journal.99999999.{i}"), 5, &[*event]);
+            following.read(false);
         }
-        let ended_well = if submitter_ended_well { vec![7] } else { Vec::new() };
-        check(dir.path(), &ended_well).violations
+        let mut checker = Checker::new(at_once.path(), Duration::ZERO);
+        for checker in [&mut following, &mut checker] {
+            checker.submitter_ended(7, submitter_ended_well);
+            checker.finish();
+        }
+        assert_eq!(following.found.texts, checker.found.texts);
+        assert_eq!(std::fs::read_dir(at_once.path()).unwrap().count(), 0, "journals of the dead go when they are read");
+        checker.found.texts.clone()
     }
 
     #[test]
@@ -145,5 +278,24 @@ mod tests {
             let said = said(events, *ended_well);
             assert!(said.iter().any(|text| text.contains(what)), "{events:?}: {said:?}");
         }
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_and_must_stay_over() {
+        use Event::*;
+        let dir = tempfile::tempdir().unwrap();
+        let mut checker = Checker::new(dir.path(), Duration::ZERO);
+        for serial in 0..1000 {
+            write(dir.path(), &format!("journal.99999999.{serial}"), serial, &[Intended, Accepted, Entered, Value]);
+        }
+        write(dir.path(), "journal.99999999.1000", 1000, &[Intended, Accepted]);
+        checker.follow();
+        assert_eq!((checker.found.tasks, checker.submitters[&7].fates.len()), (1000, 1), "the last one goes on");
+        write(dir.path(), "journal.99999999.1001", 3, &[Entered]);
+        write(dir.path(), "journal.99999999.1002", 1000, &[Entered, Value]);
+        checker.submitter_ended(7, true);
+        checker.finish();
+        assert_eq!((checker.found.tasks, checker.found.violations), (1001, 1), "{:?}", checker.found.texts);
+        assert!(checker.found.texts[0].contains("long after"));
     }
 }

@@ -1,16 +1,28 @@
 //! Append-only journals: a file for each process, mapped, so that what was written survives the writer's SIGKILL. A record is twelve bytes of
 //! meaning in one sixteen-byte line, whose task number is stored last: a record cut by a kill has none, and counts as not written.
+//!
+//! The reader follows the writers, gives back the room of what it has read, and removes the journals of the dead: so a soak may last for days.
 
 use memmap2::{MmapOptions, MmapRaw};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 
 /// Where journals and the like lie; every process of the soak inherits it.
 pub const DIR: &str = "TASKRING_CHAOS_DIR";
-/// Of one journal: sparse, so it takes the room of what was written.
-const BYTES_MAX: usize = 1 << 30;
+/// Of one journal: sparse, so it takes the room of what was written and not read yet.
+const BYTES_MAX: usize = 4 << 30;
+/// Of one record.
+const RECORD: usize = 16;
+/// So many empty records in a row are the end of a dead process' journal; fewer are records that its kill has cut, one for each thread.
+const HOLES_MAX: usize = 1024;
+/// What is read at once, and what is given back at once.
+const CHUNK: usize = 1 << 16;
+const GIVE_BACK: u64 = 1 << 20;
 
 /// What a process knows of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,23 +54,8 @@ pub enum Event {
 impl Event {
     pub fn from_byte(byte: u8) -> Option<Event> {
         use Event::*;
-        [
-            Intended,
-            Accepted,
-            Refused,
-            Entered,
-            Released,
-            Value,
-            Failed,
-            Panicked,
-            Cancelled,
-            LostMayHaveRun,
-            LostResult,
-            Unknown,
-            Missing,
-        ]
-        .into_iter()
-        .find(|event| *event as u8 == byte)
+        let all = [Intended, Accepted, Refused, Entered, Released, Value, Failed, Panicked, Cancelled, LostMayHaveRun];
+        all.into_iter().chain([LostResult, Unknown, Missing]).find(|event| *event as u8 == byte)
     }
 }
 
@@ -72,54 +69,100 @@ pub fn dir() -> PathBuf {
 }
 
 fn own() -> &'static Journal {
-    static OWN: OnceLock<(u32, Journal)> = OnceLock::new();
-    let (_, journal) = OWN.get_or_init(|| {
+    static OWN: OnceLock<Journal> = OnceLock::new();
+    OWN.get_or_init(|| {
         let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let path = dir().join(format!("journal.{}.{start}", std::process::id()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).expect("a new journal");
-        file.set_len(BYTES_MAX as u64).expect("room for a journal");
-        let map = MmapOptions::new().len(BYTES_MAX).map_raw(&file).expect("a mapping");
-        (std::process::id(), Journal { map, next: AtomicUsize::new(0) })
-    });
-    journal
+        // The nemesis may have left no descriptor or no room just now: it gives them back.
+        let map = loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let map = file.and_then(|file| {
+                file.set_len(BYTES_MAX as u64)?;
+                MmapOptions::new().len(BYTES_MAX).map_raw(&file)
+            });
+            match map {
+                Ok(map) => break map,
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        };
+        Journal { map, next: AtomicUsize::new(0) }
+    })
 }
 
 /// Adds a record. Any thread may.
 pub fn note(task: u64, event: Event) {
     let journal = own();
-    let at = journal.next.fetch_add(1, Relaxed) * 16;
-    assert!(at + 16 <= BYTES_MAX, "the journal is full");
+    let at = journal.next.fetch_add(1, Relaxed) * RECORD;
+    assert!(at + RECORD <= BYTES_MAX, "the journal is full");
     // SAFETY: within the mapping, which is never unmapped; each record is written by one thread, in whole aligned words.
     let words = unsafe { &*journal.map.as_mut_ptr().add(at).cast::<[AtomicU64; 2]>() };
     words[1].store(event as u64, Relaxed);
-    // Release: a record with a task has its event. The reader comes after this process's end, or after it was told to stop.
+    // Release: a record with a task has its event; a reader that sees the one without the other comes again.
     words[0].store(task, Release);
 }
 
-/// Reads all journals of a folder, each in the order of its records.
-pub fn read_all(dir: &Path, mut each: impl FnMut(u64, Event)) {
-    for entry in std::fs::read_dir(dir).expect("the folder").flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("journal.") {
-            continue;
-        }
-        let file = File::open(entry.path()).expect("a journal");
-        // SAFETY: nobody writes to it any more, and nobody cuts it short.
-        let map = unsafe { memmap2::Mmap::map(&file) }.expect("a mapping");
-        let mut holes = 0;
-        for record in map.chunks_exact(16) {
-            let (task, event) = record.split_at(8);
-            let task = u64::from_le_bytes(task.try_into().expect("eight bytes"));
-            let event = Event::from_byte(event[0]);
-            // A record that was cut is a hole; after some in a row there is nothing.
-            let (true, Some(event)) = (task != 0, event) else {
-                holes += 1;
-                if holes > 1024 {
-                    break;
-                }
-                continue;
-            };
-            holes = 0;
-            each(task, event);
+/// Where the reader stands in each journal.
+#[derive(Default)]
+pub struct Reader {
+    /// What was read, and up to where its room was given back.
+    places: HashMap<PathBuf, (u64, u64)>,
+}
+
+impl Reader {
+    /// Reads what is new, each journal in the order of its records. `is_over`: nobody writes any more, whoever seems to live.
+    pub fn read(&mut self, dir: &Path, is_over: bool, mut each: impl FnMut(u64, Event)) {
+        for entry in std::fs::read_dir(dir).expect("the folder").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(pid) = name.strip_prefix("journal.").and_then(|rest| rest.split('.').next()) else { continue };
+            // Asked before reading: what a dead process has written is all there.
+            let is_dead = is_over || !has_threads(pid);
+            let file = OpenOptions::new().read(true).write(true).open(entry.path()).expect("a journal");
+            let (read, given_back) = self.places.entry(entry.path()).or_default();
+            *read = read_from(&file, *read, is_dead, &mut each);
+            if is_dead {
+                self.places.remove(&entry.path());
+                std::fs::remove_file(entry.path()).expect("removed");
+            } else if *read - *given_back >= 2 * GIVE_BACK {
+                let until = *read / GIVE_BACK * GIVE_BACK;
+                let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+                // SAFETY: an open file and integers. Where the file system cannot do it, the journal only stays long.
+                unsafe { libc::fallocate(file.as_raw_fd(), mode, *given_back as i64, (until - *given_back) as i64) };
+                *given_back = until;
+            }
         }
     }
+}
+
+/// Gives the place of the first record that is not written yet.
+fn read_from(file: &File, mut at: u64, is_dead: bool, each: &mut impl FnMut(u64, Event)) -> u64 {
+    let mut chunk = vec![0; CHUNK];
+    let mut holes = 0;
+    loop {
+        let len = file.read_at(&mut chunk, at).expect("a journal can be read");
+        for record in chunk[..len].chunks_exact(RECORD) {
+            let (task, event) = record.split_at(8);
+            let task = u64::from_le_bytes(task.try_into().expect("eight bytes"));
+            match Event::from_byte(event[0]).filter(|_| task != 0) {
+                Some(event) => {
+                    holes = 0;
+                    each(task, event);
+                }
+                None if !is_dead || holes > HOLES_MAX => return at,
+                None => holes += 1,
+            }
+            at += RECORD as u64;
+        }
+        if len < RECORD {
+            return at;
+        }
+    }
+}
+
+/// Whether a process has a thread that may still run.
+fn has_threads(pid: &str) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    })
 }

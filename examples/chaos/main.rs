@@ -1,6 +1,9 @@
-//! A soak: submitters and workers of all kinds, tasks that exit, abort, overflow, fork and close all descriptors, and a nemesis that kills, stops
-//! and continues any of the processes, the pool's owner among them. Every process writes a journal; at the end a checker reads them and tells
-//! whether each task that was accepted ran at most once and has one verdict.
+//! A soak: submitters in Rust and through the C interface, workers of all kinds, tasks that exit, abort, overflow, panic, fork and close all
+//! descriptors, and a nemesis that kills, stops, continues and starves any of the processes, the pool's owner among them. Every process writes a
+//! journal; a checker follows them and tells whether each task that was accepted ran at most once and has one verdict.
+//!
+//! There are two pools: one whose owner is killed now and then, and comes back with workers started in another way; and one whose owner is spared,
+//! to see whether anything grows in it while everybody around it dies.
 //!
 //! ```sh
 //! cargo run --release --example chaos -- --minutes 5
@@ -9,14 +12,19 @@
 
 mod check;
 mod journal;
+mod nemesis;
+mod watch;
 mod work;
+mod work_in_c;
 
+use check::Checker;
 use clap::Parser;
-use std::collections::HashMap;
+use nemesis::{Nemesis, Victim, files_of, is_ours, pool_file};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
-use work::Random;
+use watch::Watch;
+use work::{MORTAL, SPARED, Submitter, pool_name};
 
 /// Kills whatever takes part in a pool, and counts the consequences.
 #[derive(Parser)]
@@ -25,22 +33,23 @@ struct Args {
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
     /// Between two deeds of the nemesis, in milliseconds, on the average.
-    #[arg(long, default_value_t = 150)]
+    #[arg(long, default_value_t = 80)]
     pace: u64,
     /// Repeats the nemesis' choices. Printed at the start.
     #[arg(long)]
     seed: Option<u64>,
-    /// Leaves the pool's owner alone.
-    #[arg(long)]
-    spare_owner: bool,
 }
 
 /// What a process of the soak is.
 const ROLE: &str = "TASKRING_CHAOS_ROLE";
-const SUBMITTERS: usize = 2;
-const WORKERS: usize = 1;
+/// Those who are killed and replaced, beside the owners and their workers. A submitter's number and seed are added.
+const OTHERS: [&str; 4] = ["rust", "c", "spared", "worker"];
 /// How long everybody may take to come to an end.
 const END: Duration = Duration::from_secs(90);
+/// How long a task rests before it is judged: longer than what a dead submitter has left may take to run.
+const REST: Duration = Duration::from_secs(30);
+const FOLLOW: Duration = Duration::from_secs(2);
+const REPORT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     taskring::init();
@@ -49,132 +58,115 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let args = Args::parse();
-    let seed =
-        args.seed.unwrap_or_else(|| Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id()) << 20 | 1);
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
+    let seed = args.seed.unwrap_or(clock ^ u64::from(std::process::id()) << 20);
     println!("seed {seed}");
     let dir = tempfile::tempdir().expect("a folder");
     let mut soak = Soak::start(dir.path(), seed);
     let end = Instant::now() + Duration::from_secs_f64(args.minutes * 60.0);
     while Instant::now() < end {
-        let pause = soak.random.below(2 * args.pace.max(1));
+        let pause = soak.nemesis.random.below(2 * args.pace.max(1));
         std::thread::sleep(Duration::from_millis(pause));
-        soak.strike(!args.spare_owner);
+        soak.strike();
+        soak.nemesis.relieve(false);
         soak.revive();
+        soak.follow();
     }
     let leaked = soak.end();
-    let found = check::check(dir.path(), &soak.ended_well);
-    found.violations.iter().for_each(|what| println!("VIOLATION {what}"));
-    leaked.iter().for_each(|what| println!("LEAKED {what}"));
-    println!(
-        "verdicts: {} lost with a worker: {} unknown with an owner: {} stops: {} owners: {}",
-        found.verdicts, found.lost, found.unknown, soak.stops, soak.generation
-    );
-    println!("tasks: {} kills: {} violations: {} leaked: {}", found.tasks, soak.kills, found.violations.len(), leaked.len());
-    if found.violations.is_empty() && leaked.is_empty() && found.tasks > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    soak.report(&leaked)
 }
 
 fn play(role: &str) {
     let dir = journal::dir();
-    let mut words = role.split(' ');
-    let kind = words.next();
-    let mut number = || words.next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-    match kind {
-        Some("owner") => work::own(&dir, &work::pool_name(&dir)).expect("owned to the end"),
-        Some("worker") => work::work(&dir),
-        _ => work::submit(&dir, number(), number()),
+    let words: Vec<&str> = role.split(' ').collect();
+    let number = |at: usize| words.get(at).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    let submit = |in_c| {
+        Submitter { dir: &dir, random: work::Random(number(2) | 1), next: number(1) << 32 }.submit(in_c);
+    };
+    match words[0] {
+        "owner" => work::own(&dir, words[1], number(2)).expect("owned to the end"),
+        "worker" => work::work(&dir),
+        "rust" => submit(Some(false)),
+        "c" => submit(Some(true)),
+        "spared" => submit(None),
+        other => panic!("no role {other:?}"),
     }
 }
 
 /// The processes of the soak, and what was done to them.
 struct Soak {
     dir: PathBuf,
-    random: Random,
+    nemesis: Nemesis,
+    checker: Checker,
+    watch: Watch,
     generation: u64,
     owner: Child,
+    spared_owner: Child,
     others: Vec<(String, Child)>,
-    /// Stopped processes, and when they go on.
-    stopped: HashMap<u32, Instant>,
     submitters: u64,
-    kills: u64,
-    stops: u64,
-    ended_well: Vec<u64>,
+    begun: Instant,
+    followed: Instant,
+    reported: Instant,
 }
 
 fn start(dir: &Path, role: &str) -> Child {
     let mut command = Command::new("/proc/self/exe");
-    command.env(ROLE, role).env(journal::DIR, dir).stderr(std::process::Stdio::inherit());
+    command.env(ROLE, role).env(journal::DIR, dir).stdin(Stdio::null());
     command.spawn().expect("a process")
-}
-
-fn signal(pid: u32, signal: i32) {
-    // SAFETY: the call takes two integers; the pid is that of a child, or of a worker that the pool has just named.
-    unsafe { libc::kill(pid.cast_signed(), signal) };
 }
 
 impl Soak {
     fn start(dir: &Path, seed: u64) -> Soak {
-        let owner = new_owner(dir, 1);
+        let nemesis = Nemesis::new(seed);
+        let (owner, spared_owner) = (new_owner(dir, MORTAL, 1), new_owner(dir, SPARED, 0));
+        let now = Instant::now();
         let mut soak = Soak {
             dir: dir.to_owned(),
-            random: Random(seed | 1),
+            nemesis,
+            checker: Checker::new(dir, REST),
+            watch: Watch::default(),
             generation: 1,
             owner,
+            spared_owner,
             others: Vec::new(),
-            stopped: HashMap::new(),
             submitters: 0,
-            kills: 0,
-            stops: 0,
-            ended_well: Vec::new(),
+            begun: now,
+            followed: now,
+            reported: now,
         };
-        for _ in 0..SUBMITTERS {
-            soak.new_submitter();
-        }
-        for _ in 0..WORKERS {
-            soak.others.push(("worker".into(), start(dir, "worker")));
-        }
+        OTHERS.iter().for_each(|kind| soak.add(kind));
         soak
     }
 
-    fn new_submitter(&mut self) {
+    fn add(&mut self, kind: &str) {
         self.submitters += 1;
-        let role = format!("submitter {} {}", self.submitters, self.random.below(u64::MAX));
-        self.others.push((role.clone(), start(&self.dir, &role)));
+        let role = format!("{kind} {} {}", self.submitters, self.nemesis.random.below(u64::MAX));
+        let child = start(&self.dir, &role);
+        self.others.push((role, child));
     }
 
-    /// Somebody who takes part: the owner's workers, the attached ones, the submitters; now and then the owner.
-    fn victim(&mut self, owner_too: bool) -> u32 {
-        let others = self.others.len() as u64;
-        match self.random.below(40) {
-            0 if owner_too => self.owner.id(),
-            choice if choice < 20 => self.others[(choice % others) as usize].1.id(),
+    /// Strikes somebody: an owner, one of the owners' workers or of the attached, a submitter.
+    fn strike(&mut self) {
+        let random = &mut self.nemesis.random;
+        let of_pool = |name: &str| {
+            let view = taskring::inspect(name);
+            let all = view.iter().flat_map(|v| &v.participants).filter(|p| p.role == "worker").map(|p| p.pid);
+            all.collect::<Vec<u32>>()
+        };
+        let victim = match random.below(40) {
+            0 => Victim { pid: self.owner.id(), is_spared: false },
+            1 => Victim { pid: self.spared_owner.id(), is_spared: true },
+            choice @ 2..20 => {
+                let (role, child) = &self.others[choice as usize % self.others.len()];
+                Victim { pid: child.id(), is_spared: role.starts_with("spared") }
+            }
             choice => {
-                let view = taskring::inspect(&work::pool_name(&self.dir));
-                let workers: Vec<u32> =
-                    view.iter().flat_map(|v| &v.participants).filter(|p| p.role == "worker").map(|p| p.pid).collect();
-                if workers.is_empty() { self.others[0].1.id() } else { workers[choice as usize % workers.len()] }
+                let workers = of_pool(&pool_name(&self.dir, if choice % 2 == 0 { MORTAL } else { SPARED }));
+                let Some(chosen) = workers.get(random.below(workers.len().max(1) as u64) as usize) else { return };
+                Victim { pid: *chosen, is_spared: false }
             }
-        }
-    }
-
-    /// One deed of the nemesis.
-    fn strike(&mut self, owner_too: bool) {
-        let pid = self.victim(owner_too);
-        if self.random.below(4) == 0 {
-            signal(pid, libc::SIGSTOP);
-            let pause = Duration::from_millis(self.random.below(400));
-            self.stopped.insert(pid, Instant::now() + pause);
-            self.stops += 1;
-        } else {
-            signal(pid, libc::SIGKILL);
-            self.kills += 1;
-        }
-        let now = Instant::now();
-        self.stopped.retain(|&pid, &mut until| {
-            if now >= until {
-                signal(pid, libc::SIGCONT);
-            }
-            now < until
-        });
+        };
+        self.nemesis.strike(&victim);
     }
 
     /// Puts others in the place of those who are gone.
@@ -188,63 +180,111 @@ impl Soak {
             !ended
         });
         for role in gone {
-            if role == "worker" {
-                self.others.push((role, start(&self.dir, "worker")));
-            } else {
-                self.new_submitter();
-            }
+            self.checker.submitter_ended(number_of(&role), false);
+            self.add(role.split(' ').next().unwrap_or_default());
         }
         if self.owner.try_wait().expect("a child").is_some() {
             self.generation += 1;
-            self.owner = new_owner(&self.dir, self.generation);
+            self.owner = new_owner(&self.dir, MORTAL, self.generation);
+        }
+    }
+
+    /// Lets the checker go on, and looks at memory, now and then.
+    fn follow(&mut self) {
+        if self.followed.elapsed() < FOLLOW {
+            return;
+        }
+        self.followed = Instant::now();
+        self.checker.follow();
+        self.watch.process("the soak itself", std::process::id());
+        self.watch.process("the spared owner", self.spared_owner.id());
+        if let Some((_, child)) = self.others.iter().find(|(role, _)| role.starts_with("spared")) {
+            self.watch.process("the spared submitter", child.id());
+        }
+        self.watch.file("the spared pool's file", &pool_file(&pool_name(&self.dir, SPARED)));
+        if self.reported.elapsed() >= REPORT {
+            self.reported = Instant::now();
+            let (minute, found) = (self.begun.elapsed().as_secs() / 60, &self.checker.found);
+            println!(
+                "minute {minute}: {} tasks judged, {} kills, {} violations; {}",
+                found.tasks,
+                self.nemesis.count.kills,
+                found.violations,
+                self.watch.line()
+            );
         }
     }
 
     /// Everybody comes to an end by himself. What is left of whom or what?
     fn end(&mut self) -> Vec<String> {
-        for (pid, _) in self.stopped.drain() {
-            signal(pid, libc::SIGCONT);
-        }
+        self.nemesis.relieve(true);
+        let mut leaked = self.watch.judge();
+        // The submitters first, with the pools as they are, then the others.
         self.revive();
-        // The submitters first, with the pool as it is, then the others.
         std::fs::write(self.dir.join("stop"), "").expect("a mark");
-        let mut leaked = Vec::new();
-        for (role, child) in &mut self.others {
-            if role != "worker" {
-                let number = role.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-                match wait(child) {
-                    Some(true) => self.ended_well.push(number),
-                    Some(false) => leaked.push(format!("{role} ended badly")),
-                    None => leaked.push(format!("{role} does not end")),
-                }
+        for (role, child) in self.others.iter_mut().filter(|(role, _)| !role.starts_with("worker")) {
+            let ended = wait(child);
+            self.checker.submitter_ended(number_of(role), ended == Some(true));
+            match ended {
+                Some(true) => {}
+                Some(false) => leaked.push(format!("{role} ended badly")),
+                None => leaked.push(format!("{role} does not end")),
             }
         }
-        let name = work::pool_name(&self.dir);
-        leaked.extend(what_is_held(&name));
-        std::fs::write(self.dir.join("stop owner"), "").expect("a mark");
-        if wait(&mut self.owner) != Some(true) {
-            leaked.push("the owner does not end well".into());
+        for sort in [MORTAL, SPARED] {
+            leaked.extend(what_is_held(&pool_name(&self.dir, sort)));
         }
-        for (role, child) in &mut self.others {
-            if role == "worker" && wait(child) != Some(true) {
+        std::fs::write(self.dir.join("stop owner"), "").expect("a mark");
+        for (who, owner) in [("the owner", &mut self.owner), ("the spared owner", &mut self.spared_owner)] {
+            if wait(owner) != Some(true) {
+                leaked.push(format!("{who} does not end well"));
+            }
+        }
+        for (_, child) in self.others.iter_mut().filter(|(role, _)| role.starts_with("worker")) {
+            if wait(child) != Some(true) {
                 leaked.push("a worker does not end well".into());
             }
         }
-        leaked.extend(files(&name));
-        leaked.extend(processes());
+        leaked.extend(left(|| files_of(&prefix()).iter().map(|path| path.display().to_string()).collect()));
+        leaked.extend(left(processes));
         leaked
+    }
+
+    fn report(mut self, leaked: &[String]) -> ExitCode {
+        let found = self.checker.finish();
+        found.texts.iter().for_each(|what| println!("VIOLATION {what}"));
+        leaked.iter().for_each(|what| println!("LEAKED {what}"));
+        let count = &self.nemesis.count;
+        println!(
+            "kills with process_mrelease: {} of stopped processes: {} stops: {} without descriptors: {} without memory: {} /dev/shm full: {} owners: {}",
+            count.released, count.killed_while_stopped, count.stops, count.fds, count.memory, count.shm, self.generation
+        );
+        println!("verdicts: {} lost with a worker: {} unknown with an owner: {}", found.verdicts, found.lost, found.unknown);
+        println!("tasks: {} kills: {} violations: {} leaked: {}", found.tasks, count.kills, found.violations, leaked.len());
+        if found.violations == 0 && leaked.is_empty() && found.tasks > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
-/// Makes a pool under a new name, and lets everybody know it.
-fn new_owner(dir: &Path, generation: u64) -> Child {
-    let name = format!("chaos-{}-{generation}", std::process::id());
-    let earlier = work::pool_name(dir);
+fn number_of(role: &str) -> u64 {
+    role.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+fn prefix() -> String {
+    format!("taskring.chaos-{}-", std::process::id())
+}
+
+/// Makes a pool under a new name, and lets everybody know it. The generation says how its workers start.
+fn new_owner(dir: &Path, sort: &str, generation: u64) -> Child {
+    let name = format!("chaos-{}-{}-{generation}", std::process::id(), sort.trim_start_matches("pool."));
+    let earlier = pool_name(dir, sort);
     std::fs::write(dir.join("pool.new"), &name).expect("written");
-    std::fs::rename(dir.join("pool.new"), dir.join("pool")).expect("renamed");
-    let owner = start(dir, "owner");
+    std::fs::rename(dir.join("pool.new"), dir.join(sort)).expect("renamed");
+    let mut owner = start(dir, &format!("owner {name} {generation}"));
     let begun = Instant::now();
     while !dir.join(format!("made.{name}")).exists() && begun.elapsed() < Duration::from_secs(20) {
+        if owner.try_wait().expect("a child").is_some() {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
     // A pool that lost its owner goes on while there is work, and its file stays for who comes after: here nobody does.
@@ -275,56 +315,34 @@ fn wait(child: &mut Child) -> Option<bool> {
 
 /// What nobody uses and is not free, with all submitters gone.
 fn what_is_held(name: &str) -> Vec<String> {
-    let begun = Instant::now();
-    loop {
+    left(|| {
         let view = match taskring::inspect(name) {
             Ok(view) => view,
-            Err(e) => return vec![format!("the pool: {e}")],
+            Err(e) => return vec![format!("the pool {name}: {e}")],
         };
         let slots: usize = view.lanes.iter().flat_map(|lane| lane.slots).sum();
         let locks = view.lanes.iter().filter(|lane| lane.mutex_owner.is_some()).count() + view.held.len();
         let seats = view.participants.iter().filter(|p| p.role == "submitter" || !p.seated).count();
-        if slots + view.blocks + locks + seats == 0 {
-            return Vec::new();
-        }
-        if begun.elapsed() > Duration::from_secs(20) {
-            return vec![format!("{slots} slots, {} blocks, {locks} locks, {seats} seats\n{view}", view.blocks)];
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        let held = format!("{slots} slots, {} blocks, {locks} locks, {seats} seats\n{view}", view.blocks);
+        if slots + view.blocks + locks + seats == 0 { Vec::new() } else { vec![held] }
+    })
 }
 
-fn files(name: &str) -> Vec<String> {
-    let prefix = format!("taskring.{}", name.rsplit_once('-').map_or(name, |(front, _)| front));
+/// What is left for good: it may take a while to go.
+fn left(look: impl Fn() -> Vec<String>) -> Vec<String> {
     let begun = Instant::now();
     loop {
-        let all =
-            std::fs::read_dir("/dev/shm").expect("/dev/shm").flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-        let ours: Vec<String> =
-            all.filter(|file| file.starts_with(&prefix)).map(|file| format!("/dev/shm/{file}")).collect();
-        if ours.is_empty() || begun.elapsed() > Duration::from_secs(20) {
-            return ours;
+        let left = look();
+        if left.is_empty() || begun.elapsed() > Duration::from_secs(20) {
+            return left;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Processes that began in this soak and go on after it.
+/// Processes of this program that go on after the soak.
 fn processes() -> Vec<String> {
-    let own = std::fs::read_link("/proc/self/exe").expect("this program");
-    let begun = Instant::now();
-    loop {
-        let pids =
-            std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-        let ours: Vec<String> = pids
-            .filter(|&pid| {
-                pid != std::process::id() && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == own)
-            })
-            .map(|pid| format!("process {pid}"))
-            .collect();
-        if ours.is_empty() || begun.elapsed() > Duration::from_secs(20) {
-            return ours;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|&pid| pid != std::process::id() && is_ours(pid)).map(|pid| format!("process {pid}")).collect()
 }

@@ -1,10 +1,10 @@
-//! The tasks of the soak, good and bad, and the processes that submit them and work for them.
+//! The tasks of the soak, good and bad, and the processes in Rust that own pools, submit to them and work for them.
 
 use crate::journal::{Event, note};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
-use taskring::{Error, Executor, Future, Stage, SubmitOptions, TaskError};
+use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, TaskError};
 
 /// What a task does, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -22,14 +22,17 @@ pub enum Deed {
     CloseAll,
 }
 
+/// What a task says that fails or panics.
+pub const AS_TOLD: &str = "as it was told";
+
 taskring::task! {
     pub fn act(task: u64, deed: Deed, bytes: Vec<u8>) -> Result<u64, TaskError> {
         note(task, Event::Entered);
         match deed {
             Deed::Square | Deed::Echo(_) => {}
             Deed::Nap(us) => std::thread::sleep(Duration::from_micros(us.into())),
-            Deed::Fail => return Err(TaskError::new("as it was told")),
-            Deed::Panic => panic!("as it was told"),
+            Deed::Fail => return Err(TaskError::new(AS_TOLD)),
+            Deed::Panic => panic!("{AS_TOLD}"),
             Deed::Allocate => drop(std::hint::black_box(vec![1_u8; 20 << 20])),
             Deed::Fork => fork_and_wait(),
             Deed::Exit => std::process::exit(3),
@@ -45,7 +48,7 @@ taskring::task! {
     }
 }
 
-fn answer(task: u64) -> u64 {
+pub fn answer(task: u64) -> u64 {
     task.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
@@ -67,21 +70,23 @@ fn overflow(n: u64) -> u64 {
     overflow(n + 1) + room[n as usize % 512]
 }
 
-/// Mostly small and good.
-fn deed(random: &mut Random) -> Deed {
-    match random.below(20_000) {
+/// What a submitter asks for: mostly small and good things. With the bytes that travel along.
+pub fn order(random: &mut Random, task: u64) -> (u64, Deed, Vec<u8>) {
+    let deed = match random.below(20_000) {
         0 => Deed::Exit,
         1 => Deed::Abort,
         2 => Deed::Overflow,
         3 => Deed::CloseAll,
         4..=13 => Deed::Fork,
         14..=33 => Deed::Allocate,
-        34..=200 => Deed::Panic,
-        201..=1000 => Deed::Fail,
-        1001..=1500 => Deed::Nap(random.below(2000) as u16),
-        1501..=4000 => Deed::Echo(random.below(20_000) as u16),
+        34..=73 => Deed::Panic,
+        74..=1000 => Deed::Fail,
+        1001..=1200 => Deed::Nap(random.below(2000) as u16),
+        1201..=4000 => Deed::Echo(random.below(20_000) as u16),
         _ => Deed::Square,
-    }
+    };
+    let len = if let Deed::Echo(len) = deed { len as usize } else { 0 };
+    (task, deed, vec![task as u8; len])
 }
 
 pub struct Random(pub u64);
@@ -95,18 +100,47 @@ impl Random {
     }
 }
 
-/// The name of the pool that is to be used just now.
-pub fn pool_name(dir: &Path) -> String {
-    std::fs::read_to_string(dir.join("pool")).unwrap_or_default()
+/// The file that names the pool whose owner is killed now and then, and the one whose owner is spared.
+pub const MORTAL: &str = "pool.mortal";
+pub const SPARED: &str = "pool.spared";
+
+/// The name of the pool that is to be used just now, of one sort.
+pub fn pool_name(dir: &Path, sort: &str) -> String {
+    loop {
+        match std::fs::read_to_string(dir.join(sort)) {
+            Ok(name) => return name,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return String::new(),
+            // The nemesis may have left no descriptor just now.
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
 }
 
-fn stopped(dir: &Path) -> bool {
+fn any_pool(dir: &Path, random: &mut Random) -> String {
+    pool_name(dir, if random.below(2) == 0 { SPARED } else { MORTAL })
+}
+
+/// Whether the pool still has its owner, and so must give every task its verdict.
+pub fn is_kept(dir: &Path, name: &str) -> bool {
+    name == pool_name(dir, MORTAL) || name == pool_name(dir, SPARED)
+}
+
+pub fn is_to_stop(dir: &Path) -> bool {
     dir.join("stop").exists()
 }
 
-/// Owns a pool until it is told to stop, or killed.
-pub fn own(dir: &Path, name: &str) -> Result<(), Error> {
-    let pool = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).create_named(name)?;
+/// Owns a pool until it is told to stop, or killed. `method` says how its workers start.
+pub fn own(dir: &Path, name: &str, method: u64) -> Result<(), Error> {
+    let method = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork][method as usize % 3];
+    let builder = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).start(method);
+    let pool = loop {
+        match builder.clone().create_named(name) {
+            Ok(pool) => break pool,
+            // The nemesis has filled `/dev/shm`, and empties it soon.
+            Err(Error::OutOfMemory { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            Err(e) => return Err(e),
+        }
+    };
     std::fs::write(dir.join(format!("made.{name}")), "").expect("a mark");
     while !dir.join("stop owner").exists() {
         std::thread::sleep(Duration::from_millis(20));
@@ -116,57 +150,93 @@ pub fn own(dir: &Path, name: &str) -> Result<(), Error> {
 
 /// Works for whatever pool there is.
 pub fn work(dir: &Path) {
-    while !stopped(dir) {
-        if taskring::work(&pool_name(dir)).is_err() {
+    let mut random = Random(u64::from(std::process::id()) | 1);
+    random.below(1);
+    while !is_to_stop(dir) {
+        if taskring::work(&any_pool(dir, &mut random)).is_err() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// Submits until it is told to stop: tasks numbered from its own range.
-pub fn submit(dir: &Path, submitter: u64, seed: u64) {
-    let mut random = Random(seed | 1);
-    let mut next = submitter << 32;
-    while !stopped(dir) {
-        let name = pool_name(dir);
-        match Executor::attach(&name) {
-            Ok(pool) => submit_to(&pool, dir, &name, &mut random, &mut next),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
+/// Who submits: tasks numbered from its own range.
+pub struct Submitter<'a> {
+    pub dir: &'a Path,
+    pub random: Random,
+    pub next: u64,
 }
 
-fn submit_to(pool: &Executor, dir: &Path, name: &str, random: &mut Random, next: &mut u64) {
-    let mut open: VecDeque<(u64, Future<u64>)> = VecDeque::new();
-    let set = pool.task_set().ok();
-    for round in 0_u64.. {
-        if round % 256 == 0 && (stopped(dir) || pool_name(dir) != name) {
-            break;
-        }
-        *next += 1;
-        let task = *next;
-        let deed = deed(random);
-        let len = if let Deed::Echo(len) = deed { len as usize } else { 0 };
-        let options = match &set {
-            Some(set) if random.below(8) == 0 => SubmitOptions::new().set(set),
-            _ => SubmitOptions::new(),
-        };
-        note(task, Event::Intended);
-        match pool.submit_with(&options, act, (task, deed, vec![task as u8; len])) {
-            Ok(future) => {
-                note(task, Event::Accepted);
-                open.push_back((task, future));
+impl Submitter<'_> {
+    /// Submits until it is told to stop, in visits to one pool or the other. `in_c`: through the C interface, or else by turns if it is `None`.
+    pub fn submit(&mut self, in_c: Option<bool>) {
+        let mut visits = 0_u64;
+        while !is_to_stop(self.dir) {
+            let name = any_pool(self.dir, &mut self.random);
+            visits += 1;
+            let attached = if in_c.unwrap_or(visits.is_multiple_of(2)) {
+                crate::work_in_c::visit(self, &name)
+            } else {
+                Executor::attach(&name).map(|pool| self.visit(&pool, &name)).is_ok()
+            };
+            if !attached {
+                std::thread::sleep(Duration::from_millis(20));
             }
-            Err(e) => {
-                note(task, Event::Refused);
-                if !matches!(e, Error::OutOfMemory { .. } | Error::Discarded) {
-                    break;
+        }
+    }
+
+    /// Whether a visit is to end: the soak is over, the pool has lost its owner, or it has been long enough.
+    pub fn is_to_leave(&mut self, name: &str, round: u64) -> bool {
+        round % 256 == 255 && (is_to_stop(self.dir) || !is_kept(self.dir, name) || self.random.below(64) == 0)
+    }
+
+    pub fn next_order(&mut self) -> (u64, Deed, Vec<u8>) {
+        self.next += 1;
+        order(&mut self.random, self.next)
+    }
+
+    fn visit(&mut self, pool: &Executor, name: &str) {
+        let mut open: VecDeque<(u64, Future<u64>)> = VecDeque::new();
+        let set = pool.task_set().ok();
+        for round in 0_u64.. {
+            if self.is_to_leave(name, round) {
+                break;
+            }
+            let order = self.next_order();
+            let task = order.0;
+            let options = match &set {
+                Some(set) if self.random.below(8) == 0 => SubmitOptions::new().set(set),
+                _ => SubmitOptions::new(),
+            };
+            note(task, Event::Intended);
+            match pool.submit_with(&options, act, order) {
+                Ok(future) => {
+                    note(task, Event::Accepted);
+                    open.push_back((task, future));
+                }
+                Err(e) => {
+                    note(task, Event::Refused);
+                    if !matches!(e, Error::OutOfMemory { .. } | Error::Discarded) {
+                        break;
+                    }
                 }
             }
+            self.let_one_go(&mut open);
+            while open.len() > 64 {
+                self.collect(open.pop_front(), Duration::from_secs(60), name);
+            }
         }
-        match random.below(64) {
-            0 => {
-                let at = random.below(open.len() as u64) as usize;
+        // The pool may have lost its owner and its workers: then this ends by time.
+        while let Some(first) = open.pop_front() {
+            self.collect(Some(first), Duration::from_secs(10), name);
+        }
+        let _ = pool.shutdown(false, true);
+    }
+
+    /// Cancels a task now and then, and drops the future of another.
+    fn let_one_go(&mut self, open: &mut VecDeque<(u64, Future<u64>)>) {
+        match self.random.below(64) {
+            0 if !open.is_empty() => {
+                let at = self.random.below(open.len() as u64) as usize;
                 if let Some((task, future)) = open.get(at)
                     && future.cancel()
                 {
@@ -182,34 +252,25 @@ fn submit_to(pool: &Executor, dir: &Path, name: &str, random: &mut Random, next:
             }
             _ => {}
         }
-        while open.len() > 64 {
-            collect(open.pop_front(), Duration::from_secs(60), || pool_name(dir) == name);
-        }
     }
-    // The pool may have lost its owner and its workers: then this ends by time.
-    while let Some(first) = open.pop_front() {
-        collect(Some(first), Duration::from_secs(10), || pool_name(dir) == name);
-    }
-    let _ = pool.shutdown(false, true);
-}
 
-/// `is_kept` tells whether the pool still has its owner, and so must give every task its verdict.
-fn collect(open: Option<(u64, Future<u64>)>, limit: Duration, is_kept: impl Fn() -> bool) {
-    let Some((task, future)) = open else { return };
-    let event = match future.result_timeout(limit) {
-        Ok(value) if value == answer(task) => Event::Value,
-        Ok(value) => panic!("task {task:#x} gave {value}"),
-        Err(Error::TaskFailed { message }) if message == "as it was told" => Event::Failed,
-        Err(Error::TaskFailed { message }) => panic!("task {task:#x}: {message}"),
-        Err(Error::Panicked { .. }) => Event::Panicked,
-        Err(Error::Cancelled) => Event::Cancelled,
-        Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => Event::LostMayHaveRun,
-        Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => Event::LostResult,
-        Err(_) if !is_kept() => Event::Unknown,
-        Err(e) => {
-            eprintln!("task {task:#x} has no verdict: {e}");
-            Event::Missing
-        }
-    };
-    note(task, event);
+    fn collect(&self, open: Option<(u64, Future<u64>)>, limit: Duration, name: &str) {
+        let Some((task, future)) = open else { return };
+        let event = match future.result_timeout(limit) {
+            Ok(value) if value == answer(task) => Event::Value,
+            Ok(value) => panic!("task {task:#x} gave {value}"),
+            Err(Error::TaskFailed { message }) if message == AS_TOLD => Event::Failed,
+            Err(Error::TaskFailed { message }) => panic!("task {task:#x}: {message}"),
+            Err(Error::Panicked { .. }) => Event::Panicked,
+            Err(Error::Cancelled) => Event::Cancelled,
+            Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => Event::LostMayHaveRun,
+            Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => Event::LostResult,
+            Err(_) if !is_kept(self.dir, name) => Event::Unknown,
+            Err(e) => {
+                eprintln!("task {task:#x} has no verdict: {e}");
+                Event::Missing
+            }
+        };
+        note(task, event);
+    }
 }

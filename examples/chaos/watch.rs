@@ -1,0 +1,77 @@
+//! Whether anything grows. Under a nemesis few processes live long, so the soak spares some: the owner of a second pool, a submitter that comes and
+//! goes, and the process that conducts it all. These must stay as they are while thousands die around them, and so must the spared pool's file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What is looked at, in KiB or as a number of descriptors.
+#[derive(Default)]
+pub struct Watch {
+    series: BTreeMap<String, Vec<u64>>,
+}
+
+/// Fewer looks say nothing.
+const LOOKS_MIN: usize = 20;
+/// What a process may have more in the last quarter than in the first: arenas of the allocator, lanes that were used at last.
+const GROWTH_KIB: u64 = 8 << 10;
+const GROWTH_FDS: u64 = 8;
+
+impl Watch {
+    /// Looks at a process that nobody kills.
+    pub fn process(&mut self, who: &str, pid: u32) {
+        let Some(memory) = kib(pid, "RssAnon:") else { return };
+        self.add(format!("{who}: KiB"), memory);
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        self.add(format!("{who}: descriptors"), fds as u64);
+    }
+
+    /// Looks at a pool's file.
+    pub fn file(&mut self, what: &str, path: &Path) {
+        use std::os::unix::fs::MetadataExt;
+        if let Ok(found) = std::fs::metadata(path) {
+            self.add(format!("{what}: KiB"), found.blocks() / 2);
+        }
+    }
+
+    fn add(&mut self, series: String, value: u64) {
+        self.series.entry(series).or_default().push(value);
+    }
+
+    /// What was seen last.
+    pub fn line(&self) -> String {
+        let last = self.series.iter().filter_map(|(name, values)| Some(format!("{name} {}", values.last()?)));
+        last.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Prints the first and the last quarter of all that was looked at, and gives what has grown. The first fifth is for warming up.
+    pub fn judge(&self) -> Vec<String> {
+        let mut grown = Vec::new();
+        for (name, values) in &self.series {
+            if values.len() < LOOKS_MIN {
+                println!("memory: {name}: {} looks are too few to judge", values.len());
+                continue;
+            }
+            let values = &values[values.len() / 5..];
+            let quarter = values.len() / 4;
+            let (first, last) = (median(&values[..quarter]), median(&values[values.len() - quarter..]));
+            println!("memory: {name}: first quarter {first}, last quarter {last}");
+            let bound = if name.ends_with("KiB") { GROWTH_KIB.max(first / 2) } else { GROWTH_FDS };
+            if last > first + bound {
+                grown.push(format!("{name} has grown from {first} to {last}"));
+            }
+        }
+        grown
+    }
+}
+
+fn median(values: &[u64]) -> u64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted[sorted.len() / 2]
+}
+
+/// A field of a process' status.
+pub fn kib(pid: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
+}

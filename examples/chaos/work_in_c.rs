@@ -1,0 +1,192 @@
+//! A submitter that uses the C interface as a C program would: loans, completion queues, views of results.
+
+use crate::journal::{Event, note};
+use crate::work::{AS_TOLD, Submitter, act, answer, is_kept};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::{null, null_mut};
+use taskring::Payload;
+use taskring::ffi::{self, TASKRING_INFINITE, taskring_completion, taskring_pool, taskring_status, taskring_status::*};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+struct Visit<'a> {
+    dir: &'a std::path::Path,
+    name: &'a str,
+    pool: *mut taskring_pool,
+    function: u32,
+    queue: *mut ffi::taskring_completions,
+    open: HashMap<u64, u64>,
+}
+
+/// False when there is no such pool just now.
+pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
+    let text = CString::new(name).expect("a name");
+    let mut pool = null_mut();
+    // SAFETY: the text lives for the call, and the place is a live local.
+    if unsafe { ffi::taskring_attach(text.as_ptr(), &raw mut pool) } != TASKRING_OK {
+        return false;
+    }
+    let function = CString::new(act.name()).expect("a name");
+    let mut visit = Visit { dir: submitter.dir, name, pool, function: 0, queue: null_mut(), open: HashMap::new() };
+    // SAFETY: a living handle; the text and the places live for the calls.
+    let ready = unsafe {
+        ffi::taskring_function(pool, function.as_ptr(), &raw mut visit.function) == TASKRING_OK
+            && ffi::taskring_completions_new(&raw mut visit.queue) == TASKRING_OK
+    };
+    if ready {
+        for round in 0.. {
+            if submitter.is_to_leave(name, round) || !visit.submit(submitter) {
+                break;
+            }
+            while visit.open.len() > 64 && visit.collect(60 * SECOND_NS) {}
+        }
+        while visit.collect(10 * SECOND_NS) {}
+    }
+    // SAFETY: handles of this visit, which nobody else uses; a queue that was not made is NULL, and refused.
+    unsafe {
+        let _ = ffi::taskring_completions_free(visit.queue);
+        let _ = ffi::taskring_shutdown(pool, 0, 1);
+        let _ = ffi::taskring_free(pool);
+    }
+    ready
+}
+
+impl Visit<'_> {
+    /// False when the pool takes nothing more.
+    fn submit(&mut self, submitter: &mut Submitter<'_>) -> bool {
+        let order = submitter.next_order();
+        let task = order.0;
+        let mut args = Vec::new();
+        order.encode(&mut args).expect("encoded");
+        let way = submitter.random.below(8);
+        note(task, Event::Intended);
+        let mut ticket = 0;
+        let status = if way < 4 {
+            // SAFETY: a living handle; the arguments and the place live for the call.
+            unsafe {
+                ffi::taskring_submit(self.pool, self.function, args.as_ptr().cast(), args.len(), null(), &raw mut ticket)
+            }
+        } else {
+            self.lend(&args, way == 7, &mut ticket)
+        };
+        if status != TASKRING_OK {
+            note(task, Event::Refused);
+            return status == TASKRING_OUT_OF_MEMORY;
+        }
+        note(task, Event::Accepted);
+        self.open.insert(task, ticket);
+        // SAFETY: living handles.
+        let added = unsafe { ffi::taskring_completions_add(self.queue, self.pool, ticket, task) };
+        if added != TASKRING_OK {
+            return self.end(task, TASKRING_INFINITE);
+        }
+        let mut cancelled = 0;
+        match submitter.random.below(64) {
+            // Its completion comes all the same. SAFETY: a living handle and a live local.
+            0 => drop(unsafe { ffi::taskring_cancel(self.pool, ticket, &raw mut cancelled) }),
+            // SAFETY: a living handle.
+            1 if unsafe { ffi::taskring_release(self.pool, ticket) } == TASKRING_OK => {
+                note(task, Event::Released);
+                self.open.remove(&task);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Submits what lies in a loan; `twice`: after another was given back.
+    fn lend(&self, args: &[u8], twice: bool, ticket: &mut u64) -> taskring_status {
+        let (mut loan, mut data) = (0, null_mut::<c_void>());
+        // SAFETY: a living handle, and live locals; a loan has room for as many bytes as were asked for.
+        unsafe {
+            let mut status = ffi::taskring_loan(self.pool, args.len(), &raw mut loan, &raw mut data);
+            if status == TASKRING_OK && twice {
+                let _ = ffi::taskring_loan_return(self.pool, loan);
+                status = ffi::taskring_loan(self.pool, args.len(), &raw mut loan, &raw mut data);
+            }
+            if status != TASKRING_OK {
+                return status;
+            }
+            std::ptr::copy_nonoverlapping(args.as_ptr(), data.cast(), args.len());
+            let len = args.len();
+            let status = ffi::taskring_submit_loan(self.pool, self.function, loan, len, null(), TASKRING_INFINITE, ticket);
+            if status != TASKRING_OK {
+                let _ = ffi::taskring_loan_return(self.pool, loan);
+            }
+            status
+        }
+    }
+
+    /// Takes what is over; false when nothing is under way any more.
+    fn collect(&mut self, timeout_ns: u64) -> bool {
+        if self.open.is_empty() {
+            return false;
+        }
+        let empty = taskring_completion { pool: null_mut(), ticket: 0, user_data: 0, reserved: 0 };
+        let (mut all, mut count) = ([empty; 32], 0);
+        // SAFETY: a living handle, as many places as the call is told of, and a live local.
+        let status =
+            unsafe { ffi::taskring_completions_next(self.queue, timeout_ns, all.as_mut_ptr(), all.len(), &raw mut count) };
+        if status == TASKRING_OK {
+            for completion in &all[..count] {
+                self.end(completion.user_data, 0);
+            }
+        } else {
+            // Nothing came in time, or nothing is to come: each tells by itself what is the matter.
+            let left: Vec<u64> = self.open.keys().copied().collect();
+            left.into_iter().for_each(|task| assert!(self.end(task, 0)));
+        }
+        !self.open.is_empty()
+    }
+
+    /// Takes a task's outcome. Always true.
+    fn end(&mut self, task: u64, timeout_ns: u64) -> bool {
+        // Those that were released have completions too.
+        let Some(ticket) = self.open.remove(&task) else { return true };
+        let (mut data, mut len) = (null::<c_void>(), 0);
+        // SAFETY: a living handle and live locals.
+        let status = unsafe { ffi::taskring_view(self.pool, ticket, timeout_ns, &raw mut data, &raw mut len) };
+        let event = match status {
+            TASKRING_OK => {
+                // SAFETY: the bytes are lent until the ticket is used up, which comes next.
+                let value = number(unsafe { std::slice::from_raw_parts(data.cast(), len) });
+                assert_eq!(value, answer(task), "task {task:#x}");
+                Event::Value
+            }
+            TASKRING_TASK_FAILED => {
+                assert!(last_error().ends_with(AS_TOLD), "task {task:#x}: {}", last_error());
+                Event::Failed
+            }
+            TASKRING_PANICKED => Event::Panicked,
+            TASKRING_CANCELLED => Event::Cancelled,
+            TASKRING_WORKER_LOST => {
+                let mut loss = ffi::taskring_loss::default();
+                // SAFETY: a live local.
+                assert_eq!(unsafe { ffi::taskring_last_loss(&raw mut loss) }, TASKRING_OK);
+                if loss.may_have_run == 1 { Event::LostMayHaveRun } else { Event::LostResult }
+            }
+            _ if !is_kept(self.dir, self.name) => Event::Unknown,
+            _ => {
+                eprintln!("task {task:#x} has no verdict: {}", last_error());
+                Event::Missing
+            }
+        };
+        if matches!(status, TASKRING_OK | TASKRING_TIMED_OUT) {
+            // SAFETY: a living handle.
+            let _ = unsafe { ffi::taskring_release(self.pool, ticket) };
+        }
+        note(task, event);
+        true
+    }
+}
+
+/// As a worker in Rust encodes it: seven bits in each byte, the least first.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
+}
+
+fn last_error() -> String {
+    // SAFETY: the text is good until the next call of this thread.
+    unsafe { CStr::from_ptr(ffi::taskring_last_error()) }.to_string_lossy().into_owned()
+}
