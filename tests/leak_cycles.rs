@@ -160,7 +160,7 @@ fn cycle(round: u64, name: Option<&str>, random: &mut Random, inodes: &mut HashS
     }
     inodes.extend(segments_of(program.pid()));
     let future = attached.as_ref().and_then(|pool| pool.submit(square, 7).ok());
-    if name.is_none() || round % 3 == 0 {
+    if name.is_none() || round.is_multiple_of(3) {
         kill_and_release(program.pid());
     }
     program.kill();

@@ -172,7 +172,7 @@ fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
     }
     let more = each.saturating_sub(points.len());
     // By the golden section: steps of one length would meet a loop's instructions at one and the same of them.
-    points.extend((0..more as u64).map(|i| At::Step((i * 0x9e37_79b9 % (1 << 32)) * survey.steps >> 32)));
+    points.extend((0..more as u64).map(|i| At::Step(((i * 0x9e37_79b9 % (1 << 32)) * survey.steps) >> 32)));
     points.sort_unstable();
     points.dedup();
     points
