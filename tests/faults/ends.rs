@@ -170,14 +170,14 @@ fn thread_gone() {
             other => panic!("{other:?}"),
         }
         println!("the verdict came after {:?}", start.elapsed());
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < LIMIT / 2);
         assert!(pending.iter().enumerate().all(|(x, f)| f.result() == Ok((x * x) as u64)));
     }
     wait_until("both are there again", || {
-        let naps: Vec<_> = (0..2).map(|_| pool.submit(crate::support::nap, 50).expect("submitted")).collect();
+        let naps: Vec<_> = (0..2).map(|_| pool.submit(crate::support::nap, 500).expect("submitted")).collect();
         let start = Instant::now();
         naps.iter().for_each(|nap| assert!(nap.result().is_ok()));
-        start.elapsed() < Duration::from_millis(95)
+        start.elapsed() < Duration::from_millis(950)
     });
     // The process worker's only thread is the process.
     assert_ends(&[("thread", &[Cause::Exit(0)])]);
@@ -195,7 +195,7 @@ fn reaped_worker() {
         kill_and_reap_memory(victim);
         let start = Instant::now();
         assert_eq!(held.result(), Err(lost(victim, KILLED)), "the verdict of any SIGKILL");
-        assert!(start.elapsed() < Duration::from_secs(1), "the verdict took {:?}", start.elapsed());
+        assert!(start.elapsed() < LIMIT / 4, "the verdict took {:?}", start.elapsed());
         assert!(pending.iter().enumerate().all(|(x, f)| f.result() == Ok((x * x) as u64)));
         assert_eq!(log.lines(), ["entered 0"]);
     }

@@ -116,7 +116,7 @@ fn stopped_then_killed() {
     let start = Instant::now();
     assert_eq!(held.result(), Err(lost(victim, KILLED)));
     println!("the verdict came after {:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < LIMIT / 4);
     drop(held);
 
     let log = Log::new();

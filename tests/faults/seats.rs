@@ -1,7 +1,7 @@
 //! Rows 16, 20, 28 and 37: what lies at a participant's seat: its descriptors, its number, its user.
 
 use crate::process_support::{
-    Log, Program, Role, Test, hear, is_root, pid_alive, pool_file, say, unique, wait_until, wait_within,
+    LIMIT, Log, Program, Role, Test, hear, is_root, pid_alive, pool_file, say, unique, wait_until, wait_within,
 };
 use crate::support::{assert_whole, count_of, hold, look, ready_workers, running, slots_in_use, square};
 use std::os::fd::AsRawFd;
@@ -80,7 +80,7 @@ fn task_execs() {
         other => panic!("{other:?}"),
     }
     println!("the verdict came after {:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < LIMIT / 2);
     assert!(!pid_alive(worker), "the program that it became is not left running");
     assert!(!ready_workers(&pool, 1).contains(&worker));
     assert_whole(&name, &pool, 0);
@@ -120,7 +120,7 @@ fn careless_submitter() {
         assert!(is_unseated(), "{how}: it is not taken for dead: {}", look(&name));
         assert_eq!(slots_in_use(&look(&name)), 2, "{how}: its task is still pending");
         submitter.kill();
-        wait_within(Duration::from_secs(3), "now it is", || count_of(&look(&name), "submitter") == 0);
+        wait_within(LIMIT / 2, "now it is", || count_of(&look(&name), "submitter") == 0);
         own.open_gate();
         assert!(held.result().is_ok());
         drop(held);
