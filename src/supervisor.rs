@@ -116,18 +116,24 @@ impl Supervisor {
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
         if let Err(e) = supervisor.refill(&mut watch) {
-            supervisor.pool.segment().set(Bit::Closing);
-            supervisor.pool.segment().wake_everybody();
-            supervisor.join_children();
+            supervisor.give_up();
             return Err(e);
         }
         let runner = supervisor.clone();
-        let thread = std::thread::Builder::new()
-            .name("taskring-super".into())
-            .spawn(move || runner.run(watch))
-            .map_err(|e| sys::SysError::from_io("start of the supervisor", &e))?;
+        let thread = std::thread::Builder::new().name("taskring-super".into()).spawn(move || runner.run(watch));
+        let thread = thread.map_err(|e| {
+            supervisor.give_up();
+            sys::SysError::from_io("start of the supervisor", &e)
+        })?;
         *lock(&supervisor.thread) = Some(thread);
         Ok(supervisor)
+    }
+
+    /// Ends the workers that were started, for a pool that does not come to be.
+    fn give_up(&self) {
+        self.pool.segment().set(Bit::Closing);
+        self.pool.segment().wake_everybody();
+        self.join_children();
     }
 
     /// Rings the bell: something has changed that the thread should look at.

@@ -95,6 +95,23 @@ pub fn few_processes(_args: &[String]) {
         assert!(matches!(refused, Err(Error::System { errno: libc::EAGAIN, .. })), "{method:?}: {refused:?}");
         assert_eq!((fd_count(), shm_entries("unborn")), (before, Vec::new()), "{method:?}");
     }
+    // With a few to be had, some of a pool's threads start and some do not.
+    let mut went = 0;
+    for few in 2..6 {
+        limit(libc::RLIMIT_NPROC, few);
+        for method in [StartMethod::Thread, StartMethod::Spawn, StartMethod::ForkServer] {
+            let name = unique("unborn");
+            match spawn(method).create_named(&name).map(drop) {
+                Ok(()) => went += 1,
+                Err(Error::System { errno: libc::EAGAIN, .. }) => {}
+                other => panic!("{method:?} with {few}: {other:?}"),
+            }
+            let left = || (fd_count(), shm_entries("unborn"), crate::process_support::thread_count(std::process::id()));
+            let what = format!("nothing is left: {method:?} with {few}, {:?}", left());
+            crate::process_support::wait_until(&what, || left() == (before, Vec::new(), 1));
+        }
+    }
+    assert!(went > 0, "some pools came to be");
     limit(libc::RLIMIT_NPROC, u64::MAX);
     let pool = spawn(StartMethod::Thread).build().expect("relief helps");
     let board = Board::new(8);
