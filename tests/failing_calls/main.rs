@@ -9,7 +9,8 @@
 //!
 //! Left out are calls that the library does not make itself (memory of the allocator and of threads' stacks, signal masks, the C library's futexes,
 //! which end the process when they fail), calls that cannot fail (`getpid`, `geteuid`, `sched_yield`, `rt_sigaction`, descriptor flags), `close`, which gives the
-//! descriptor back whatever it returns, random numbers, which the standard library's hashers cannot do without, and what only fails for a bad
+//! descriptor back whatever it returns, random numbers, which the standard library's hashers cannot do without, `recv`, by which the standard
+//! library learns whether a process that it starts came to be (it panics when that fails, after waiting for that process), and what only fails for a bad
 //! argument (`waitid`, `lseek`). Only the victim's main thread is led; the operations below are all done by that one. A spawned process's own
 //! calls between fork and exec belong to `tests/no_fork_bomb.rs` and `tests/bad_input.rs`.
 

@@ -105,7 +105,7 @@ pub fn live(place: &Place, operation: &str) -> Result<(), String> {
         return Err(format!("after {result:?} and relief: {e}"));
     }
     life.check(&again, Duration::ZERO)?;
-    let left = shm_entries(&format!("second-{}", std::process::id()));
+    let left = shm_entries(&format!("second-{}-", std::process::id()));
     if !left.is_empty() {
         return Err(format!("after {result:?}: left behind: {left:?}"));
     }
@@ -136,7 +136,7 @@ pub fn descriptors() -> Vec<String> {
 
 impl Life<'_> {
     fn second(&self) -> String {
-        format!("second-{}", std::process::id())
+        format!("second-{}-", std::process::id())
     }
 
     fn submit(&mut self, cell: u64, len: usize) -> Result<Future<u64>, Error> {

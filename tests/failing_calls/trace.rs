@@ -72,7 +72,7 @@ fn errors_of(registers: &libc::user_regs_struct, pid: i32) -> &'static [i32] {
         libc::SYS_clone | libc::SYS_clone3 | libc::SYS_fork | libc::SYS_vfork => &[libc::EAGAIN, libc::ENOMEM, libc::EPERM],
         449 => REFUSED, // futex_waitv
         libc::SYS_socketpair | libc::SYS_inotify_init1 | libc::SYS_inotify_add_watch | libc::SYS_pipe2 => LISTED,
-        libc::SYS_sendto | libc::SYS_recvfrom | libc::SYS_pread64 | libc::SYS_fchmod => REFUSED,
+        libc::SYS_sendto | libc::SYS_pread64 | libc::SYS_fchmod => REFUSED,
         libc::SYS_read | libc::SYS_getdents64 | libc::SYS_pidfd_send_signal => REFUSED,
         libc::SYS_write if registers.rdi > 2 => REFUSED,
         libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_stat | libc::SYS_lstat | libc::SYS_readlink => LOOK,

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(12);
 /// The whole of its life.
 pub fn live(place: &Place, cells: &'static [AtomicU64]) -> Result<(), String> {
     let before = crate::operations::descriptors();
-    let name = format!("second-{}", std::process::id());
+    let name = format!("second-{}-", std::process::id());
     let builder = Executor::builder().start(StartMethod::None).capacity(8).payload_max(1 << 20);
     let pool = builder.create_named(&name).map_err(|e| e.to_string())?;
     let over = AtomicBool::new(false);
