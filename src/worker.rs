@@ -207,7 +207,13 @@ impl Worker {
                 Some(task)
             }
             Rest::Stopped => None,
-            Rest::Slept { by_mark: true, .. } => self.woken(),
+            Rest::Slept { by_mark: true, .. } => {
+                // Somebody who waits for a task that nobody can run wakes everybody more often than a sleep takes to end by itself.
+                if now_ns() - self.looked_at >= SLEEP_NS_MAX / 2 {
+                    self.keep_house();
+                }
+                self.woken()
+            }
             Rest::Slept { by_mark: false, .. } => {
                 self.keep_house();
                 self.search.look_everywhere();
