@@ -115,15 +115,15 @@ fn calls(full: bool, chosen: &dyn Fn(&str) -> bool) -> bool {
 /// One row: how many calls failed, and how many violations there were.
 fn row(row: &str, how: &str) -> (u64, usize) {
     let (name, board, start) = (unique("calls"), Board::new(CELLS), Instant::now());
-    let keeper = Program::start("keeper", &[&name]);
+    let mut keeper = Program::start("keeper", &[&name]);
     keeper.expect("made");
     let mut tracer = Program::start("tracer", &[&name, &board.name(), &keeper.pid().to_string(), row, how]);
     let limit = Duration::from_secs(if how == "full" { 5 * 3600 } else { 120 });
     let numbers = tracer.numbers_within(limit);
     tracer.end();
-    let found = tracer.rest();
-    drop(keeper);
-    let _ = taskring::remove_dead(&name);
+    let mut found = tracer.rest();
+    keeper.end();
+    found.extend(shm_entries(&format!("taskring.{name}")).iter().map(|file| format!("{file} is left behind")));
     let seconds = start.elapsed().as_secs_f64();
     let lines = found.iter().map(|what| format!("\n  VIOLATION {row}: {what}")).collect::<String>();
     println!("{row:<22} {:>6} {:>7} {:>7} {:>8} {seconds:>6.1}{lines}", numbers[0], numbers[1], numbers[2], numbers[3]);
