@@ -211,8 +211,12 @@ impl<'a> Hold<'a> {
     /// Leaves out positions that an earlier hold has looked at in vain. False when that was a whole lap.
     #[must_use]
     pub(crate) fn go_on_from(&mut self, position: u64) -> bool {
-        self.cursor = self.cursor.max(position);
-        self.cursor - self.tail < self.slots.len() as u64
+        // Positions wrap, if only by damage: what counts is how far this one is ahead.
+        let ahead = position.wrapping_sub(self.tail);
+        if ahead.cast_signed() > 0 {
+            self.cursor = position;
+        }
+        ahead.cast_signed() < self.slots.len() as i64
     }
 
     /// The position behind the last one looked at.

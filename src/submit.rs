@@ -172,7 +172,7 @@ impl Pool {
             }
             Ok(true)
         };
-        if self.hold_once(0, &mut work)? == Turn::Done { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
+        if self.hold_once(None, &mut work)? == Turn::Done { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
     }
 
     /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
@@ -217,14 +217,14 @@ impl Pool {
 
     /// One hold of the lane, from `position` on: where an earlier one has looked in vain.
     #[inline]
-    fn hold_once(&self, position: u64, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
+    fn hold_once(&self, position: Option<u64>, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
         let segment = self.segment();
         let allowance = self.allowance();
         let mut hold = self.member.hold_lane(self.lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
         hold.limit(allowance);
-        if allowance == 0 || !hold.go_on_from(position) {
+        if allowance == 0 || position.is_some_and(|position| !hold.go_on_from(position)) {
             return Ok(Turn::None);
         }
         let done = work(&mut hold, self);
@@ -249,11 +249,11 @@ impl Pool {
         loop {
             self.harvest();
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
-            let mut position = 0;
+            let mut position = None;
             loop {
                 match self.hold_once(position, work)? {
                     Turn::Done => return Ok(()),
-                    Turn::More(next) => position = next,
+                    Turn::More(next) => position = Some(next),
                     Turn::None => break,
                 }
             }
