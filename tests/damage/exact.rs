@@ -204,6 +204,15 @@ pub fn exact(_: Option<usize>) -> usize {
         ("a tail far behind", Box::new(|| heals(|p| p.set(places::TAIL, |_| 0)))),
         ("a head far ahead", Box::new(|| heals(|p| p.set(places::HEAD, |head| head + (1 << 62))))),
         ("a head far behind", Box::new(|| heals(|p| p.set(places::HEAD, |_| 0)))),
+        (
+            "positions that wrap",
+            Box::new(|| {
+                heals(|p| {
+                    p.set(places::HEAD, |_| u64::MAX - 12);
+                    p.set(places::TAIL, |_| u64::MAX - 12);
+                });
+            }),
+        ),
         ("positions at their end", Box::new(|| heals(|p| p.set(places::TAIL, |_| u64::MAX - 3)))),
         ("an ended slot that there is not", Box::new(|| heals(|p| p.set(places::ENDED, |_| u64::MAX)))),
         ("a mutex of nobody", Box::new(|| heals(|p| p.set(places::MUTEX, |_| 0xff_ffff)))),

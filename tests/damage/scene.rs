@@ -26,8 +26,8 @@ pub const ROLES: [Role; 3] = [("keeper", keeper), ("submitter", submitter), ("gu
 /// No call takes longer; what a mutex's own time-out takes is told by [`Error::Stalled`], which comes after five seconds.
 const PROMPT: Duration = Duration::from_secs(3);
 const STALL: Duration = Duration::from_secs(6);
-/// By then a process has said something, or hangs.
-pub const SILENT: Duration = Duration::from_secs(15);
+/// By then a process has ended, or hangs. On a busy machine the kernel takes many seconds to close a watch on files.
+const END: Duration = Duration::from_secs(60);
 
 /// Says what the library logs, to a file that is looked at in the end.
 struct Log;
@@ -227,7 +227,7 @@ impl Scene {
     pub fn end(mut self) -> Vec<String> {
         let mut found = Vec::new();
         for (who, program) in [("submitter", &mut self.submitter), ("keeper", &mut self.keeper)] {
-            match quietly(|| program.end_within(SILENT)) {
+            match quietly(|| program.end_within(END)) {
                 Err(_) => found.push(format!("hang: the {who} does not end\n{}", stacks(program.pid()))),
                 Ok(status) if !status.success() => found.push(format!("crash: the {who} ended with {status}")),
                 Ok(_) => {}
