@@ -1,5 +1,5 @@
 //! The facade for everything concurrent: atomics, fences, spin hints and the futex. The protocol code (`state`, `slot`, `ring`,
-//! `mutex`, `sleep`, `set`) uses nothing else, so that the very same code runs under the loom model checker (`--cfg loom`).
+//! `mutex`, `sleep`, `set`) uses nothing else, so that the very same code runs under the model checkers loom (`--cfg loom`) and shuttle (`--cfg shuttle` as well).
 //!
 //! In the segment all words start as zero; under loom the same structs are built with `Default`.
 
@@ -14,16 +14,86 @@ mod face {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 }
 
-/// The loom face. A futex is modelled as a queue per word: a wait compares and sleeps in one step, a wake releases sleepers
-/// of that word only, and nobody ever wakes by a time-out, so a lost wake-up is a deadlock that loom reports.
+/// The face in a model, under loom or (`--cfg shuttle` as well) under shuttle. A futex is modelled as a queue per word: a wait compares and
+/// sleeps in one step, a wake releases sleepers of that word only, and nobody ever wakes by a time-out, so a lost wake-up is a
+/// deadlock that the checker reports. A thread may be doomed: it ends at a given access, as a killed process does.
 #[cfg(loom)]
 mod face {
     use super::{Bug, seeded};
-    pub(crate) use loom::hint::spin_loop;
-    use loom::sync::atomic::AtomicBool;
-    pub(crate) use loom::sync::atomic::{Ordering, fence};
-    use loom::sync::{Arc, Condvar, Mutex};
+    pub(crate) use checker::hint::spin_loop;
+    #[cfg(not(shuttle))]
+    use checker::sync::atomic::AtomicBool;
+    pub(crate) use checker::sync::atomic::{Ordering, fence};
+    use checker::sync::{Arc, Condvar, Mutex};
+    #[cfg(not(shuttle))]
+    pub(crate) use loom as checker;
+    #[cfg(shuttle)]
+    pub(crate) use shuttle as checker;
+    use std::cell::Cell;
     use std::collections::HashMap;
+
+    /// What awaits a thread: accesses until it stops for a while, and until it dies.
+    #[derive(Clone, Copy)]
+    struct Fate {
+        dies_in: u32,
+        stops_in: u32,
+        dead: bool,
+    }
+
+    const LIVES_ON: Fate = Fate { dies_in: u32::MAX, stops_in: u32::MAX, dead: false };
+    /// How often a stopped thread lets others go on.
+    const STOPPED_FOR: usize = 60;
+
+    checker::thread_local! {
+        static FATE: Cell<Fate> = Cell::new(LIVES_ON);
+    }
+
+    struct Died;
+
+    /// Lives `life` up to a death before access number `dies_in`, counted from 0, of those that change or wait: between two of them nothing
+    /// is seen of a death. `None` when it died. Guards are dropped on the way out, but nothing that a dead thread does has any effect.
+    #[allow(dead_code, reason = "for the models")]
+    pub(crate) fn doomed<R>(dies_in: u32, stops_in: u32, life: impl FnOnce() -> R) -> Option<R> {
+        FATE.with(|fate| fate.set(Fate { dies_in, stops_in, dead: false }));
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
+        FATE.with(|fate| fate.set(LIVES_ON));
+        match end {
+            Ok(result) => Some(result),
+            Err(payload) if payload.is::<Died>() => None,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    fn is_dead() -> bool {
+        FATE.with(|fate| fate.get().dead)
+    }
+
+    /// Before an access that others can see: whether the thread lives to make it.
+    fn lives() -> bool {
+        let mut fate = FATE.with(Cell::get);
+        if fate.dead {
+            return false;
+        }
+        // A failed assertion unwinds through guards too: it is to be reported, not to die on the way.
+        if (fate.dies_in == u32::MAX && fate.stops_in == u32::MAX) || std::thread::panicking() {
+            return true;
+        }
+        if fate.stops_in == 0 {
+            for _ in 0..STOPPED_FOR {
+                checker::thread::yield_now();
+            }
+        }
+        let dies = fate.dies_in == 0;
+        fate.dead = dies;
+        let count = |n: u32, end: u32| if n == u32::MAX { n } else { n.checked_sub(1).unwrap_or(end) };
+        fate.stops_in = count(fate.stops_in, u32::MAX);
+        fate.dies_in = count(fate.dies_in, 0);
+        FATE.with(|cell| cell.set(fate));
+        if dies {
+            std::panic::resume_unwind(Box::new(Died));
+        }
+        true
+    }
 
     /// An atomic whose loads are events among themselves. loom finds the orders to try from the last access of a word alone: a
     /// thread that loads a word and then swaps it hides the loads that others made before, and that those might come after the
@@ -32,24 +102,35 @@ mod face {
         ($name:ident, $value:ty) => {
             #[derive(Debug, Default)]
             pub(crate) struct $name {
-                word: loom::sync::atomic::$name,
+                word: checker::sync::atomic::$name,
+                #[cfg(not(shuttle))]
                 looked: AtomicBool,
             }
 
             #[allow(dead_code, reason = "the same operations for both widths")]
             impl $name {
                 pub(crate) fn new(value: $value) -> $name {
-                    $name { word: loom::sync::atomic::$name::new(value), looked: AtomicBool::default() }
+                    $name {
+                        word: checker::sync::atomic::$name::new(value),
+                        #[cfg(not(shuttle))]
+                        looked: AtomicBool::default(),
+                    }
                 }
                 pub(crate) fn load(&self, order: Ordering) -> $value {
+                    if is_dead() {
+                        return 0;
+                    }
+                    #[cfg(not(shuttle))]
                     self.looked.store(true, Ordering::Relaxed);
                     self.word.load(order)
                 }
                 pub(crate) fn store(&self, value: $value, order: Ordering) {
-                    self.word.store(value, order)
+                    if lives() {
+                        self.word.store(value, order)
+                    }
                 }
                 pub(crate) fn swap(&self, value: $value, order: Ordering) -> $value {
-                    self.word.swap(value, order)
+                    if lives() { self.word.swap(value, order) } else { 0 }
                 }
                 pub(crate) fn compare_exchange(
                     &self,
@@ -58,16 +139,16 @@ mod face {
                     success: Ordering,
                     failure: Ordering,
                 ) -> Result<$value, $value> {
-                    self.word.compare_exchange(from, to, success, failure)
+                    if lives() { self.word.compare_exchange(from, to, success, failure) } else { Ok(from) }
                 }
                 pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
-                    self.word.fetch_add(value, order)
+                    if lives() { self.word.fetch_add(value, order) } else { 0 }
                 }
                 pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
-                    self.word.fetch_and(value, order)
+                    if lives() { self.word.fetch_and(value, order) } else { 0 }
                 }
                 pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
-                    self.word.fetch_or(value, order)
+                    if lives() { self.word.fetch_or(value, order) } else { 0 }
                 }
             }
         };
@@ -89,11 +170,14 @@ mod face {
         bell: Condvar,
     }
 
-    loom::lazy_static! {
+    checker::lazy_static! {
         static ref QUEUES: Mutex<HashMap<usize, Vec<Arc<Sleeper>>>> = Mutex::new(HashMap::new());
     }
 
     fn wait_at(address: usize, changed: impl Fn() -> bool) -> Wait {
+        if !lives() {
+            return Wait::Changed;
+        }
         let sleeper = Arc::new(Sleeper { woken: Mutex::new(false), bell: Condvar::new() });
         {
             let mut queues = QUEUES.lock().unwrap();
@@ -110,6 +194,9 @@ mod face {
     }
 
     fn wake_at(address: usize, count: usize) -> usize {
+        if !lives() {
+            return 0;
+        }
         let mut queues = QUEUES.lock().unwrap();
         let Some(queue) = queues.get_mut(&address) else { return 0 };
         let n = queue.len().min(count);
