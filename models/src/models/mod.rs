@@ -6,9 +6,11 @@
 //! ```
 //! Schedules with more than two or three preemptions are left out (`LOOM_MAX_PREEMPTIONS` sets another bound); nothing else is, and
 //! nothing is sampled. A task that is left behind or a wake that is lost shows as a deadlock, because no sleep in a model ends by
-//! time. What a real pool has around the protocol (the worker's loop, the reaper's steps) is played here, one method for each.
+//! time. What a real pool has around the protocol (the worker's loop, the reaper's steps) is played here, one method for each; in `deaths`
+//! the reaper is the library's own.
 
 mod crash;
+mod deaths;
 mod mutex;
 mod ring;
 mod set;
@@ -44,26 +46,26 @@ const REAPER: Participant = Participant::from_bits(10 << 6 | 1);
 
 /// Explores `body` with at most three preemptions in a run.
 fn model(body: impl Fn() + Send + Sync + 'static) {
-    explore(3, body);
+    println!("{} runs", explore(3, body));
 }
 
 /// The same with two preemptions, where three participants with long ways to go would have too many schedules.
 fn crowded_model(body: impl Fn() + Send + Sync + 'static) {
-    explore(2, body);
+    println!("{} runs", explore(2, body));
 }
 
-/// Prints how many runs it took; `--nocapture` shows it.
-fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+/// Says how many runs it took; `--nocapture` shows it.
+fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) -> usize {
     let mut settings = loom::model::Builder::new();
     settings.preemption_bound.get_or_insert(preemptions);
-    settings.max_branches = settings.max_branches.max(4000);
+    settings.max_branches = settings.max_branches.max(8000);
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
     settings.check(move || {
         counted.fetch_add(1, Relaxed);
         body();
     });
-    println!("{} runs", runs.load(Relaxed));
+    runs.load(Relaxed)
 }
 
 /// Everybody can run everything.

@@ -1,0 +1,45 @@
+// The library's files, and what stands around them in a model. Two packages include this, each with its own face of `sync.rs`.
+
+#[path = "../../src/layout.rs"]
+mod layout;
+#[path = "../../src/life.rs"]
+mod life;
+#[path = "../../src/limits.rs"]
+mod limits;
+#[path = "../../src/mutex.rs"]
+mod mutex;
+#[path = "../../src/policy.rs"]
+mod policy;
+#[path = "../../src/recovery.rs"]
+mod recovery;
+#[path = "../../src/ring.rs"]
+mod ring;
+#[path = "../../src/search.rs"]
+mod search;
+#[path = "../../src/seeded.rs"]
+mod seeded;
+#[path = "../../src/set.rs"]
+mod set;
+#[path = "../../src/sleep.rs"]
+mod sleep;
+#[path = "../../src/slot.rs"]
+mod slot;
+#[path = "../../src/state.rs"]
+mod state;
+#[path = "../../src/sync.rs"]
+mod sync;
+
+#[path = "world/error.rs"]
+mod error;
+#[path = "world/ledger.rs"]
+mod ledger;
+#[path = "world/outcome.rs"]
+mod outcome;
+#[path = "world/payload.rs"]
+mod payload;
+#[path = "world/registry.rs"]
+mod registry;
+#[path = "world/roles.rs"]
+mod roles;
+#[path = "world/segment.rs"]
+mod segment;
