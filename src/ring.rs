@@ -114,10 +114,11 @@ impl<'a> Lane<'a> {
                     return Found::Nothing;
                 }
                 let lap = self.slots.len() as u64;
-                if tail - position > lap {
-                    // The last lap comes by every slot, whatever was left behind there. A damaged word may be any number of laps away.
+                let laps = (tail - position) / lap;
+                if laps > 1 {
+                    // A damaged word may be any number of laps away. One lap and what is left of another come by every slot, in the same order.
                     // Release: as below.
-                    let _ = self.head.head.compare_exchange(position, tail - lap, Release, Relaxed);
+                    let _ = self.head.head.compare_exchange(position, position + (laps - 1) * lap, Release, Relaxed);
                     continue;
                 }
                 state = slot.load();

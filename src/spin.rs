@@ -34,7 +34,7 @@ fn pauses_per_us() -> u64 {
 
 /// Whether more participants want to run than there are CPUs: the workers and one submitter.
 fn is_crowded(segment: &Segment) -> bool {
-    segment.life().workers.load(Relaxed).saturating_add(1) > segment.header().identity.cpus.load(Relaxed)
+    segment.life().workers.load(Relaxed) >= segment.header().identity.cpus.load(Relaxed)
 }
 
 /// Looks again and again until `found` gives something or it is time to sleep. The first look comes after `first_ns`: whoever is waited for
