@@ -27,8 +27,11 @@ taskring::task! {
     }
     /// The same to a place that the submitter does not leave alone, in the run that is to show that the sanitizer is awake.
     fn write_at_once(x: u64) -> u64 {
-        // SAFETY: a race on purpose, of whole aligned words.
-        unsafe { SEEDED.0.get().write(x) };
+        for _ in 0..100 {
+            // SAFETY: a race on purpose, of whole aligned words.
+            unsafe { SEEDED.0.get().write(x) };
+            std::thread::yield_now();
+        }
         x
     }
 }
@@ -272,10 +275,13 @@ fn a_seeded_race_is_there_when_it_is_asked_for() {
         return;
     }
     let pool = threads_of(1, 16);
-    for x in 0..200 {
+    for x in 0..5 {
         let future = pool.submit(write_at_once, x).expect("submitted");
-        // SAFETY: a race on purpose, of whole aligned words.
-        unsafe { SEEDED.0.get().write(x + 1) };
+        while !future.is_done() {
+            // SAFETY: a race on purpose, of whole aligned words.
+            unsafe { SEEDED.0.get().write(x + 1) };
+            std::thread::yield_now();
+        }
         assert_eq!(future.result(), Ok(x));
     }
 }
