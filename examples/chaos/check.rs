@@ -112,7 +112,9 @@ impl Checker {
         self.read(false);
         let now = Instant::now();
         for (submitter, open) in &mut self.submitters {
-            open.heights.push_back((now, open.base + open.fates.len()));
+            if open.ended.is_none() || !open.fates.is_empty() {
+                open.heights.push_back((now, open.base + open.fates.len()));
+            }
             while let Some(&(_, height)) = open.heights.front().filter(|(then, _)| now - *then >= self.rest) {
                 if !open.judge_up_to(height, *submitter, &mut self.found) {
                     break;
@@ -122,7 +124,7 @@ impl Checker {
         }
         let closed = &mut self.closed;
         self.submitters.retain(|submitter, open| {
-            let is_closed = open.ended.is_some() && open.fates.is_empty() && open.heights.len() <= 1;
+            let is_closed = open.ended.is_some() && open.fates.is_empty() && open.heights.is_empty();
             is_closed.then(|| closed.insert(*submitter));
             !is_closed
         });
