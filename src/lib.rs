@@ -42,6 +42,7 @@ mod slot;
 mod state;
 mod sync;
 
+mod audit;
 mod builder;
 mod codec;
 mod completion;

@@ -1,12 +1,12 @@
 //! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
 
 use crate::error::{Error, Result};
-use crate::limits::{LANES_MAX, START_FAILURES_MAX};
-use crate::registry::{Kind, Member, Presence, RecordState};
+use crate::limits::START_FAILURES_MAX;
+use crate::registry::{Presence, RecordState};
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
-use crate::state::{Flag, Phase, State};
+use crate::state::{Flag, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{fence, futex_wake, futex_wake_low};
 
@@ -59,7 +59,7 @@ impl Segment {
         Error::Corrupt { what: what.into() }
     }
 
-    fn has_unknown_bits(&self) -> bool {
+    pub(crate) fn has_unknown_bits(&self) -> bool {
         let known = Bit::Closing as u32 | Bit::Broken as u32 | Bit::Corrupt as u32 | Bit::Orphaned as u32;
         self.life().flags.load(Relaxed) & !known != 0
     }
@@ -152,42 +152,6 @@ impl Segment {
     /// What a slot is called in tickets and block owners.
     pub(crate) fn slot_number(&self, lane: usize, slot: usize) -> u32 {
         (lane * self.geometry().capacity + slot) as u32
-    }
-}
-
-impl Member {
-    /// Looks for words that nobody can have written, and ends the pool when there is one. Whoever waits for long or has slept does this; `lane` is
-    /// the submitter's own.
-    pub(crate) fn audit(&self, lane: Option<usize>) -> Result<()> {
-        self.impossible(lane).map_or(Ok(()), |what| Err(self.segment.poison(what)))
-    }
-
-    fn impossible(&self, lane: Option<usize>) -> Option<String> {
-        let segment = &self.segment;
-        // Acquire: pairs with `use_lane`.
-        let lanes = segment.life().lanes.load(Acquire);
-        if segment.has_unknown_bits() || lanes >> LANES_MAX != 0 || lane.is_some_and(|lane| lanes & 1 << lane == 0) {
-            return Some("the word of the pool's life, or of its lanes".into());
-        }
-        // A thread's seat may have been taken from it: see `Worker::complete`.
-        if self.seat.kind != Kind::ThreadWorker && !self.seat.is_ours(self.record()) {
-            return Some(format!("the record of participant {:?}, which is this one", self.who()));
-        }
-        let ring = segment.lane(lane?);
-        ring.slots.iter().enumerate().find_map(|(index, slot)| {
-            let state = slot.load();
-            let wrong = match state.phase() {
-                None => true,
-                Some(Phase::Pending) => !segment.has_function(slot.function_index()),
-                Some(Phase::Running) => {
-                    let record = segment.records().get(state.owner().index());
-                    !record.is_some_and(|r| RecordState::of(r).is_active_as(state.owner()))
-                }
-                Some(_) => false,
-            };
-            // Looked at again: what was compared may have belonged to the next task.
-            (wrong && slot.load() == state).then(|| format!("slot {index} of lane {lane:?} is {state:?}"))
-        })
     }
 }
 
