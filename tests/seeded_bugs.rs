@@ -18,7 +18,8 @@ type Layer = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 /// In the order in which they are tried.
 const LADDER: &[Layer] = &[
     ("unit tests", &[("taskring", &[])]),
-    ("models", &[("taskring_models", &[])]),
+    ("loom", &[("taskring_models", &[])]),
+    ("shuttle", &[("taskring_models_shuttle", &[])]),
     (
         "fault table",
         &[
