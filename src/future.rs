@@ -103,6 +103,9 @@ impl<R> Future<R> {
 
     /// Cancels the task if no worker has started it. True when it will never run; then everybody who waits for it is told. A
     /// running task is asked to stop (see [`task::cancel_requested`](crate::task::cancel_requested)), and this returns false.
+    ///
+    /// A task that may run more than once (see [`SubmitOptions::idempotent`](crate::SubmitOptions::idempotent)) is pending again after its worker died:
+    /// then true means that it will not run once more.
     pub fn cancel(&self) -> bool {
         match self.core.outcome() {
             Some(outcome) => outcome.is_cancelled(),

@@ -46,7 +46,7 @@ pub enum taskring_status {
     TASKRING_FULL = 16,
     /// The time allowed went by. Nothing was changed.
     TASKRING_TIMED_OUT = 17,
-    /// The task was cancelled before any worker started it.
+    /// The task was cancelled before any worker started it; one that may run more than once, before it was started again.
     TASKRING_CANCELLED = 18,
     /// The task set was discarded and takes no new tasks.
     TASKRING_DISCARDED = 19,
