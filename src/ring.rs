@@ -103,6 +103,7 @@ impl<'a> Lane<'a> {
             let position = self.head.head.load(Acquire);
             let (index, slot) = self.at(position);
             let mut state = slot.load();
+            let mut is_later = false;
             // Acquire: pairs with the Release in `Slot::write`. A place of a later task comes with that task's generation, so the
             // second look at the word tells whether the two belong together.
             let published_here =
@@ -122,8 +123,11 @@ impl<'a> Lane<'a> {
                     continue;
                 }
                 state = slot.load();
+                // A look at every slot may have taken the task of this position before the head came by. One that has the slot since then is met at
+                // its own position, in its turn. Acquire: as above; the place is that of the task seen, or of one after it.
+                is_later = (slot.place.load(Acquire).wrapping_sub(position as u32) as i32) > 0;
             }
-            let pending = state.is(Phase::Pending);
+            let pending = state.is(Phase::Pending) && !is_later;
             if pending && !runnable(slot.function_index()) {
                 // Left for somebody who can run it: the head stays. If the slot changed meanwhile, the look was stale.
                 if slot.load() == state {
@@ -165,10 +169,11 @@ impl<'a> Lane<'a> {
         None
     }
 
-    /// The slot at the head: where the order of the ring begins.
+    /// Where the order of the ring begins: at the head, or a lap before the tail when looks at every slot have left the head behind.
     pub(crate) fn first_slot(&self) -> usize {
-        // Acquire: as in `claim`.
-        self.at(self.head.head.load(Acquire)).0
+        // Acquire: as in `claim`, both.
+        let (head, tail) = (self.head.head.load(Acquire), self.head.tail.load(Acquire));
+        self.at(head.max(tail.saturating_sub(self.slots.len() as u64))).0
     }
 
     /// Whether positions are waiting between head and tail. A hint.
