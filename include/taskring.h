@@ -271,7 +271,7 @@ enum taskring_status
      */
     TASKRING_TIMED_OUT = 17,
     /**
-     * The task was cancelled before any worker started it.
+     * The task was cancelled before any worker started it; one that may run more than once, before it was started again.
      */
     TASKRING_CANCELLED = 18,
     /**

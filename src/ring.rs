@@ -41,6 +41,12 @@ pub(crate) struct Claim {
     pub(crate) state: State,
 }
 
+/// A look at every slot of a lane: what was pending when it began, with how long ago it was published, the oldest last.
+#[derive(Debug)]
+pub(crate) struct Round {
+    tasks: Vec<(i32, u32, State)>,
+}
+
 /// What a look at the head of a lane found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -116,10 +122,11 @@ impl<'a> Lane<'a> {
                 }
                 let lap = self.slots.len() as u64;
                 let laps = (tail - position) / lap;
-                if laps > 1 {
-                    // A damaged word may be any number of laps away. One lap and what is left of another come by every slot, in the same order.
+                if laps > 2 {
+                    // A damaged word may be any number of laps away. A full lane's tail may be two laps ahead of its oldest task, for a publisher steps over
+                    // what is not free.
                     // Release: as below.
-                    let _ = self.head.head.compare_exchange(position, position + (laps - 1) * lap, Release, Relaxed);
+                    let _ = self.head.head.compare_exchange(position, position + (laps - 2) * lap, Release, Relaxed);
                     continue;
                 }
                 state = slot.load();
@@ -146,34 +153,35 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Looks at every slot, whatever head and tail say, and takes the first task that is pending: in the order of the ring, counted from
-    /// slot `start`, beginning with number `from`. Also gives that number.
-    pub(crate) fn claim_from(
-        &self,
-        start: usize,
-        from: usize,
-        me: Participant,
-        runnable: &mut impl FnMut(u16) -> bool,
-    ) -> Option<(usize, Claim)> {
-        for offset in from..self.slots.len() {
-            let index = (start + offset) & (self.slots.len() - 1);
-            let slot = &self.slots[index];
+    /// Begins a look at every slot, whatever the head says: what is pending and `runnable`. What is published meanwhile is left to the head: the look may have
+    /// passed its slot, and would find a later one.
+    pub(crate) fn round(&self, runnable: &mut impl FnMut(u16) -> bool) -> Round {
+        // Acquire: as in `claim`.
+        let tail = self.head.tail.load(Acquire);
+        let mut tasks = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
             let state = slot.load();
-            if state.is(Phase::Pending)
-                && runnable(slot.function_index())
-                && let Ok(state) = slot.claim(state, me)
-            {
-                return Some((offset, Claim { slot: index, state }));
+            if state.is(Phase::Pending) && runnable(slot.function_index()) {
+                // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
+                let age = (tail as u32).wrapping_sub(slot.place.load(Acquire)) as i32;
+                if age > 0 {
+                    tasks.push((age, index as u32, state));
+                }
+            }
+        }
+        // The slots' own order is not that of the tasks: a full lane's tail steps over what is not free.
+        tasks.sort_unstable_by_key(|&(age, ..)| age);
+        Round { tasks }
+    }
+
+    /// Goes on with a look at every slot: takes the next task that is still pending, the oldest first.
+    pub(crate) fn claim_in(&self, round: &mut Round, me: Participant) -> Option<Claim> {
+        while let Some((_, index, state)) = round.tasks.pop() {
+            if let Ok(state) = self.slots[index as usize].claim(state, me) {
+                return Some(Claim { slot: index as usize, state });
             }
         }
         None
-    }
-
-    /// Where the order of the ring begins: at the head, or a lap before the tail when looks at every slot have left the head behind.
-    pub(crate) fn first_slot(&self) -> usize {
-        // Acquire: as in `claim`, both.
-        let (head, tail) = (self.head.head.load(Acquire), self.head.tail.load(Acquire));
-        self.at(head.max(tail.saturating_sub(self.slots.len() as u64))).0
     }
 
     /// Whether positions are waiting between head and tail. A hint.

@@ -4,7 +4,7 @@
 //! and may have reserved a position without claiming it. Whoever sees the new epoch looks once at every slot, running what it
 //! finds on the way.
 
-use crate::ring::{Claim, Found, Lane};
+use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
 use crate::state::Participant;
@@ -49,13 +49,12 @@ pub(crate) enum Rest {
     Slept { wait: Wait, by_mark: bool },
 }
 
-/// A look at every slot, lane by lane, each in the order of the ring, so that tasks still start in the order in which they came.
-#[derive(Clone, Copy, Default)]
+/// A look at every slot, lane by lane, each in the order in which its tasks came.
+#[derive(Default)]
 struct Scan {
     lane: usize,
-    /// Where the order of this lane began when the look came to it.
-    start: Option<usize>,
-    next: usize,
+    /// In this lane, once the look has come to it.
+    round: Option<Round>,
 }
 
 /// Where one worker is in its search. Private to the worker.
@@ -65,6 +64,8 @@ pub(crate) struct Search {
     /// The look at every slot goes on here.
     scan: Option<Scan>,
     next_lane: usize,
+    /// The look at this lane's slots that goes on while a task that we cannot run stands at its head.
+    beside: Option<(usize, Round)>,
     /// A task that we cannot run stands at the head of this lane; head and tail as they were then.
     foreign: Option<(usize, u64, u64)>,
     /// The same, when we last woke another worker for it. A later tail means that there is a task which that one did not see.
@@ -74,7 +75,7 @@ pub(crate) struct Search {
 impl Search {
     /// Begins with a look at every slot: what happened before we came, we have not seen.
     pub(crate) fn new(me: Participant) -> Search {
-        Search { me, epoch: 0, scan: Some(Scan::default()), next_lane: 0, foreign: None, passed_on: None }
+        Search { me, epoch: 0, scan: Some(Scan::default()), next_lane: 0, beside: None, foreign: None, passed_on: None }
     }
 
     /// The next look goes over every slot.
@@ -121,8 +122,14 @@ impl Search {
             Found::Foreign => {
                 // Acquire: as in `Lane::claim`.
                 self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
-                let start = ring.first_slot();
-                ring.claim_from(start, 0, self.me, runnable).map(|(_, claim)| Task { lane, claim })
+                let earlier = self.beside.take().filter(|(of, _)| *of == lane);
+                let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(runnable)));
+                let claim = ring.claim_in(&mut round, self.me).or_else(|| {
+                    round = ring.round(runnable);
+                    ring.claim_in(&mut round, self.me)
+                })?;
+                self.beside = Some((lane, round));
+                Some(Task { lane, claim })
             }
         }
     }
@@ -135,11 +142,11 @@ impl Search {
         while scan.lane < 64 {
             if used & 1 << scan.lane != 0 {
                 let ring = rings.lane(scan.lane);
-                let start = *scan.start.get_or_insert_with(|| ring.first_slot());
-                if let Some((offset, claim)) = ring.claim_from(start, scan.next, self.me, runnable) {
-                    scan.next = offset + 1;
+                let round = scan.round.get_or_insert_with(|| ring.round(runnable));
+                if let Some(claim) = ring.claim_in(round, self.me) {
+                    let lane = scan.lane;
                     self.scan = Some(scan);
-                    return Some(Task { lane: scan.lane, claim });
+                    return Some(Task { lane, claim });
                 }
             }
             scan = Scan { lane: scan.lane + 1, ..Scan::default() };

@@ -163,7 +163,7 @@ fn two_reapers_requeue_once() {
         pool.publish(S1, Request::default()).unwrap();
         let lost = pool.claim(W2).unwrap();
         let other = spawn(&pool, move |pool| pool.requeue(W2, lost));
-        let worker = spawn(&pool, |pool| pool.ring().claim_from(0, 0, W1, &mut anything).map(|(_, claim)| claim).is_some());
+        let worker = spawn(&pool, |pool| pool.ring().claim_in(&mut pool.ring().round(&mut anything), W1).is_some());
         let mine = pool.requeue(W2, lost);
         assert!(mine != other.join().unwrap());
         let claimed = worker.join().unwrap();
@@ -181,7 +181,7 @@ fn a_late_completion_does_nothing() {
         let claim = pool.claim(W2).unwrap();
         let late = spawn(&pool, move |pool| pool.complete(W2, claim));
         let requeued = pool.requeue(W2, claim);
-        let mine = pool.ring().claim_from(0, 0, W1, &mut anything).map(|(_, claim)| claim);
+        let mine = pool.ring().claim_in(&mut pool.ring().round(&mut anything), W1);
         assert_eq!(mine.is_some(), requeued);
         let completed = mine.is_some_and(|claim| pool.complete(W1, claim));
         assert!(completed != late.join().unwrap());

@@ -112,7 +112,7 @@ fn a_look_at_every_slot_takes_no_task_twice() {
     model(|| {
         let pool = Pool::new(2, 0);
         pool.publish(S1, Request::default());
-        let other = spawn(&pool, |pool| pool.ring().claim_from(0, 0, W2, &mut anything).map(|(_, claim)| claim));
+        let other = spawn(&pool, |pool| pool.ring().claim_in(&mut pool.ring().round(&mut anything), W2));
         let mine = pool.claim(W1);
         assert!(mine.is_some() != other.join().unwrap().is_some());
     });
@@ -141,7 +141,7 @@ fn the_head_does_not_overtake_the_tail() {
     model(|| {
         let pool = left_behind();
         let worker = spawn(&pool, |pool| {
-            let claim = pool.claim(W1).or_else(|| pool.ring().claim_from(0, 0, W1, &mut anything).map(|(_, claim)| claim));
+            let claim = pool.claim(W1).or_else(|| pool.ring().claim_in(&mut pool.ring().round(&mut anything), W1));
             pool.complete_and_free(W1, claim.expect("it is pending"));
         });
         worker.join().unwrap();
@@ -158,7 +158,7 @@ fn a_place_is_read_with_the_task_it_belongs_to() {
         let pool = left_behind();
         let worker = spawn(&pool, |pool| usize::from(pool.claim(W1).is_some()));
         let mut claimed = 0;
-        if let Some(claim) = pool.ring().claim_from(0, 0, W2, &mut anything).map(|(_, claim)| claim) {
+        if let Some(claim) = pool.ring().claim_in(&mut pool.ring().round(&mut anything), W2) {
             pool.complete_and_free(W2, claim);
             claimed += 1;
         }
