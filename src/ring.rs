@@ -156,14 +156,15 @@ impl<'a> Lane<'a> {
     /// Begins a look at every slot, whatever the head says: what is pending and `runnable`. What is published meanwhile is left to the head: the look may have
     /// passed its slot, and would find a later one.
     pub(crate) fn round(&self, runnable: &mut impl FnMut(u16) -> bool) -> Round {
-        // Acquire: as in `claim`.
-        let tail = self.head.tail.load(Acquire);
+        // A position may be reserved, by a worker that has died since, before its publisher has stored the tail.
+        // Acquire: as in `claim`, both.
+        let end = self.head.tail.load(Acquire).max(self.head.head.load(Acquire));
         let mut tasks = Vec::new();
         for (index, slot) in self.slots.iter().enumerate() {
             let state = slot.load();
             if state.is(Phase::Pending) && runnable(slot.function_index()) {
                 // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
-                let age = (tail as u32).wrapping_sub(slot.place.load(Acquire)) as i32;
+                let age = (end as u32).wrapping_sub(slot.place.load(Acquire)) as i32;
                 if age > 0 {
                     tasks.push((age, index as u32, state));
                 }
