@@ -31,8 +31,12 @@ use crate::sync::now_ns;
 impl Member {
     /// Looks for dead participants and recovers what they left. Returns how many.
     pub(crate) fn reap_all(&self) -> usize {
-        let dead: Vec<_> = self.participants().map(|(who, ..)| who).filter(|&who| self.is_dead(who)).collect();
-        dead.into_iter().filter(|&who| self.reap(who)).count()
+        self.dead().into_iter().filter(|&who| self.reap(who)).count()
+    }
+
+    /// Who is dead and has not been recovered.
+    pub(crate) fn dead(&self) -> Vec<Participant> {
+        self.participants().map(|(who, ..)| who).filter(|&who| self.is_dead(who)).collect()
     }
 
     /// Recovers what one dead participant left; false when it is not proved dead, or somebody else is at it.

@@ -6,7 +6,7 @@ use crate::life::{Bit, Broken};
 use crate::limits::{SLEEP_NS_MAX, START_FAILURES_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::pool::{Pool, lock};
-use crate::registry::Kind;
+use crate::registry::{Kind, RecordState};
 use crate::start::{self, StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -97,6 +97,8 @@ struct Watch {
     /// Starts that the zygote was asked for and has not answered.
     requested: usize,
     lookout: Lookout,
+    /// Dead workers whose end was still to be told at the last look.
+    expected: Vec<Participant>,
 }
 
 impl Supervisor {
@@ -324,7 +326,7 @@ impl Supervisor {
                 self.pool.member.reap_now(who);
             } else {
                 // A thread: which participant it was is seen by its free byte.
-                self.pool.member.reap_all();
+                self.reap_unexpected(watch);
             }
             self.pool.segment().count_workers();
             // After the recovery: a logger may take its time.
@@ -415,6 +417,20 @@ impl Supervisor {
         self.pool.fail_all_pending();
     }
 
+    /// Recovers what the dead have left, but for workers whose end this thread itself is about to learn, with its cause: waiting for that here would keep it
+    /// from coming. Whoever was dead at the last look as well is nobody's that we know.
+    fn reap_unexpected(&self, watch: &mut Watch) {
+        let (expected, now): (Vec<_>, Vec<_>) = self.pool.member.dead().into_iter().partition(|&who| {
+            let state = RecordState::of(&self.pool.segment().records()[who.index()]);
+            let is_child = state.kind() == Some(Kind::Worker) && self.pool.member.awaits_cause(who);
+            is_child && !watch.expected.contains(&who)
+        });
+        watch.expected = expected;
+        for who in now {
+            self.pool.member.reap_now(who);
+        }
+    }
+
     /// About once a second: participants that are no children of ours, and tasks that nobody can run.
     fn tick(&self, watch: &mut Watch) {
         let now = now_ns();
@@ -422,7 +438,7 @@ impl Supervisor {
             return;
         }
         watch.last_tick = now;
-        self.pool.member.reap_all();
+        self.reap_unexpected(watch);
         self.pool.expire_unserved();
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));

@@ -46,6 +46,7 @@ fn main() {
         &[
             ("works", works),
             ("replaces", replaces),
+            ("late news", late_news),
             ("attach only", attach_only),
             ("two threads", two_threads),
             ("zygote killed", zygote_killed),
@@ -60,6 +61,7 @@ fn main() {
             ("a_killed_spawned_worker_is_replaced", || each("replaces", "spawn")),
             ("a_killed_forked_worker_is_replaced", || each("replaces", "fork")),
             ("a_killed_fork_server_worker_is_replaced", || each("replaces", "forkserver")),
+            ("fault_04_the_cause_is_told_though_the_fork_server_is_late_with_it", || each("late news", "forkserver")),
             ("without_workers_of_its_own_a_pool_has_those_that_attach", || each("attach only", "none")),
             ("fork_with_a_second_thread_is_refused_with_the_count", || each("two threads", "fork")),
             ("a_killed_fork_server_breaks_the_pool_and_nothing_hangs", || each("zygote killed", "forkserver")),
@@ -169,6 +171,30 @@ fn replaces(args: &[String]) {
         let expected = if method == StartMethod::Fork { 7 } else { 0 };
         let seen: Vec<_> = (0..8).map(|_| pool.submit(inherited, ()).expect("submitted").result()).collect();
         assert!(seen.iter().all(|s| *s == Ok(expected)), "the new worker is one of the same kind");
+    }
+    drop(pool);
+    done();
+}
+
+/// The process that knows why a worker ended is stopped for a while, in which the supervisor looks around by itself.
+fn late_news(args: &[String]) {
+    let pool = pool(method(args), 1);
+    let zygote = children_of(std::process::id())[0];
+    for round in 0..10 {
+        let log = Log::new();
+        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+        wait_until("the task runs", || log.count("entered") == 1);
+        let victim = held.worker_pid().expect("somebody runs it");
+        signal(zygote, libc::SIGSTOP);
+        kill(victim);
+        std::thread::sleep(Duration::from_millis(300));
+        signal(zygote, libc::SIGCONT);
+        match held.result() {
+            Err(Error::WorkerLost { pid, cause, .. }) => {
+                assert_eq!((pid, cause), (victim, Cause::Signal(libc::SIGKILL)), "round {round}")
+            }
+            other => panic!("round {round}: {other:?}"),
+        }
     }
     drop(pool);
     done();
