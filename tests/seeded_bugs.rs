@@ -1,7 +1,7 @@
 //! Tests the tests: switches on one deliberate defect after the other (`src/seeded.rs`) and runs the ladder until a layer notices.
 //!
 //! ```sh
-//! cargo test --release --features seeded-bugs --test seeded_bugs
+//! cargo test --features seeded-bugs --test seeded_bugs
 //! ```
 //! It takes about an hour on two cores; a word after `--` chooses the defects whose name holds it, and `--all` goes on to the other layers after the first that
 //! noticed, and `--layer=NAME` asks that layer alone. The table that it prints stands in `docs/faults.md`. Without any defect every layer must pass, which is looked at first.
@@ -91,27 +91,34 @@ fn main() {
     }
 }
 
-/// Builds all test programs, and tells where they are.
+/// Builds the test programs, and tells where they are. Some need an optimised build, and some need the wider windows of another one.
 fn build() -> HashMap<String, PathBuf> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--locked", "--release", "--workspace", "--features", "seeded-bugs", "--no-run"]);
-    command.args(["--lib", "--tests", "--message-format=json"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
-    assert!(output.status.success(), "the tests do not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut programs: HashMap<String, PathBuf> = text
-        .split("\"executable\":\"")
-        .skip(1)
-        .filter_map(|rest| Some(PathBuf::from(rest.split('"').next()?)))
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.rsplit_once('-')?.0.to_owned(), path)))
-        .collect();
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--locked", "--release", "--features", "seeded-bugs", "--example", "chaos"]);
-    assert!(command.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs").success());
-    let own = std::env::current_exe().expect("this program");
-    let folder = own.parent().and_then(Path::parent).expect("a folder of test programs");
+    let mut programs = HashMap::new();
+    programs.extend(test_programs(&["--lib", "--tests"]));
+    programs.extend(test_programs(&["--release", "--test", "kill_points"]));
+    programs.extend(test_programs(&["--release", "--lib", "-p", "taskring-models"]));
+    programs.extend(test_programs(&["--release", "--lib", "-p", "taskring-models-shuttle"]));
+    let mut command = cargo("build", &["--release", "--example", "chaos"]);
+    assert!(command.status().expect("cargo runs").success(), "chaos does not build");
+    let kill_points: &PathBuf = &programs["kill_points"];
+    let folder = kill_points.parent().and_then(Path::parent).expect("a folder of test programs");
     programs.insert("chaos".into(), folder.join("examples/chaos"));
     programs
+}
+
+fn cargo(what: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args([what, "--locked", "--features", "seeded-bugs"]).args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn test_programs(args: &[&str]) -> Vec<(String, PathBuf)> {
+    let output = cargo("test", args).args(["--no-run", "--message-format=json"]).stderr(Stdio::inherit()).output();
+    let output = output.expect("cargo runs");
+    assert!(output.status.success(), "the tests do not build");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let paths = text.split("\"executable\":\"").skip(1).filter_map(|rest| Some(PathBuf::from(rest.split('"').next()?)));
+    paths.filter_map(|path| Some((path.file_stem()?.to_str()?.rsplit_once('-')?.0.to_owned(), path))).collect()
 }
 
 /// Runs a layer with a defect. How it was noticed, if it was.
