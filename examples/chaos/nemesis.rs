@@ -1,6 +1,7 @@
 //! The nemesis: it kills, stops and continues, and takes descriptors, memory and room away, and gives them back after a while.
 
 use crate::work::Random;
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Nemesis {
     pub random: Random,
     pub count: Count,
     reliefs: Vec<(Instant, Relief)>,
+    /// Processes that may still die of a deed: starved of memory, or killed at the end of a stop.
+    pub doomed: HashSet<u32>,
     /// Whether `/dev/shm` is the soak's own, and so may be filled.
     has_own_shm: bool,
     is_full: bool,
@@ -55,7 +58,14 @@ impl Nemesis {
         if !has_own_shm {
             println!("no deed: a full /dev/shm, for this user cannot have one of its own");
         }
-        Nemesis { random: Random(seed | 1), count: Count::default(), reliefs: Vec::new(), has_own_shm, is_full: false }
+        Nemesis {
+            random: Random(seed | 1),
+            count: Count::default(),
+            reliefs: Vec::new(),
+            doomed: HashSet::new(),
+            has_own_shm,
+            is_full: false,
+        }
     }
 
     /// One deed.
@@ -74,11 +84,13 @@ impl Nemesis {
             }
             65..=74 if !victim.is_spared => {
                 send(&process, libc::SIGSTOP);
+                self.doomed.insert(victim.pid);
                 self.reliefs.push((until, Relief::Kill(process)));
             }
             75..=80 => self.limit(victim.pid, process, libc::RLIMIT_NOFILE, fds(victim.pid) + more, until),
             81..=84 if !victim.is_spared => {
                 let bytes = crate::watch::kib(victim.pid, "VmSize:").unwrap_or(0) * 1024 + more * (64 << 10);
+                self.doomed.insert(victim.pid);
                 self.limit(victim.pid, process, libc::RLIMIT_AS, bytes, until);
             }
             85 if self.has_own_shm && !self.is_full => self.fill(until),
