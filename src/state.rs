@@ -144,6 +144,15 @@ impl State {
         self.is(Phase::Running) && self.owner() == who && self.generation() == generation
     }
 
+    /// Whether the task of this generation is not running any more, in a way that transitions lead to.
+    pub(crate) fn has_left(self, generation: u32) -> bool {
+        let ahead = self.generation().wrapping_sub(generation) as i32;
+        match self.phase() {
+            None | Some(Phase::Running | Phase::Free) => self.phase().is_some() && ahead > 0,
+            Some(_) => ahead >= 0,
+        }
+    }
+
     fn to(self, phase: Phase) -> State {
         State(self.0 & !PHASE_MASK | phase.code())
     }

@@ -15,6 +15,7 @@ use crate::state::{Flag, Phase, Progress, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task::{Call, Current, Runner, guarded, install_panic_hook, known, set_current};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
@@ -46,6 +47,8 @@ pub(crate) struct Worker {
     look_after: u32,
     looked_at: u64,
     orphaned_at: Option<u64>,
+    /// It was taken for dead, and leaves.
+    is_out: Cell<bool>,
 }
 
 /// Arguments taken out of a slot, aligned for C functions that look at them as values. Blocks are aligned as well.
@@ -97,6 +100,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         look_after: 1,
         looked_at,
         orphaned_at: None,
+        is_out: Cell::new(false),
     };
     worker.run();
     worker.leave();
@@ -151,7 +155,7 @@ impl Worker {
     /// Whether to leave at once, whatever is pending.
     #[inline]
     fn must_stop(&self) -> bool {
-        self.member.segment.life().flags.load(Relaxed) & self.stop_bits != 0
+        self.member.segment.life().flags.load(Relaxed) & self.stop_bits != 0 || self.is_out.get()
     }
 
     #[inline]
@@ -302,13 +306,11 @@ impl Worker {
                 }
             }
             Err(_) if seeded(Bug::NoPoison) => {}
-            // A thread whose task has closed every descriptor may be taken for dead, and its task for lost.
-            Err(found)
-                if self.member.seat.kind == Kind::ThreadWorker
-                    && found.phase().is_some()
-                    && !found.is_run_by(found.owner(), generation) =>
-            {
+            // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
+            Err(found) if found.has_left(generation) => {
                 segment.free_slot_blocks([result, 0], number, generation);
+                // And has no seat any more: what it claimed now would be nobody's.
+                self.is_out.set(!self.member.seat.is_ours(self.member.record()));
             }
             Err(found) => {
                 segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
@@ -375,6 +377,10 @@ impl Worker {
 
     /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
     fn keep_house(&mut self) {
+        if !self.member.seat.is_ours(self.member.record()) {
+            self.is_out.set(true);
+            return;
+        }
         self.looked_at = now_ns();
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
         let _ = self.member.audit(None);
