@@ -204,7 +204,7 @@ impl Scene {
             before: Before::of(&name),
             context: context.to_owned(),
             kind,
-            creates: operation == "create",
+            creates: matches!(operation, "create" | "owner's shutdown" | "replace"),
             board,
             keeper,
             spare,
