@@ -384,6 +384,8 @@ impl Scene {
     /// The victim made a pool, or began to: its name is free, its workers end, and nothing of it stays.
     fn second_pool(&self, victim: u32) -> Vec<String> {
         let mut found = Vec::new();
+        // What its workers hold ends.
+        self.board[GATE].store(1, SeqCst);
         let name = format!("{}-second", self.name);
         match Executor::builder().start(StartMethod::None).capacity(CAPACITY).payload_max(1 << 20).create_named(&name) {
             Ok(pool) => drop(pool),
