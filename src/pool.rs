@@ -509,7 +509,7 @@ impl Pool {
         let sleepers = segment.sleepers();
         if segment.has_pending(self.lane) {
             if let Some(mut hold) = segment.lane(self.lane).try_hold(self.member.who()) {
-                hold.mend();
+                hold.repair();
             }
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();

@@ -44,7 +44,7 @@ pub(crate) struct Claim {
 /// A look at every slot of a lane: what was pending when it began, with how long ago it was published, the oldest last.
 #[derive(Debug)]
 pub(crate) struct Round {
-    tasks: Vec<(i32, u32, State)>,
+    tasks: Vec<(u32, u32, State)>,
 }
 
 /// What a look at the head of a lane found.
@@ -55,6 +55,15 @@ pub(crate) enum Found {
     Nothing,
     /// The task at the head is one that the caller cannot run.
     Foreign,
+    /// The head was far behind the tail and has left positions out: what is pending there is found only by a look at every slot.
+    Skipped,
+}
+
+/// Whether a task's place is ahead of a position: not farther than publishers get while somebody looks. Anything else is behind, for a task waits for as
+/// long as nobody can run it, while others pass it.
+fn is_ahead(place: u32, position: u64) -> bool {
+    const AHEAD_MAX: u32 = 1 << 24;
+    place.wrapping_sub(position as u32) < AHEAD_MAX
 }
 
 fn at(slots: &[Slot], position: u64) -> (usize, &Slot) {
@@ -123,16 +132,18 @@ impl<'a> Lane<'a> {
                 let lap = self.slots.len() as u64;
                 let laps = (tail - position) / lap;
                 if laps > 2 {
-                    // A damaged word may be any number of laps away. A full lane's tail may be two laps ahead of its oldest task, for a publisher steps over
-                    // what is not free.
+                    // The head has stood at a task that nobody could run while others passed it, or a word is damaged: it may be any number of laps behind.
+                    let ahead = position + (laps - 2) * lap;
                     // Release: as below.
-                    let _ = self.head.head.compare_exchange(position, position + (laps - 2) * lap, Release, Relaxed);
+                    if self.head.head.compare_exchange(position, ahead, Release, Relaxed).is_ok() {
+                        return Found::Skipped;
+                    }
                     continue;
                 }
                 state = slot.load();
                 // A look at every slot may have taken the task of this position before the head came by. One that has the slot since then is met at
                 // its own position, in its turn. Acquire: as above; the place is that of the task seen, or of one after it.
-                is_later = (slot.place.load(Acquire).wrapping_sub(position as u32) as i32) > 0;
+                is_later = is_ahead(slot.place.load(Acquire), position.wrapping_add(1));
             }
             let pending = state.is(Phase::Pending) && !is_later;
             if pending && !runnable(slot.function_index()) {
@@ -164,9 +175,9 @@ impl<'a> Lane<'a> {
             let state = slot.load();
             if state.is(Phase::Pending) && runnable(slot.function_index()) {
                 // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
-                let age = (end as u32).wrapping_sub(slot.place.load(Acquire)) as i32;
-                if age > 0 {
-                    tasks.push((age, index as u32, state));
+                let place = slot.place.load(Acquire);
+                if !is_ahead(place, end) {
+                    tasks.push(((end as u32).wrapping_sub(place), index as u32, state));
                 }
             }
         }
@@ -286,31 +297,24 @@ impl<'a> Hold<'a> {
         self.published
     }
 
-    /// A dead owner may have published behind the tail that it left: at most one lap of positions.
-    fn repair(&mut self) {
+    /// Moves the tail past the head, and past what was published farther on: at most one lap of positions. A dead owner may have published behind the tail
+    /// that it left; a damaged tail or head is put right by the same.
+    pub(crate) fn repair(&mut self) {
         if seeded(Bug::NoTailRepair) {
             return;
         }
-        let mut tail = self.tail;
-        for position in self.tail..self.tail.saturating_add(self.slots.len() as u64) {
+        // Positions before the head are used up. Acquire: pairs with the Release of a reservation.
+        let from = self.tail.max(self.head.head.load(Acquire));
+        self.tail = from;
+        for position in from..from.saturating_add(self.slots.len() as u64) {
             // Whatever has become of the task: a worker may be about to reserve its position, so that is never used again.
             if self.at(position).1.place.load(Relaxed) == position as u32 {
-                tail = tail.max(position.saturating_add(1));
+                self.tail = position.saturating_add(1);
             }
         }
-        // Acquire: pairs with the Release of a reservation.
-        self.tail = tail.max(self.head.head.load(Acquire));
         self.cursor = self.tail;
         // At once: should we die before this hold ends, the next owner looks over one lap from here. Release: as in `drop`.
         self.head.tail.store(self.tail, Release);
-    }
-
-    /// Brings a tail that is behind the head up to it: what is published there is found only by a look at every slot. It got there by damage.
-    pub(crate) fn mend(&mut self) {
-        // Acquire: pairs with the Release of a reservation.
-        if self.head.head.load(Acquire) > self.tail {
-            self.repair();
-        }
     }
 
     /// The slots that hold nothing: while the lane is held, nobody publishes into them.

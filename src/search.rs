@@ -1,8 +1,8 @@
 //! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch.
 //!
-//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), or that somebody died
-//! and may have reserved a position without claiming it. Whoever sees the new epoch looks once at every slot, running what it
-//! finds on the way.
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), that a head has left
+//! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
+//! once at every slot, running what it finds on the way.
 
 use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
@@ -119,6 +119,10 @@ impl Search {
         match ring.claim(self.me, runnable) {
             Found::Task(claim) => Some(Task { lane, claim }),
             Found::Nothing => None,
+            Found::Skipped => {
+                rings.new_epoch();
+                self.look(rings, runnable)
+            }
             Found::Foreign => {
                 // Acquire: as in `Lane::claim`.
                 self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));

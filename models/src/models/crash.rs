@@ -76,6 +76,29 @@ fn a_tail_left_far_behind_is_repaired() {
     });
 }
 
+/// A head that damage has taken far past the tail, and a task published at the old tail meanwhile, past a slot that was not free: the repair brings the tail
+/// past the place that this task would have there, so that the head comes by.
+#[test]
+fn a_head_far_past_the_tail_is_made_good() {
+    model(|| {
+        let pool = Pool::new(2, 0);
+        pool.publish(S1, Request::default()).unwrap();
+        pool.publish(S1, Request::default()).unwrap();
+        let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
+        pool.complete_and_free(W2, short);
+        let mut hold = pool.ring().hold(S1, &*pool).unwrap();
+        let position = hold.position() + 1;
+        assert!(hold.go_on_from(position));
+        publish_in(&mut hold, S1, Request::default()).unwrap();
+        pool.head.head.store((1 << 40) + 2, Relaxed);
+        drop(hold);
+        let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
+        pool.ring().hold(S1, &*pool).unwrap().repair();
+        assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
+        pool.complete_and_free(W1, long);
+    });
+}
+
 /// The same twice in a row: the second dies after it took the lane over and published as well.
 #[test]
 fn a_repair_outlives_the_next_death() {

@@ -153,7 +153,7 @@ impl Pool {
         match self.ring().claim(me, &mut anything) {
             Found::Task(claim) => Some(claim),
             Found::Nothing => None,
-            Found::Foreign => panic!("everybody can run everything"),
+            it @ (Found::Foreign | Found::Skipped) => panic!("everybody can run everything: {it:?}"),
         }
     }
 

@@ -178,3 +178,53 @@ fn left_behind() -> Arc<Pool> {
     assert_eq!((pool.head.head.load(Relaxed), pool.head.tail.load(Relaxed)), (2, 2));
     pool
 }
+
+/// While one worker is busy, another runs so much past what it cannot run that the head, once it can go on, leaves positions out. What is pending there
+/// is found all the same, in order.
+#[test]
+fn a_head_that_leaves_positions_out_keeps_the_order() {
+    model(|| {
+        let pool = Pool::new(4, 2);
+        let (mut busy, mut other) = (Worker::new(W1, Some(1)), Worker::new(W2, Some(2)));
+        assert_eq!((busy.look(&pool), other.look(&pool)), (None, None));
+        let publish = |function| pool.publish(S1, Request { function, ..Request::default() }).unwrap().slot;
+        let mut run = |slot| {
+            let task = other.look(&pool).expect("beside");
+            assert_eq!(task.claim.slot, slot);
+            pool.complete_and_free(W2, task.claim);
+        };
+        assert_eq!([publish(1), publish(2), publish(2), publish(1)], [0, 1, 2, 3]);
+        run(1);
+        // A lap later than the one in slot 3.
+        assert_eq!(publish(1), 1);
+        run(2);
+        for _ in 0..4 {
+            assert_eq!(publish(2), 2);
+            run(2);
+        }
+        assert!(pool.head.tail.load(Relaxed) > 4 * 4);
+        for slot in [0, 3, 1] {
+            let task = busy.look(&pool).expect("a task of its own");
+            assert_eq!(task.claim.slot, slot);
+            pool.complete_and_free(W1, task.claim);
+        }
+    });
+}
+
+/// A task that waited while the others went a long way on is found by a look at every slot, as the oldest.
+#[test]
+fn a_task_is_never_too_old_to_be_found() {
+    model(|| {
+        for behind in [2, 1 << 30, 1 << 31, (1_u64 << 32) - (1 << 25)] {
+            let pool = Pool::new(2, 0);
+            pool.publish(S1, Request::default()).unwrap();
+            pool.head.tail.store(behind, Relaxed);
+            pool.head.head.store(behind, Relaxed);
+            assert_eq!(pool.publish(S1, Request::default()).unwrap().slot, 1);
+            let ring = pool.ring();
+            let mut round = ring.round(&mut anything);
+            let slots = [(); 2].map(|()| ring.claim_in(&mut round, W1).map(|claim| claim.slot));
+            assert_eq!(slots, [Some(0), Some(1)], "{behind:#x} positions behind");
+        }
+    });
+}
