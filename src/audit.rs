@@ -31,12 +31,8 @@ impl Member {
             let wrong = match state.phase() {
                 None => true,
                 Some(Phase::Pending) => {
-                    // A publisher may be less than a lap ahead of the tail that it has not stored yet.
-                    // Acquire: pairs with the Release in `Slot::write`, and with that of the tail.
-                    let place = slot.place.load(Acquire);
-                    let beyond = place.wrapping_sub(ring.head.tail.load(Acquire) as u32) as i32;
-                    let in_place = place as usize & (ring.slots.len() - 1) == index && beyond < ring.slots.len() as i32;
-                    !in_place || !segment.has_function(slot.function_index())
+                    // Acquire: pairs with the Release in `Slot::write`.
+                    !ring.is_place(index, slot.place.load(Acquire)) || !segment.has_function(slot.function_index())
                 }
                 Some(Phase::Running) => {
                     let record = segment.records().get(state.owner().index());

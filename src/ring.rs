@@ -59,11 +59,11 @@ pub(crate) enum Found {
     Skipped,
 }
 
-/// Whether a task's place is ahead of a position: not farther than publishers get while somebody looks. Anything else is behind, for a task waits for as
-/// long as nobody can run it, while others pass it.
-fn is_ahead(place: u32, position: u64) -> bool {
+/// How far a task's place is ahead of a position: not farther than publishers get while somebody looks. `None` when it is behind, for a task waits for
+/// as long as nobody can run it, while others pass it.
+fn ahead(place: u32, position: u64) -> Option<u32> {
     const AHEAD_MAX: u32 = 1 << 24;
-    place.wrapping_sub(position as u32) < AHEAD_MAX
+    Some(place.wrapping_sub(position as u32)).filter(|&ahead| ahead < AHEAD_MAX)
 }
 
 fn at(slots: &[Slot], position: u64) -> (usize, &Slot) {
@@ -133,9 +133,9 @@ impl<'a> Lane<'a> {
                 let laps = (tail - position) / lap;
                 if laps > 2 {
                     // The head has stood at a task that nobody could run while others passed it, or a word is damaged: it may be any number of laps behind.
-                    let ahead = position + (laps - 2) * lap;
+                    let next = position + (laps - 2) * lap;
                     // Release: as below.
-                    if self.head.head.compare_exchange(position, ahead, Release, Relaxed).is_ok() {
+                    if self.head.head.compare_exchange(position, next, Release, Relaxed).is_ok() {
                         return Found::Skipped;
                     }
                     continue;
@@ -143,7 +143,7 @@ impl<'a> Lane<'a> {
                 state = slot.load();
                 // A look at every slot may have taken the task of this position before the head came by. One that has the slot since then is met at
                 // its own position, in its turn. Acquire: as above; the place is that of the task seen, or of one after it.
-                is_later = is_ahead(slot.place.load(Acquire), position.wrapping_add(1));
+                is_later = ahead(slot.place.load(Acquire), position.wrapping_add(1)).is_some();
             }
             let pending = state.is(Phase::Pending) && !is_later;
             if pending && !runnable(slot.function_index()) {
@@ -176,7 +176,7 @@ impl<'a> Lane<'a> {
             if state.is(Phase::Pending) && runnable(slot.function_index()) {
                 // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
                 let place = slot.place.load(Acquire);
-                if !is_ahead(place, end) {
+                if ahead(place, end).is_none() {
                     tasks.push(((end as u32).wrapping_sub(place), index as u32, state));
                 }
             }
@@ -194,6 +194,14 @@ impl<'a> Lane<'a> {
             }
         }
         None
+    }
+
+    /// Whether this may be the place of a task that is pending in the slot.
+    pub(crate) fn is_place(&self, index: usize, place: u32) -> bool {
+        // A publisher may be less than a lap ahead of the tail that it has not stored yet.
+        // Acquire: pairs with the Release in `Hold::drop`.
+        let beyond = ahead(place, self.head.tail.load(Acquire));
+        place as usize & (self.slots.len() - 1) == index && beyond.is_none_or(|beyond| (beyond as usize) < self.slots.len())
     }
 
     /// Whether positions are waiting between head and tail. A hint.

@@ -144,11 +144,14 @@ impl State {
         self.is(Phase::Running) && self.owner() == who && self.generation() == generation
     }
 
-    /// Whether the task of this generation is not running any more, in a way that transitions lead to.
-    pub(crate) fn has_left(self, generation: u32) -> bool {
+    /// Whether the task of this generation, which `who` was running, does not run there any more, in a way that transitions lead to.
+    pub(crate) fn has_left(self, who: Participant, generation: u32) -> bool {
         let ahead = self.generation().wrapping_sub(generation) as i32;
         match self.phase() {
-            None | Some(Phase::Running | Phase::Free) => self.phase().is_some() && ahead > 0,
+            None => false,
+            // Nobody runs two tasks at a time.
+            Some(Phase::Running) => ahead > 0 && self.owner() != who,
+            Some(Phase::Free) => ahead > 0,
             Some(_) => ahead >= 0,
         }
     }
@@ -296,6 +299,27 @@ mod tests {
         assert!(again.is(Phase::Pending) && again.has(Flag::Waiter) && !again.has(Flag::Cancel));
         assert_eq!(again.owner(), Participant::NONE);
         assert!(State(u64::from(u32::MAX) << 16).is_retired());
+    }
+
+    #[test]
+    fn a_task_has_left_its_worker_by_transitions_only() {
+        let (me, other) = (Participant::new(3, 1), Participant::new(4, 1));
+        let pending = State(7 << 16).published();
+        for gone in [
+            pending.claimed(me).requeued(),
+            pending.claimed(me).completed(),
+            pending.cancelled(other),
+            pending.freed(),
+            pending.freed().published().claimed(other),
+        ] {
+            assert!(gone.has_left(me, 7), "{gone:?}");
+        }
+        let before = State(6 << 16).published();
+        for impossible in
+            [pending.claimed(other), State(7 << 16), State(7 << 16 | 0x01), before, pending.freed().published().claimed(me)]
+        {
+            assert!(!impossible.has_left(me, 7), "{impossible:?}");
+        }
     }
 
     #[test]

@@ -307,7 +307,7 @@ impl Worker {
             }
             Err(_) if seeded(Bug::NoPoison) => {}
             // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
-            Err(found) if found.has_left(generation) => {
+            Err(found) if found.has_left(self.member.who(), generation) => {
                 segment.free_slot_blocks([result, 0], number, generation);
                 // And has no seat any more: what it claimed now would be nobody's.
                 self.is_out.set(!self.member.seat.is_ours(self.member.record()));

@@ -182,6 +182,13 @@ fn lost_mark() {
     p.works();
 }
 
+/// A worker comes to the end of its task and finds a later one of its own.
+fn later_generation(p: &Pool) {
+    let (_future, slot) = p.held();
+    p.set(slot_at(slot), |word| word ^ 1 << 46);
+    p.let_go();
+}
+
 fn number_of_double(p: &Pool) -> usize {
     let name = |i: usize| -> Vec<u8> {
         (0..24).flat_map(|w| p.image.word(places::name_at(i) + w * 8).load(SeqCst).to_le_bytes()).collect()
@@ -196,6 +203,7 @@ fn state_words() -> Vec<(&'static str, Case)> {
         ("an impossible phase at the end", Box::new(|| state_word(|word| word ^ 0x08, true))),
         ("free at the generation of a running task", Box::new(|| state_word(|word| word & 0xffff_ffff << 16, false))),
         ("free when its worker comes to the end", Box::new(|| state_word(|word| word & 0xffff_ffff << 16, true))),
+        ("a running task of a later generation", Box::new(|| poisons(later_generation, small))),
         ("a running task of nobody", Box::new(|| state_word(|word| word | 0xffc0 << 48, false))),
     ]
 }
@@ -203,6 +211,7 @@ fn state_words() -> Vec<(&'static str, Case)> {
 fn hints() -> Vec<(&'static str, Case)> {
     vec![
         ("a tail far ahead", Box::new(|| heals(|p| p.set(places::TAIL, |tail| tail + (1 << 40))))),
+        ("a tail half the circle ahead", Box::new(|| heals(|p| p.set(places::TAIL, |tail| tail + (1 << 31))))),
         ("a tail far behind", Box::new(|| heals(|p| p.set(places::TAIL, |_| 0)))),
         ("a head far ahead", Box::new(|| heals(|p| p.set(places::HEAD, |head| head + (1 << 62))))),
         ("a head far behind", Box::new(|| heals(|p| p.set(places::HEAD, |_| 0)))),
