@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::limits::LANES_MAX;
-use crate::registry::{Kind, Member, RecordState};
+use crate::record::{Kind, RecordState};
+use crate::registry::Member;
 use crate::search::Rings;
 use crate::state::Phase;
 use crate::sync::Ordering::Acquire;

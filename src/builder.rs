@@ -7,7 +7,7 @@ use crate::layout::Geometry;
 use crate::limits::*;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::pool::Pool;
-use crate::registry::Kind;
+use crate::record::Kind;
 use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};

@@ -6,7 +6,7 @@ use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
 use crate::once::Once;
 use crate::outcome::Outcome;
 use crate::pool::{Pool, Ticket};
-use crate::registry::RecordState;
+use crate::record::RecordState;
 use crate::seeded::{Bug, seeded};
 use crate::spin;
 use crate::state::{Flag, Phase};

@@ -4,7 +4,7 @@ use crate::error::{Cause, Result};
 use crate::life::Bit;
 use crate::mutex::ShmMutex;
 use crate::named;
-use crate::registry::{Kind, Presence, RecordState};
+use crate::record::{Kind, Presence, RecordState};
 use crate::segment::{Segment, validate};
 use crate::state::Phase;
 use crate::sync::Ordering::Relaxed;

@@ -71,6 +71,7 @@ mod outcome;
 mod payload;
 mod policy;
 mod pool;
+mod record;
 mod recovery;
 mod registry;
 mod seeded;

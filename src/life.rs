@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::START_FAILURES_MAX;
-use crate::registry::{Presence, RecordState};
+use crate::record::{Presence, RecordState};
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;

@@ -3,7 +3,7 @@
 
 use crate::layout::Record;
 use crate::pool::Pool;
-use crate::registry::{Kind, RecordState};
+use crate::record::{Kind, RecordState};
 use crate::state::Participant;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;

@@ -11,7 +11,7 @@ use crate::executor::Executor;
 use crate::layout::Geometry;
 use crate::limits::{PARTICIPANTS_MAX, POOL_NAME_MAX};
 use crate::pool::Pool;
-use crate::registry::Kind;
+use crate::record::Kind;
 use crate::segment::{Plan, Segment, random, validate};
 use crate::sync::Ordering::Relaxed;
 use crate::sys;

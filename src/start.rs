@@ -5,7 +5,7 @@
 //! program that was started with the variable and builds a pool before it called `init` is refused: that is how it would start itself for ever.
 
 use crate::error::{Error, Result};
-use crate::registry::Kind;
+use crate::record::Kind;
 use crate::segment::Segment;
 use crate::sys;
 use std::ffi::{OsStr, OsString};

@@ -6,7 +6,7 @@ use crate::life::{Bit, Broken};
 use crate::limits::{SLEEP_NS_MAX, START_FAILURES_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::pool::{Pool, lock};
-use crate::registry::{Kind, RecordState};
+use crate::record::{Kind, RecordState};
 use crate::start::{self, StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -349,7 +349,7 @@ impl Supervisor {
         if child.thread.is_some() {
             return None;
         }
-        let mine = |&(_, state, record): &(Participant, crate::registry::RecordState, &crate::layout::Record)| {
+        let mine = |&(_, state, record): &(Participant, crate::record::RecordState, &crate::layout::Record)| {
             state.kind() == Some(Kind::Worker) && record.pid.load(Relaxed) == child.pid
         };
         self.pool.member.participants().find(mine).map(|(who, ..)| who)
@@ -380,7 +380,7 @@ impl Supervisor {
 
     /// Any thread worker stands for any other: they are told apart only by their tasks.
     fn thread_participant(&self) -> Option<Participant> {
-        let is_thread = |s: crate::registry::RecordState| s.kind() == Some(Kind::ThreadWorker);
+        let is_thread = |s: crate::record::RecordState| s.kind() == Some(Kind::ThreadWorker);
         self.pool.member.participants().find(|&(_, state, _)| is_thread(state)).map(|(who, ..)| who)
     }
 

@@ -11,7 +11,8 @@
 
 use crate::life::Bit;
 use crate::policy::{Orphans, Policy};
-use crate::registry::{Kind, Member};
+use crate::record::Kind;
+use crate::registry::Member;
 use crate::roles::{Ticket, Worker, ask, ask_again, check_end};
 use crate::segment::Segment;
 use crate::set::SetRef;

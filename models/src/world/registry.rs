@@ -4,57 +4,12 @@
 use crate::error::Cause;
 use crate::layout::Record;
 use crate::mutex::Peers;
+use crate::record::{Kind, Presence, RecordState};
 use crate::segment::Segment;
 use crate::state::Participant;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Release};
 use crate::sync::checker;
 use std::sync::Arc;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Owner = 1,
-    Submitter = 2,
-    Worker = 3,
-    ThreadWorker = 4,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
-    Free,
-    Active,
-}
-
-/// As in the library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RecordState(u32);
-
-impl RecordState {
-    fn new(kind: Kind, presence: Presence, incarnation: u32) -> RecordState {
-        let phase = if presence == Presence::Active { 5 } else { 0 };
-        RecordState((kind as u32) << 24 | phase << 16 | incarnation & 0x3f)
-    }
-    pub(crate) fn of(record: &Record) -> RecordState {
-        RecordState(record.state.load(Acquire))
-    }
-    pub(crate) fn kind(self) -> Option<Kind> {
-        Some(match self.0 >> 24 {
-            1 => Kind::Owner,
-            2 => Kind::Submitter,
-            3 => Kind::Worker,
-            4 => Kind::ThreadWorker,
-            _ => return None,
-        })
-    }
-    pub(crate) fn presence(self) -> Presence {
-        if self.0 >> 16 & 0xff == 5 { Presence::Active } else { Presence::Free }
-    }
-    pub(crate) fn is_worker(self) -> bool {
-        matches!(self.kind(), Some(Kind::Worker | Kind::ThreadWorker))
-    }
-    pub(crate) fn is_active_as(self, who: Participant) -> bool {
-        self.presence() == Presence::Active && self.0 & 0x3f == who.incarnation()
-    }
-}
 
 /// What the kernel knows. Its words are no part of the segment: nobody dies between two of its steps.
 #[derive(Debug)]
@@ -137,7 +92,7 @@ impl Member {
     }
     /// Whether somebody is reaped: its record is free.
     pub(crate) fn is_buried(&self) -> bool {
-        self.segment.records[self.who.index()].state.load(Relaxed) >> 16 & 0xff == 0
+        RecordState::of(&self.segment.records[self.who.index()]).presence() == Presence::Free
     }
 }
 
