@@ -1,6 +1,7 @@
 //! The examples do what their first lines say.
 
 mod cc_support;
+mod common;
 // The checker of the soak, with its tests.
 #[path = "../examples/chaos/check.rs"]
 #[allow(dead_code, reason = "its tests use what they test")]
@@ -23,6 +24,7 @@ fn example(name: &str) -> Command {
 }
 
 fn run(name: &str, args: &[&str]) -> Output {
+    let _dog = common::watchdog(300);
     let output = example(name).args(args).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} {args:?}: {}\n{out}\n{err}", output.status);

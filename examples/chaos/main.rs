@@ -237,9 +237,14 @@ impl Soak {
             leaked.extend(what_is_held(&pool_name(&self.dir, sort)));
         }
         std::fs::write(self.dir.join("stop owner"), "").expect("a mark");
-        for (who, owner) in [("the owner", &mut self.owner), ("the spared owner", &mut self.spared_owner)] {
-            if wait(owner) != Some(true) && !self.nemesis.doomed.contains(&owner.id()) {
-                leaked.push(format!("{who} does not end well"));
+        for (sort, owner) in [(MORTAL, &mut self.owner), (SPARED, &mut self.spared_owner)] {
+            if wait(owner) == Some(true) {
+                continue;
+            }
+            if self.nemesis.doomed.contains(&owner.id()) {
+                remove_later(pool_name(&self.dir, sort));
+            } else {
+                leaked.push(format!("the owner of {sort} does not end well"));
             }
         }
         for (_, child) in self.others.iter_mut().filter(|(role, _)| role.starts_with("worker")) {
@@ -289,16 +294,20 @@ fn new_owner(dir: &Path, sort: &str, generation: u64) -> Child {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    // A pool that lost its owner goes on while there is work, and its file stays for who comes after: here nobody does.
     if !earlier.is_empty() {
-        let _ = std::thread::spawn(move || {
-            let begun = Instant::now();
-            while taskring::remove_dead(&earlier).is_err() && begun.elapsed() < END {
-                std::thread::sleep(Duration::from_millis(200));
-            }
-        });
+        remove_later(earlier);
     }
     owner
+}
+
+/// A pool that lost its owner goes on while there is work, and its file stays for who comes after: here nobody does.
+fn remove_later(name: String) {
+    let _ = std::thread::spawn(move || {
+        let begun = Instant::now();
+        while taskring::remove_dead(&name).is_err() && begun.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
 }
 
 /// Whether it ended well; `None` when it did not in time, and was killed.

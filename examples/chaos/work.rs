@@ -3,7 +3,7 @@
 use crate::journal::{Event, note};
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, TaskError};
 
 /// What a task does, by its number.
@@ -226,8 +226,9 @@ impl Submitter<'_> {
             }
         }
         // The pool may have lost its owner and its workers: then this ends by time.
+        let end = Instant::now() + Duration::from_secs(10);
         while let Some(first) = open.pop_front() {
-            self.collect(Some(first), Duration::from_secs(10), name);
+            self.collect(Some(first), end.saturating_duration_since(Instant::now()), name);
         }
         let _ = pool.shutdown(false, true);
     }
