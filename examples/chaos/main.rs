@@ -21,7 +21,7 @@ use check::Checker;
 use clap::Parser;
 use nemesis::{Nemesis, Victim, files_of, is_ours, pool_file};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use watch::Watch;
 use work::{MORTAL, SPARED, Submitter, pool_name};
@@ -112,6 +112,8 @@ struct Soak {
 fn start(dir: &Path, role: &str) -> Child {
     let mut command = Command::new("/proc/self/exe");
     command.env(ROLE, role).env(journal::DIR, dir).stdin(Stdio::null());
+    // Without memory the standard library's backtrace fails to allocate, reports that, and waits for the lock that it holds.
+    command.env("RUST_BACKTRACE", "0");
     command.spawn().expect("a process")
 }
 
@@ -224,12 +226,12 @@ impl Soak {
         std::fs::write(self.dir.join("stop"), "").expect("a mark");
         for (role, child) in self.others.iter_mut().filter(|(role, _)| !role.starts_with("worker")) {
             let ended = wait(child);
-            self.checker.submitter_ended(number_of(role), ended == Some(true));
+            self.checker.submitter_ended(number_of(role), ended.is_some_and(|status| status.success()));
             match ended {
-                Some(true) => {}
+                Some(status) if status.success() => {}
                 // What the nemesis did last may be seen only now.
-                Some(false) if self.nemesis.doomed.contains(&child.id()) => {}
-                Some(false) => leaked.push(format!("{role} ended badly")),
+                Some(_) if self.nemesis.doomed.contains(&child.id()) => {}
+                Some(status) => leaked.push(format!("{role} ended with {status}")),
                 None => leaked.push(format!("{role} does not end")),
             }
         }
@@ -238,18 +240,17 @@ impl Soak {
         }
         std::fs::write(self.dir.join("stop owner"), "").expect("a mark");
         for (sort, owner) in [(MORTAL, &mut self.owner), (SPARED, &mut self.spared_owner)] {
-            if wait(owner) == Some(true) {
-                continue;
-            }
-            if self.nemesis.doomed.contains(&owner.id()) {
-                remove_later(pool_name(&self.dir, sort));
-            } else {
-                leaked.push(format!("the owner of {sort} does not end well"));
+            match wait(owner) {
+                Some(status) if status.success() => {}
+                Some(_) if self.nemesis.doomed.contains(&owner.id()) => remove_later(pool_name(&self.dir, sort)),
+                Some(status) => leaked.push(format!("the owner of {sort} ended with {status}")),
+                None => leaked.push(format!("the owner of {sort} does not end")),
             }
         }
         for (_, child) in self.others.iter_mut().filter(|(role, _)| role.starts_with("worker")) {
-            if wait(child) != Some(true) && !self.nemesis.doomed.contains(&child.id()) {
-                leaked.push("a worker does not end well".into());
+            // How is no matter: a task may have ended it.
+            if wait(child).is_none() {
+                leaked.push("a worker does not end".into());
             }
         }
         leaked.extend(left(|| files_of(&prefix()).iter().map(|path| path.display().to_string()).collect()));
@@ -310,12 +311,12 @@ fn remove_later(name: String) {
     });
 }
 
-/// Whether it ended well; `None` when it did not in time, and was killed.
-fn wait(child: &mut Child) -> Option<bool> {
+/// How it ended; `None` when it did not in time, and was killed.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
     let begun = Instant::now();
     while begun.elapsed() < END {
         if let Some(status) = child.try_wait().expect("a child") {
-            return Some(status.success());
+            return Some(status);
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -38,7 +38,7 @@ pub struct Nemesis {
     pub random: Random,
     pub count: Count,
     reliefs: Vec<(Instant, Relief)>,
-    /// Processes that may still die of a deed: starved of memory, or killed at the end of a stop.
+    /// Processes that a deed has killed, or may still: starved of memory, or killed at the end of a stop.
     pub doomed: HashSet<u32>,
     /// Whether `/dev/shm` is the soak's own, and so may be filled.
     has_own_shm: bool,
@@ -75,8 +75,12 @@ impl Nemesis {
         let until = Instant::now() + Duration::from_millis(self.random.below(400));
         let more = self.random.below(4);
         match choice {
-            0..=54 if !victim.is_spared => self.kill(&process),
+            0..=54 if !victim.is_spared => {
+                self.doomed.insert(victim.pid);
+                self.kill(&process);
+            }
             55..=64 if !victim.is_spared => {
+                self.doomed.insert(victim.pid);
                 self.kill(&process);
                 // SAFETY: a descriptor and a zero. It frees the memory of a process that is about to end.
                 self.count.released +=

@@ -226,7 +226,7 @@ impl Submitter<'_> {
             }
         }
         // The pool may have lost its owner and its workers: then this ends by time.
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         while let Some(first) = open.pop_front() {
             self.collect(Some(first), end.saturating_duration_since(Instant::now()), name);
         }
