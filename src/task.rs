@@ -347,10 +347,20 @@ pub(crate) fn install_panic_hook() {
             }
             let text = info.payload_as_str().unwrap_or("a panic without a text").to_owned();
             let place = info.location().map(|l| format!(" (at {l})")).unwrap_or_default();
-            let backtrace = std::backtrace::Backtrace::force_capture();
-            PANIC.set(Some((text, format!("{place}\n{backtrace}"))));
+            PANIC.set(Some((text, format!("{place}\n{}", backtrace()))));
         }));
     });
+}
+
+/// Where this thread stands, in words, unless memory is short: the standard library allocates while it holds the lock that its report of a failed
+/// allocation waits for.
+fn backtrace() -> String {
+    // What is mapped and made of a program's debug information was measured to be half of this.
+    let needed = 4 * crate::sys::program_len() + (64 << 20);
+    if Vec::<u8>::new().try_reserve_exact(needed as usize).is_err() {
+        return "no backtrace, for there is too little memory to make one".into();
+    }
+    std::backtrace::Backtrace::force_capture().to_string()
 }
 
 /// A function as a worker holds it.

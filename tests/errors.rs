@@ -52,6 +52,16 @@ impl<'de> Deserialize<'de> for Explosive {
 }
 
 taskring::task! {
+    /// Leaves its process no more than so many bytes to allocate, and panics.
+    fn starve(bytes: u64) -> () {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+        let limit = libc::rlimit { rlim_cur: kib * 1024 + bytes, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a live local to read from.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        panic!("starved");
+    }
     fn parse(text: String) -> Result<u64, TaskError> { Ok(text.parse::<u64>()?) }
     fn open(path: String) -> Result<u64, std::io::Error> { Ok(std::fs::metadata(path)?.len()) }
     fn chain(text: String) -> Result<u64, TaskError> { Ok(text.parse::<u64>().map_err(|e| Outer(Inner(e)))?) }
@@ -255,6 +265,18 @@ both_kinds! {
         let written: Vec<_> = pool.map_with(&options, unwritable, [(), (), ()]).unwrap().collect();
         assert_eq!(written.len(), 3);
         assert!(written.iter().all(|r| matches!(r, Err(Error::Encode { .. }))), "{written:?}");
+    }
+}
+
+#[test]
+fn a_panic_without_memory_gives_its_message() {
+    let _dog = common::watchdog(60);
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = pool_of(method, 1);
+        let (message, backtrace) = panicked(pool.submit(starve, 1 << 20).unwrap().result());
+        assert!(message.starts_with("starved"), "{message}");
+        assert!(backtrace.starts_with("no backtrace"), "{backtrace}");
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     }
 }
 

@@ -75,6 +75,11 @@ pub(crate) fn time_namespace() -> Result<u64> {
     }
 }
 
+/// The length of this program's file, in bytes; 0 where that cannot be found out.
+pub(crate) fn program_len() -> u64 {
+    std::fs::metadata("/proc/self/exe").map_or(0, |data| data.len())
+}
+
 /// A descriptor for a process; `None` if there is none with this number.
 pub(crate) fn pidfd_open(pid: u32) -> Result<Option<OwnedFd>> {
     let Ok(number) = libc::pid_t::try_from(pid) else {
