@@ -8,7 +8,7 @@ use crate::outcome::Outcome;
 use crate::pool::{Pool, Ticket};
 use crate::record::RecordState;
 use crate::seeded::{Bug, seeded};
-use crate::spin;
+use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
@@ -204,7 +204,7 @@ impl Core {
     }
 
     fn settled_fitting(&self, room: usize) -> Option<Fit<'_>> {
-        let start = now_ns();
+        let mut patience = Patience::default();
         loop {
             if let Some(outcome) = self.outcome_fitting(room) {
                 return Some(outcome);
@@ -213,7 +213,7 @@ impl Core {
             if !state.is_finished() || state.generation() != self.ticket.generation {
                 return self.outcome_fitting(room);
             }
-            if !self.pool.await_taker(start) {
+            if !self.pool.await_taker(self.pool.slot(self.ticket), &mut patience) {
                 return None;
             }
         }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::hub::Hub;
+use crate::layout::Slot;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::loan::Loans;
 use crate::mutex::ShmMutex;
@@ -13,6 +14,7 @@ use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::spin::Patience;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
@@ -27,8 +29,8 @@ use std::time::Duration;
 /// Task numbers below this find their function's index in an array.
 const KNOWN_MAX: usize = 4096;
 
-/// A thread that has taken a slot copies at most 2 GiB before it frees the slot.
-const TAKEN_NS_MAX: u64 = 2_500_000_000;
+/// How often a pool's words are looked at for damage, however many wait.
+const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
 
 /// What a task is called while it lives: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,8 @@ pub(crate) struct Pool {
     known: Box<[AtomicU32]>,
     /// When a function was first seen to have no worker.
     unserved: Mutex<HashMap<u16, u64>>,
+    /// When a thread of this process last looked for damage.
+    looked_for_damage: AtomicU64,
     pub(crate) shut: AtomicBool,
     pub(crate) start_timeout: Duration,
     /// The path of the named pool that this process owns.
@@ -133,6 +137,7 @@ impl Pool {
             loans: Mutex::default(),
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
+            looked_for_damage: AtomicU64::new(0),
             unserved: Mutex::new(HashMap::new()),
             shut: AtomicBool::new(false),
             start_timeout,
@@ -263,10 +268,10 @@ impl Pool {
         }
     }
 
-    /// For who finds a finished task taken by another thread, whose outcome will be there in a moment. `since` is when the waiting began. False
-    /// when it never will: the slot's generation went back to one that was taken before.
-    pub(crate) fn await_taker(&self, since: u64) -> bool {
-        if now_ns() - since > TAKEN_NS_MAX {
+    /// For who finds a finished task taken by another thread, whose outcome will be there in a moment. False when it never will: the slot's
+    /// generation went back to one that was taken before.
+    pub(crate) fn await_taker(&self, slot: &Slot, patience: &mut Patience) -> bool {
+        if patience.is_over(slot.result_len.load(Relaxed)) {
             self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
         }
         std::thread::yield_now();
@@ -355,7 +360,7 @@ impl Pool {
     /// Brings the outcome of one finished task into the table, where `look` sees it and it stays. `None` when the task is unfinished, or its ticket
     /// used up.
     pub(crate) fn look<T>(&self, ticket: Ticket, reading: Reading, look: impl FnOnce(&mut Outcome) -> T) -> Option<T> {
-        let start = now_ns();
+        let mut patience = Patience::default();
         loop {
             {
                 let mut table = lock(&self.harvested);
@@ -374,7 +379,7 @@ impl Pool {
             if state.generation() != ticket.generation || !state.is_finished() {
                 return lock(&self.harvested).get_mut(&ticket).map(look);
             }
-            if !self.await_taker(start) {
+            if !self.await_taker(self.slot(ticket), &mut patience) {
                 return None;
             }
         }
@@ -505,15 +510,21 @@ impl Pool {
         }
         self.expire_unserved();
         self.member.reap_all();
-        self.member.audit(Some(self.lane))?;
-        self.hub.deliver_unannounced(self);
         let sleepers = segment.sleepers();
-        if segment.has_pending(self.lane) {
-            if let Some(mut hold) = segment.lane(self.lane).try_hold(self.member.who()) {
-                hold.repair();
+        let is_pending = segment.has_pending(self.lane);
+        let (now, looked_at) = (now_ns(), self.looked_for_damage.load(Relaxed));
+        if now - looked_at >= DAMAGE_NS_MIN
+            && self.looked_for_damage.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok()
+        {
+            self.member.audit(Some(self.lane))?;
+            self.hub.deliver_unannounced(self);
+            if is_pending && let Some(mut hold) = segment.lane(self.lane).try_hold(self.member.who()) {
+                hold.mend();
             }
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();
+        }
+        if is_pending {
             // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
             while sleepers.anybody_idle() && sleepers.wake_one() {}

@@ -42,7 +42,7 @@ impl RecordState {
         RecordState((kind as u32) << 24 | phase << 16 | incarnation & 0x3f)
     }
     pub(crate) fn of(record: &Record) -> RecordState {
-        // Acquire: pairs with `Seat::activate`, so that pid and start time belong to this state.
+        // Acquire: pairs with `Seat::take`, so that pid and start time belong to this state.
         RecordState(record.state.load(Acquire))
     }
     pub(crate) fn kind(self) -> Option<Kind> {

@@ -267,8 +267,14 @@ impl Drop for Member {
         // Before the byte is free: a record left behind without one looks like a death. After a panic of a
         // worker's own code that is what it shall look like, for a task may be half done.
         let half_done = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker) && std::thread::panicking();
-        if !self.is_foreign() && !half_done {
+        if self.is_foreign() || half_done {
+            return;
+        }
+        if self.seat.is_ours(self.record()) {
             self.seat.leave(&self.segment);
+        } else {
+            // It was taken for dead, because it lost its descriptor: the number may be somebody else's by now.
+            self.seat.fork = self.seat.fork.wrapping_sub(1);
         }
     }
 }
@@ -290,10 +296,10 @@ impl Peers for Member {
     }
 }
 
-/// The cause of death in a record.
 /// In place of a cause: there is nobody to write one.
 const NO_PARENT: u64 = 4;
 
+/// The cause of death in a record.
 pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
     // Acquire: pairs with `write_cause`.
     let bits = record.cause.load(Acquire);

@@ -164,12 +164,9 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Begins a look at every slot, whatever the head says: what is pending and `runnable`. What is published meanwhile is left to the head: the look may have
-    /// passed its slot, and would find a later one.
-    pub(crate) fn round(&self, runnable: &mut impl FnMut(u16) -> bool) -> Round {
-        // A position may be reserved, by a worker that has died since, before its publisher has stored the tail.
-        // Acquire: as in `claim`, both.
-        let end = self.head.tail.load(Acquire).max(self.head.head.load(Acquire));
+    /// Begins a look at every slot for what is pending, `runnable` and before position `end`. What is published meanwhile is left to the head: the look
+    /// may have passed its slot, and would find a later one.
+    pub(crate) fn round(&self, end: u64, runnable: &mut impl FnMut(u16) -> bool) -> Round {
         let mut tasks = Vec::new();
         for (index, slot) in self.slots.iter().enumerate() {
             let state = slot.load();
@@ -184,6 +181,18 @@ impl<'a> Lane<'a> {
         // The slots' own order is not that of the tasks: a full lane's tail steps over what is not free.
         tasks.sort_unstable_by_key(|&(age, ..)| age);
         Round { tasks }
+    }
+
+    /// For [`round`](Lane::round): what the head has gone past. It comes by the rest in order.
+    pub(crate) fn behind_head(&self) -> u64 {
+        // Acquire: as in `claim`.
+        self.head.head.load(Acquire)
+    }
+
+    /// For [`round`](Lane::round): everything. A position may be reserved, by a worker that has died since, before its publisher has stored the tail.
+    pub(crate) fn behind_tail(&self) -> u64 {
+        // Acquire: as in `claim`, both.
+        self.head.tail.load(Acquire).max(self.head.head.load(Acquire))
     }
 
     /// Goes on with a look at every slot: takes the next task that is still pending, the oldest first.
@@ -305,9 +314,17 @@ impl<'a> Hold<'a> {
         self.published
     }
 
+    /// For who waits though no backlog is told of: damage may have brought head and tail to where nobody comes by what is pending.
+    pub(crate) fn mend(&mut self) {
+        // Acquire: pairs with the Release of a reservation.
+        if self.head.head.load(Acquire) >= self.tail {
+            self.repair();
+        }
+    }
+
     /// Moves the tail past the head, and past what was published farther on: at most one lap of positions. A dead owner may have published behind the tail
     /// that it left; a damaged tail or head is put right by the same.
-    pub(crate) fn repair(&mut self) {
+    fn repair(&mut self) {
         if seeded(Bug::NoTailRepair) {
             return;
         }

@@ -127,9 +127,9 @@ impl Search {
                 // Acquire: as in `Lane::claim`.
                 self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
                 let earlier = self.beside.take().filter(|(of, _)| *of == lane);
-                let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(runnable)));
+                let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(ring.behind_tail(), runnable)));
                 let claim = ring.claim_in(&mut round, self.me).or_else(|| {
-                    round = ring.round(runnable);
+                    round = ring.round(ring.behind_tail(), runnable);
                     ring.claim_in(&mut round, self.me)
                 })?;
                 self.beside = Some((lane, round));
@@ -146,7 +146,7 @@ impl Search {
         while scan.lane < 64 {
             if used & 1 << scan.lane != 0 {
                 let ring = rings.lane(scan.lane);
-                let round = scan.round.get_or_insert_with(|| ring.round(runnable));
+                let round = scan.round.get_or_insert_with(|| ring.round(ring.behind_head(), runnable));
                 if let Some(claim) = ring.claim_in(round, self.me) {
                     let lane = scan.lane;
                     self.scan = Some(scan);

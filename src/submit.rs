@@ -11,7 +11,7 @@ use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
 use crate::slot::Request;
-use crate::spin;
+use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
@@ -244,8 +244,7 @@ impl Pool {
             WhenFull::WaitFor(d) => start.saturating_add(crate::limits::nanos(d)),
             WhenFull::Wait | WhenFull::Refuse => u64::MAX,
         };
-        // The oldest slot's word, and since when it has been that.
-        let mut stuck = (self.oldest(), start);
+        let (mut oldest, mut patience) = (self.oldest(), Patience::default());
         loop {
             self.harvest();
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
@@ -264,38 +263,39 @@ impl Pool {
                     return Err(Error::TimedOut { what: "a free slot in the ring", after });
                 }
                 WhenFull::Wait | WhenFull::WaitFor(_) => {
-                    let oldest = self.oldest();
-                    if stuck.0 != oldest {
-                        stuck = (oldest, now);
+                    let found = self.oldest();
+                    if found != oldest {
+                        (oldest, patience) = (found, Patience::default());
                     }
-                    self.wait_for_room(now, deadline, stuck.1)?;
+                    self.wait_for_room(now, deadline, oldest, &mut patience)?;
                 }
             }
         }
     }
 
-    /// The word of the slot that the next submit looks at first.
-    fn oldest(&self) -> State {
+    /// The slot that the next submit looks at first, and its word.
+    fn oldest(&self) -> (usize, State) {
         let ring = self.segment().lane(self.lane);
-        ring.slots[ring.next_slot()].load()
+        let index = ring.next_slot();
+        (index, ring.slots[index].load())
     }
 
-    /// Waits until the oldest slot of the lane is finished or free; over the quota, for a moment. Others may be first: then the bounded sleep ends the wait.
-    fn wait_for_room(&self, now: u64, deadline: u64, since: u64) -> Result<()> {
+    /// Waits until the oldest slot of the lane, which was as told, is finished or free; over the quota, for a moment. Others may be first: then the bounded
+    /// sleep ends the wait.
+    fn wait_for_room(&self, now: u64, deadline: u64, oldest: (usize, State), patience: &mut Patience) -> Result<()> {
         if self.allowance() == 0 {
             std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
             return self.look_after_waits();
         }
-        let ring = self.segment().lane(self.lane);
-        let slot = &ring.slots[ring.next_slot()];
-        let seen = slot.load();
+        let (index, seen) = oldest;
+        let slot = &self.segment().lane(self.lane).slots[index];
         let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
         if seen.is(Phase::Free) {
             return Ok(());
         }
         if seen.is_finished() && slot.submitted_by() == self.member.who() {
             // Another thread takes it just now.
-            self.await_taker(since);
+            self.await_taker(slot, patience);
             return Ok(());
         }
         if spin::until(self.segment(), 0, moved).is_some() {

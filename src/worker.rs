@@ -410,6 +410,10 @@ impl Worker {
     }
 
     fn leave(&mut self) {
+        if self.is_out.get() {
+            // Whoever took it for dead has done all this, and the place may be another's by now.
+            return;
+        }
         let segment = &self.member.segment;
         segment.remove_server(self.member.who());
         self.member.record().ready.store(0, Relaxed);

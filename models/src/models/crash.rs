@@ -93,7 +93,7 @@ fn a_head_far_past_the_tail_is_made_good() {
         pool.head.head.store((1 << 40) + 2, Relaxed);
         drop(hold);
         let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
-        pool.ring().hold(S1, &*pool).unwrap().repair();
+        pool.ring().hold(S1, &*pool).unwrap().mend();
         assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
         pool.complete_and_free(W1, long);
     });
@@ -186,7 +186,7 @@ fn two_reapers_requeue_once() {
         pool.publish(S1, Request::default()).unwrap();
         let lost = pool.claim(W2).unwrap();
         let other = spawn(&pool, move |pool| pool.requeue(W2, lost));
-        let worker = spawn(&pool, |pool| pool.ring().claim_in(&mut pool.ring().round(&mut anything), W1).is_some());
+        let worker = spawn(&pool, |pool| pool.claim_any(W1).is_some());
         let mine = pool.requeue(W2, lost);
         assert!(mine != other.join().unwrap());
         let claimed = worker.join().unwrap();
@@ -204,7 +204,7 @@ fn a_late_completion_does_nothing() {
         let claim = pool.claim(W2).unwrap();
         let late = spawn(&pool, move |pool| pool.complete(W2, claim));
         let requeued = pool.requeue(W2, claim);
-        let mine = pool.ring().claim_in(&mut pool.ring().round(&mut anything), W1);
+        let mine = pool.claim_any(W1);
         assert_eq!(mine.is_some(), requeued);
         let completed = mine.is_some_and(|claim| pool.complete(W1, claim));
         assert!(completed != late.join().unwrap());
