@@ -2,6 +2,7 @@
 //! reapers too. stateright goes through every state that can be reached. `cargo test --release -p taskring-models-stateright`.
 //!
 //! It has no weak memory and no code of the library: loom and shuttle run that. What it has is completeness: every death in every state of all the others.
+//! It leaves out what the library does for the order of tasks (a look goes over the slots as they lie) and against damaged words.
 //! No sleep ends by time unless somebody is stopped, so a lost wake shows as a state in which nobody can go on.
 
 mod machine;
