@@ -70,7 +70,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("view", &["inline", "block"]),
     ("completions", &["tasks added", "tasks taken", "freed"]),
     ("worker", WORKER),
-    ("recover", &["worker running", "submitter with tasks"]),
+    ("recover", &["worker running", "idempotent task", "submitter with tasks"]),
 ];
 
 /// Complete a task, claim the next one, and start it.

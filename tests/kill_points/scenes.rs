@@ -13,7 +13,7 @@ use crate::trace::{self, At, Survey};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, Stage, StartMethod, inspect};
+use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, inspect};
 
 pub const ROLES: [Role; 5] =
     [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("other", other), ("tracer", tracer)];
@@ -324,15 +324,21 @@ impl Scene {
         stop(spare);
     }
 
+    /// Whether the task of the dead worker runs once more.
+    fn may_run_again(&self) -> bool {
+        self.context == "idempotent task"
+    }
+
     /// Somebody dies, and nobody looks.
     fn leave_something_dead(&mut self) {
         let id = OWN + 18;
         let spare = self.spare.as_ref().expect("there is one").pid();
-        if self.context == "worker running" {
+        if self.context != "submitter with tasks" {
             stop(spare);
             let mut worker = Program::start("worker", &[&self.name]);
             worker.expect("works");
-            let task = self.pool.submit(hold, (self.board.name(), id)).expect("submitted");
+            let options = SubmitOptions::new().idempotent(self.may_run_again());
+            let task = self.pool.submit_with(&options, hold, (self.board.name(), id)).expect("submitted");
             wait_until(SOON, || noted(&self.board, id as usize, Note::Entered) == 1);
             self.held.push(task);
             stop(self.keeper.pid());
@@ -368,9 +374,18 @@ impl Scene {
                 found.push("the other submitter's tasks are not all over".into());
             }
         }
+        let again = self.may_run_again();
+        if again {
+            self.board[GATE].store(1, SeqCst);
+        }
         for task in self.held.drain(..) {
             let result = task.result_timeout(2 * oracle::LIMIT);
-            if !matches!(result, Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. })) {
+            let is_right = match &result {
+                Ok(id) => again && noted(&self.board, *id as usize, Note::Entered) == 2,
+                Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => !again,
+                Err(_) => false,
+            };
+            if !is_right {
                 found.push(format!("the task of the dead worker gave {result:?}"));
             }
         }
