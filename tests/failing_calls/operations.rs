@@ -2,7 +2,7 @@
 //! accepted has, and the same once more, when nothing fails any more, goes well.
 
 use crate::process_support::common::Board;
-use crate::process_support::{kill, pid_alive, shm_entries, signal};
+use crate::process_support::{LIMIT, kill, pid_alive, shm_entries, signal};
 use crate::trace::edge_of_window;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -71,6 +71,8 @@ struct Life<'a> {
     accepted: [u64; CELLS],
     cells: &'static [AtomicU64],
     turn: u64,
+    /// Some of a bulk that was refused may run: how many is known when they have.
+    unsettled: bool,
 }
 
 /// One victim's life.
@@ -79,7 +81,7 @@ pub fn live(place: &Place, operation: &str) -> Result<(), String> {
     cells.iter().for_each(|cell| cell.store(0, SeqCst));
     let attached = !operation.starts_with("create") && !matches!(operation, "attach" | "inspect" | "remove dead" | "worker");
     let pool = attached.then(|| Executor::attach(&place.pool).expect("attached"));
-    let mut life = Life { place, operation, pool, accepted: [0; CELLS], cells, turn: 0 };
+    let mut life = Life { place, operation, pool, accepted: [0; CELLS], cells, turn: 0, unsettled: false };
     if operation == "worker" {
         return crate::work::live(place, cells);
     }
@@ -178,7 +180,7 @@ impl Life<'_> {
                 let answers: Vec<_> = self.pool.as_ref().expect("attached").map(count, inputs)?.collect();
                 if let Some(Err(e)) = answers.iter().find(|a| a.is_err()) {
                     // What was submitted before runs to its end, and is not counted here.
-                    self.settle();
+                    self.unsettled = true;
                     return Err(e.clone());
                 }
                 assert_eq!(answers, vec![Ok(3); 6]);
@@ -198,12 +200,24 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Whatever runs has been counted: starts anew from there.
-    fn settle(&mut self) {
-        std::thread::sleep(Duration::from_millis(100));
+    /// Waits until whatever runs has been counted, and starts anew from there. Not within the window, where the calls of a look may fail.
+    fn settle(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            let view = inspect(&self.place.pool).map_err(|e| format!("no look at the pool: {e}"))?;
+            if view.lanes.iter().all(|lane| lane.slots[..2] == [0, 0]) {
+                break;
+            }
+            if start.elapsed() > LIMIT {
+                return Err(format!("tasks do not end: {view}"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         for (accepted, cell) in self.accepted.iter_mut().zip(self.cells) {
             *accepted = cell.load(SeqCst);
         }
+        self.unsettled = false;
+        Ok(())
     }
 
     fn submit_many(&mut self) -> Result<(), Error> {
@@ -212,7 +226,7 @@ impl Life<'_> {
         let futures = match self.pool.as_ref().expect("attached").submit_bulk(count, many) {
             Ok(futures) => futures,
             Err(e) => {
-                self.settle();
+                self.unsettled = true;
                 return Err(e);
             }
         };
@@ -307,6 +321,9 @@ impl Life<'_> {
     fn check(&mut self, result: &Result<(), Error>, took: Duration) -> Result<(), String> {
         if let Err(Error::Panicked { .. } | Error::WorkerLost { .. } | Error::Corrupt { .. }) = result {
             return Err(format!("gave {result:?}"));
+        }
+        if self.unsettled {
+            self.settle()?;
         }
         let start = Instant::now();
         loop {
