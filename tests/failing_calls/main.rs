@@ -24,7 +24,7 @@ mod work;
 
 use operations::{CELLS, Place, ROWS};
 use process_support::common::{Board, Random};
-use process_support::{Program, Role, fd_count, hear, say, shm_entries, unique, watchdog};
+use process_support::{LIMIT, Program, Role, fd_count, hear, say, shm_entries, unique, watchdog};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -209,7 +209,7 @@ fn as_before(pool: &str, before: &str, victim: i32) -> Option<String> {
         if now == before && files.is_empty() {
             return None;
         }
-        if start.elapsed() > Duration::from_millis(1500) {
+        if start.elapsed() > LIMIT {
             return Some(format!("the pool was {before}, is {now}; files {files:?}"));
         }
         std::thread::sleep(Duration::from_micros(300));

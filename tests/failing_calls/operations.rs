@@ -114,7 +114,7 @@ pub fn live(place: &Place, operation: &str) -> Result<(), String> {
     // A worker that has left is reaped a moment later.
     let patience = Instant::now();
     while descriptors() != before {
-        if patience.elapsed() > Duration::from_secs(2) {
+        if patience.elapsed() > LIMIT {
             return Err(format!("after {result:?}: descriptors {before:?} became {:?}", descriptors()));
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// A window that takes longer hangs. With every wake-up lost each sleep may take its 1.2 s, and there are several in a window; on a busy machine the
 /// kernel takes many seconds to close the watch on a pool's file, which the end of a named pool waits for.
 pub const WINDOW: Duration = Duration::from_secs(45);
-const END: Duration = Duration::from_secs(20);
+/// Longer than what a victim waits for after its window, so that it says itself what did not come.
+const END: Duration = Duration::from_secs(60);
 
 /// A system call that may fail: its number, and the errors that it is to fail with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
