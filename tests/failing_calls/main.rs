@@ -44,6 +44,8 @@ const ROLES: [Role; 6] = [
 const EACH: usize = 45;
 /// After this a row's share ends, whatever is left: a loaded machine is no reason to do less elsewhere.
 const ROW: Duration = Duration::from_millis(5000);
+/// But not before so many trials, unless something is wrong already.
+const TRIALS_MIN: u64 = 8;
 /// Rows at a time.
 const AT_A_TIME: usize = 5;
 
@@ -158,9 +160,10 @@ fn tracer(args: &[String]) {
     let stride = if how == "full" { 1 } else { (points.len() / EACH) | 1 };
     let first = how.parse::<usize>().map_or(0, |seed| seed % stride);
     let base = (view(pool), fd_count());
-    let (start, mut trials, mut failed) = (Instant::now(), 0, 0);
+    let (start, mut trials, mut failed) = (Instant::now(), 0_u64, 0);
     for fail in points.iter().skip(first).step_by(stride) {
-        if how != "full" && start.elapsed() > ROW || found.len() > 5 {
+        let enough = trials >= TRIALS_MIN || !found.is_empty();
+        if how != "full" && enough && start.elapsed() > ROW || found.len() > 5 {
             break;
         }
         let outcome = run(*fail);
