@@ -6,7 +6,7 @@
 mod process_support;
 
 use process_support::{
-    Program, Random, Test, children_of, common, fd_count, kill, map_count, pool_file, say, shm_entries, signal,
+    Program, Random, Test, children_of, common, fd_count, kill, kill_and_release, map_count, pool_file, say, shm_entries,
     thread_count, unique, wait_until, watchdog,
 };
 use std::collections::HashSet;
@@ -22,8 +22,6 @@ taskring::task! {
 
 /// How many rounds, of those who ask for many.
 const CYCLES: &str = "TASKRING_LEAK_CYCLES";
-/// Missing in the `libc` crate's older releases; the same on every architecture.
-const SYS_PROCESS_MRELEASE: libc::c_long = 448;
 const METHODS: [StartMethod; 4] = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork, StartMethod::Thread];
 const TESTS: [Test; 2] = [
     ("fault_36_named_pools_killed_and_made_again_leave_nothing", named),
@@ -120,12 +118,12 @@ fn cycles(name: Option<&str>) {
     let mut random = Random::new();
     let mut inodes = HashSet::new();
     // What is made once and kept is made now.
-    (0..4).for_each(|round| cycle(round, name, &mut random, &mut inodes));
+    let mut released = (0..4).map(|round| u64::from(cycle(round, name, &mut random, &mut inodes))).sum::<u64>();
     clear(name);
     let (before, maps) = (look(name, &inodes), map_count());
     assert_eq!((&before.children, &before.files, &before.locks), (&vec![], &vec![], &vec![]));
     for round in 0..rounds() {
-        cycle(round, name, &mut random, &mut inodes);
+        released += u64::from(cycle(round, name, &mut random, &mut inodes));
         if round % 100 == 99 {
             clear(name);
             assert_eq!(look(name, &inodes), before, "after {round} rounds");
@@ -133,15 +131,20 @@ fn cycles(name: Option<&str>) {
     }
     clear(name);
     let (after, maps_after) = (look(name, &inodes), map_count());
-    println!("{} rounds, {} segments seen: before {before:?}, {maps} maps; after {maps_after} maps", rounds(), inodes.len());
+    println!(
+        "{} rounds, {} segments seen, {released} times memory taken: before {before:?}, {maps} maps; after {maps_after} maps",
+        rounds(),
+        inodes.len()
+    );
     assert_eq!(after, before);
+    assert!(released > 0, "no owner's memory was there to be taken");
     // The allocator may keep a few mappings of its own.
     assert!(maps_after <= maps + 8, "{maps} mappings before, {maps_after} after");
     assert!(inodes.len() as u64 > rounds() / 3, "the segments were seen: {}", inodes.len());
 }
 
-/// One life of a pool.
-fn cycle(round: u64, name: Option<&str>, random: &mut Random, inodes: &mut HashSet<String>) {
+/// One life of a pool. Whether its owner's memory was taken away.
+fn cycle(round: u64, name: Option<&str>, random: &mut Random, inodes: &mut HashSet<String>) -> bool {
     let method = (round % METHODS.len() as u64).to_string();
     let mut program = Program::start("owner", &[name.unwrap_or("-"), &method]);
     let mut attached = None;
@@ -160,9 +163,7 @@ fn cycle(round: u64, name: Option<&str>, random: &mut Random, inodes: &mut HashS
     }
     inodes.extend(segments_of(program.pid()));
     let future = attached.as_ref().and_then(|pool| pool.submit(square, 7).ok());
-    if name.is_none() || round.is_multiple_of(3) {
-        kill_and_release(program.pid());
-    }
+    let released = (name.is_none() || round.is_multiple_of(3)) && kill_and_release(program.pid());
     program.kill();
     drop(future);
     // A pool whose workers are gone has nobody to run what it has: the attached do not wait for that.
@@ -180,20 +181,7 @@ fn cycle(round: u64, name: Option<&str>, random: &mut Random, inodes: &mut HashS
     });
     // The reader of what the program says ends with the last who could.
     wait_until("the end of the reader", || thread_count(std::process::id()) <= 2);
-}
-
-fn kill_and_release(pid: u32) {
-    // SAFETY: integers and a descriptor, which is new, and closed here.
-    unsafe {
-        let process = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-        assert!(process >= 0, "a child that nobody has waited for");
-        signal(pid, libc::SIGKILL);
-        let released = libc::syscall(SYS_PROCESS_MRELEASE, process, 0);
-        let error = std::io::Error::last_os_error().raw_os_error();
-        // ESRCH: its memory is gone already.
-        assert!(released == 0 || error == Some(libc::ESRCH), "process_mrelease: {error:?}");
-        libc::close(process as i32);
-    }
+    released
 }
 
 /// Puts the last pool away. What a creator left that was killed half-way is swept by the next: there is one more.

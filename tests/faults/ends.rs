@@ -1,7 +1,8 @@
 //! Rows 21, 22, 23, 25, 32 and 33: how a task or somebody else ends a worker, and what is told of it.
 
-use crate::locks::kill_and_reap_memory;
-use crate::process_support::{LIMIT, Log, Program, Role, Test, kill, pid_alive, say, unique, wait_until, wait_within};
+use crate::process_support::{
+    LIMIT, Log, Program, Role, Test, kill, kill_and_release, pid_alive, say, unique, wait_until, wait_within,
+};
 use crate::support::{KILLED, assert_whole, hold, look, lost, ready_workers, running, square};
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -186,19 +187,21 @@ fn thread_gone() {
 fn reaped_worker() {
     let name = unique("mrelease");
     let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
+    let mut released = 0;
     for _ in 0..3 {
         ready_workers(&pool, 2);
         let log = Log::new();
         let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
         let pending = pool.submit_bulk(square, 0..4).expect("submitted");
         let victim = running(&held, &log);
-        kill_and_reap_memory(victim);
+        released += u64::from(kill_and_release(victim));
         let start = Instant::now();
         assert_eq!(held.result(), Err(lost(victim, KILLED)), "the verdict of any SIGKILL");
         assert!(start.elapsed() < LIMIT / 4, "the verdict took {:?}", start.elapsed());
         assert!(pending.iter().enumerate().all(|(x, f)| f.result() == Ok((x * x) as u64)));
         assert_eq!(log.lines(), ["entered 0"]);
     }
+    assert!(released > 0, "no worker's memory was there to be taken");
     assert_whole(&name, &pool, 0);
 }
 

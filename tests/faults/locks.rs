@@ -1,8 +1,9 @@
 //! Rows 2, 11 and 32 at the locks: a holder is caught by stopping it at random moments, then killed, or let go on.
 
-use crate::process_support::{LIMIT, Program, Random, Role, Test, hear, pid_alive, say, unique, wait_until};
+use crate::process_support::{
+    LIMIT, Program, Random, Role, Test, hear, kill_and_release, pid_alive, say, unique, wait_until,
+};
 use crate::support::{Apart, assert_times, assert_whole, go_on, look, square, stop};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use taskring::{Bytes, Error, Executor, Future, StartMethod};
 
@@ -242,41 +243,19 @@ fn stopped_holder() {
     end(apart, true);
 }
 
-/// SIGKILL, and the memory is taken away before the process has ended: no list in its memory could be walked then.
-pub fn kill_and_reap_memory(pid: u32) {
-    let pidfd = pidfd_open(pid);
-    // SAFETY: both calls take integers and, for the first, a null pointer that asks for the default.
-    unsafe {
-        let none = std::ptr::null::<libc::siginfo_t>();
-        assert_eq!(libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, none, 0), 0);
-        let reaped = libc::syscall(libc::SYS_process_mrelease, pidfd.as_raw_fd(), 0);
-        let errno = std::io::Error::last_os_error().raw_os_error();
-        // It may have ended already.
-        assert!(reaped == 0 || errno == Some(libc::ESRCH), "process_mrelease: {errno:?}");
-        println!("process_mrelease({pid}) = {reaped}");
-    }
-}
-
-pub fn pidfd_open(pid: u32) -> OwnedFd {
-    // SAFETY: the call takes two integers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
-    // SAFETY: the call has just made it.
-    unsafe { OwnedFd::from_raw_fd(fd as i32) }
-}
-
 fn reaped_holder() {
-    let mut times = Vec::new();
+    let (mut times, mut released) = (Vec::new(), 0);
     for _ in 0..3 {
         let apart = Apart::new("reaped", 1, 256);
         let mut holder = catch(&apart.name, "a lane");
         let pools = two_to_a_lane(&apart.name);
-        kill_and_reap_memory(holder.pid());
+        released += u64::from(kill_and_release(holder.pid()));
         holder.kill();
         times.push(submit_with_each(&pools));
         drop(pools);
         assert_whole(&apart.name, &apart.pool, 1);
         end(apart, true);
     }
+    assert!(released > 0, "no holder's memory was there to be taken");
     assert_times("a lane taken over after process_mrelease", times, Duration::from_millis(100));
 }

@@ -1,8 +1,8 @@
 //! Rows 10, 12, 13 and 14: who acts for the dead, and for whom nobody may.
 
-use crate::locks::pidfd_open;
 use crate::process_support::{
-    LIMIT, Log, Program, Random, Role, Test, hear, kill, pid_alive, pool_file, say, unique, wait_until, wait_within,
+    LIMIT, Log, Program, Random, Role, Test, hear, kill, pid_alive, pidfd_open, pool_file, say, unique, wait_until,
+    wait_within,
 };
 use crate::support::{
     Apart, KILLED, assert_whole, count_of, go_on, hold, look, lost, ready_workers, running, slots_in_use, square, stop,

@@ -3,6 +3,7 @@
 
 use crate::board::{ENDED, READY, cells};
 use crate::operations;
+use crate::process_support::kill_and_release;
 use memmap2::{MmapOptions, MmapRaw};
 use std::collections::HashMap;
 use std::fs::File;
@@ -265,15 +266,8 @@ impl Victim {
 
     /// Kills it, and has its memory taken away before it is reaped, as the kernel does when memory runs out.
     pub fn kill_and_take_memory(self) {
-        // SAFETY: the calls take integers; the pid is that of a child that was not reaped, and the descriptor is closed once.
-        unsafe {
-            let fd = libc::syscall(libc::SYS_pidfd_open, self.pid, 0) as i32;
-            assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
-            libc::kill(self.pid, libc::SIGKILL);
-            // Fails when the process has come to its end by then.
-            libc::syscall(libc::SYS_process_mrelease, fd, 0);
-            libc::close(fd);
-        }
+        // There may be nothing to take when the process has come to its end by then.
+        kill_and_release(self.pid.cast_unsigned());
     }
 
     /// Leaves it stopped, by a signal like any other process.

@@ -9,6 +9,7 @@ pub mod common;
 pub use common::{Random, children_of, fd_count, pid_alive, watchdog};
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -97,6 +98,39 @@ pub fn signal(pid: u32, signal: i32) {
     assert!(pid > 1);
     // SAFETY: the call takes two integers.
     unsafe { libc::kill(pid.cast_signed(), signal) };
+}
+
+/// A descriptor of a process.
+#[track_caller]
+pub fn pidfd_open(pid: u32) -> OwnedFd {
+    // SAFETY: the call takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+    // SAFETY: the call has just made it.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+/// SIGKILL, and the memory is taken away before the process has ended, as when memory runs out: no list in its memory could be walked then. False when
+/// there was nothing to take: it has ended already, or its memory is also that of a child between its start and its program's.
+#[track_caller]
+pub fn kill_and_release(pid: u32) -> bool {
+    let process = pidfd_open(pid);
+    kill(pid);
+    let start = Instant::now();
+    loop {
+        // SAFETY: the call takes two integers.
+        let released = unsafe { libc::syscall(libc::SYS_process_mrelease, process.as_raw_fd(), 0) };
+        if released == 0 {
+            return true;
+        }
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ESRCH | libc::EINVAL) => return false,
+            // Its memory is busy.
+            Some(libc::EAGAIN | libc::EINTR) if start.elapsed() < LIMIT => std::thread::yield_now(),
+            _ => panic!("process_mrelease({pid}): {error}"),
+        }
+    }
 }
 
 /// What a process was started as.
