@@ -74,8 +74,11 @@ fn attacher(args: &[String]) {
     drop(pool);
 }
 
-/// A program stopped while it holds a mutex of the pool: `a lane`, `participants` or `payload blocks`.
-pub fn catch(name: &str, what: &'static str) -> Program {
+/// How long the catches of one test may take together: its watchdog has a third more.
+pub const PATIENCE: Duration = LIMIT.saturating_mul(3);
+
+/// A program stopped while it holds a mutex of the pool: `a lane`, `participants` or `payload blocks`. What it takes is no longer part of the patience.
+pub fn catch(name: &str, what: &'static str, patience: &mut Duration) -> Program {
     let role = match what {
         "a lane" => "holds a lane",
         "participants" => "holds the participants",
@@ -91,9 +94,10 @@ pub fn catch(name: &str, what: &'static str) -> Program {
         stop(pid);
         if holds(name, what, pid) {
             println!("caught after {tries} stops");
+            *patience = patience.saturating_sub(start.elapsed());
             return program;
         }
-        assert!(pid_alive(pid) && start.elapsed() < 2 * LIMIT, "{role} never stood still with the mutex, in {tries} tries");
+        assert!(pid_alive(pid) && start.elapsed() < *patience, "{role} never stood still with the mutex, in {tries} tries");
         go_on(pid);
     }
     unreachable!("it is caught, or the time is over")
@@ -123,11 +127,11 @@ fn submit_with_each(pools: &[Executor]) -> Duration {
 }
 
 fn lane_taken_over() {
-    let mut times = [Vec::new(), Vec::new()];
+    let (mut times, mut patience) = ([Vec::new(), Vec::new()], PATIENCE);
     for round in 0..6 {
         let supervised = round % 2 == 0;
         let mut apart = Apart::new("lane", 1, 256);
-        let mut holder = catch(&apart.name, "a lane");
+        let mut holder = catch(&apart.name, "a lane", &mut patience);
         let pools = two_to_a_lane(&apart.name);
         if !supervised {
             apart.owner.kill();
@@ -142,11 +146,11 @@ fn lane_taken_over() {
 }
 
 fn registry_taken_over() {
-    let mut times = [Vec::new(), Vec::new()];
+    let (mut times, mut patience) = ([Vec::new(), Vec::new()], PATIENCE);
     for round in 0..6 {
         let supervised = round % 2 == 0;
         let mut apart = Apart::new("registry", 1, 8);
-        let mut holder = catch(&apart.name, "participants");
+        let mut holder = catch(&apart.name, "participants", &mut patience);
         if !supervised {
             apart.owner.kill();
         }
@@ -162,13 +166,13 @@ fn registry_taken_over() {
 
 /// Here nobody else is there to take it over first: the pool has no workers.
 fn blocks_taken_over() {
-    let mut times = Vec::new();
+    let (mut times, mut patience) = (Vec::new(), PATIENCE);
     for _ in 0..2 {
         let name = unique("blocks");
         let builder = Executor::builder().start(StartMethod::None).capacity(128).payload_max(PAYLOAD_MAX);
         let builder = builder.orphans(taskring::Orphans::CancelPending);
         let pool = builder.create_named(&name).expect("a pool");
-        let mut holder = catch(&name, "payload blocks");
+        let mut holder = catch(&name, "payload blocks", &mut patience);
         holder.kill();
         let start = Instant::now();
         // A block of a size that there is none of yet.
@@ -215,12 +219,15 @@ fn end(mut apart: Apart, supervised: bool) {
 
 fn stopped_holder() {
     let apart = Apart::new("stalled", 2, 256);
-    let mut holder = catch(&apart.name, "a lane");
+    let mut patience = PATIENCE;
+    let mut holder = catch(&apart.name, "a lane", &mut patience);
     // They all begin now, and wait at the same time: those in the holder's lane give up after five seconds.
     let pools = two_to_a_lane(&apart.name);
-    let start = Instant::now();
     let results: Vec<_> = std::thread::scope(|scope| {
-        let submit = |pool: &Executor| (pool.submit(square, 3).and_then(|f| f.result()), start.elapsed());
+        let submit = |pool: &Executor| {
+            let start = Instant::now();
+            (pool.submit(square, 3).and_then(|f| f.result()), start.elapsed())
+        };
         let threads: Vec<_> = pools.iter().map(|pool| scope.spawn(move || submit(pool))).collect();
         threads.into_iter().map(|t| t.join().expect("no panic")).collect()
     });
@@ -244,10 +251,10 @@ fn stopped_holder() {
 }
 
 fn reaped_holder() {
-    let (mut times, mut released) = (Vec::new(), 0);
+    let (mut times, mut released, mut patience) = (Vec::new(), 0, PATIENCE);
     for _ in 0..3 {
         let apart = Apart::new("reaped", 1, 256);
-        let mut holder = catch(&apart.name, "a lane");
+        let mut holder = catch(&apart.name, "a lane", &mut patience);
         let pools = two_to_a_lane(&apart.name);
         released += u64::from(kill_and_release(holder.pid()));
         holder.kill();

@@ -1,5 +1,6 @@
 //! Rows 1 and 8: a wake dies with its receiver, and somebody else gets it.
 
+use crate::locks::{PATIENCE, catch};
 use crate::process_support::common::Board;
 use crate::process_support::{Program, Test, kill, unique, wait_until};
 use crate::support::{Apart, assert_times, assert_whole, count_once, go_on, look, ready_workers, square, stop, woken_first};
@@ -55,11 +56,11 @@ fn given_again_without_supervisor() {
 
 /// Two programs wait for the registry's mutex behind a stopped holder. One of them is stopped, so that the wake may go to it, and killed after it.
 fn next_in_line_killed() {
-    let mut times = Vec::new();
+    let (mut times, mut patience) = (Vec::new(), PATIENCE);
     let name = unique("in-line");
     let pool = Executor::builder().workers(1).capacity(8).create_named(&name).expect("a pool");
     for round in 0..6 {
-        let mut holder = crate::locks::catch(&name, "participants");
+        let mut holder = catch(&name, "participants", &mut patience);
         let mut first = Program::start("attacher", &[&name]);
         first.expect("begins");
         let mut second = Program::start("attacher", &[&name]);
