@@ -14,6 +14,7 @@ mod phases;
 mod programs;
 mod recovery;
 mod seats;
+mod steps;
 mod stopped;
 mod support;
 mod wakes;

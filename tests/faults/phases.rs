@@ -1,11 +1,12 @@
-//! Rows 3 and 5: a worker is stopped at random moments, and killed when it stands with a task in its hands. What is found then must fit what the
-//! board has seen of the task.
+//! Rows 3 and 5: a worker is stopped at random moments, and killed when it stands with a task in its hands; what is found then must fit what the
+//! board has seen of the task. And it is led to the moments that the rows are about, and killed there.
 
 use crate::process_support::common::Board;
 use crate::process_support::{Random, Test, kill, unique};
-use crate::support::{KILLED, assert_whole, count_once, go_on, ready_workers, stop};
+use crate::steps::Led;
+use crate::support::{Apart, KILLED, assert_whole, count_once, go_on, ready_workers, stop, woken_first};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use taskring::{Bytes, Error, Executor, Future, Stage, State, SubmitOptions};
 
 taskring::task! {
@@ -22,10 +23,10 @@ pub const TESTS: &[Test] = &[
 ];
 
 const LARGE: usize = 1 << 20;
-/// Long enough for hundreds of kills.
-const ENOUGH: Duration = Duration::from_secs(60);
+/// Kills at random moments, and at the one that the row is about.
+const RANDOM: usize = 20;
+const EXACT: usize = 4;
 const AT_A_TIME: usize = 64;
-const CELLS: usize = 1 << 20;
 
 /// What a kill with a task in hand came to.
 #[derive(Default, Debug)]
@@ -75,15 +76,13 @@ fn judge(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<u32, E
 
 fn claimed_not_entered() {
     let mut random = Random::new();
-    let (name, board) = (unique("claimed"), Board::new(CELLS));
+    let (name, board) = (unique("claimed"), Board::new(RANDOM * AT_A_TIME));
     let pool = Executor::builder().workers(2).capacity(AT_A_TIME).create_named(&name).expect("a pool");
-    let (mut found, mut next, start) = (Found::default(), 0, Instant::now());
+    let mut found = Found::default();
     // Also a task that may be run again is not in a second attempt then: its function was not entered in the first.
     let again = SubmitOptions::new().idempotent(true);
-    while found.not_entered < 2 {
-        assert!(start.elapsed() < ENOUGH && next + AT_A_TIME < CELLS, "never caught between claim and entry: {found:?}");
+    for from in (0..RANDOM).map(|round| round * AT_A_TIME) {
         let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
-        let from = next;
         let submit = |cell: usize| {
             let args = (board.name(), cell as u64);
             let submitted = if cell.is_multiple_of(8) {
@@ -94,7 +93,6 @@ fn claimed_not_entered() {
             submitted.expect("submitted")
         };
         let futures: Vec<Future<u32>> = (from..from + AT_A_TIME).map(submit).collect();
-        next += AT_A_TIME;
         let caught = catch(&workers, &futures, &mut random);
         for (index, future) in futures.iter().enumerate() {
             let (cell, result) = (&board[from + index], future.result());
@@ -106,6 +104,8 @@ fn claimed_not_entered() {
     }
     println!("{found:?}");
     assert_whole(&name, &pool, 0);
+    drop(pool);
+    killed_when_claimed();
 }
 
 /// One that may run again has no verdict: it may have been entered in attempt 0, and again in attempt 1.
@@ -121,16 +121,13 @@ fn judge_again(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<
 
 fn ran_result_lost() {
     let mut random = Random::new();
-    let (name, board) = (unique("result-lost"), Board::new(CELLS));
+    let (name, board) = (unique("result-lost"), Board::new(RANDOM * 8));
     let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
-    let (mut found, mut next, start) = (Found::default(), 0, Instant::now());
-    while found.result_lost < 2 {
-        assert!(start.elapsed() < ENOUGH && next + 8 < CELLS, "never caught between return and result: {found:?}");
+    let mut found = Found::default();
+    for from in (0..RANDOM).map(|round| round * 8) {
         let workers: Vec<u32> = ready_workers(&pool, 2).into_iter().collect();
-        let from = next;
         let submit = |cell: usize| pool.submit(count_large, (board.name(), cell as u64)).expect("submitted");
         let futures: Vec<Future<Bytes>> = (from..from + 8).map(submit).collect();
-        next += 8;
         let caught = catch(&workers, &futures, &mut random);
         for (index, future) in futures.iter().enumerate() {
             let cell = from + index;
@@ -144,4 +141,83 @@ fn ran_result_lost() {
     }
     println!("{found:?}");
     assert_whole(&name, &pool, 0);
+    drop(pool);
+    killed_when_returned();
+}
+
+/// Its first step after the claim is the last one that the worker makes.
+fn killed_when_claimed() {
+    let (mut apart, board) = (Apart::new("claimed", 2, 8), Board::new(EXACT));
+    let again = SubmitOptions::new().idempotent(true);
+    for round in 0..EXACT {
+        let workers: Vec<u32> = ready_workers(&apart.pool, 2).into_iter().collect();
+        let (first, second) = woken_first(&apart.pool, &workers);
+        // Nobody but the first comes for the task.
+        stop(second);
+        let led = Led::take(first);
+        let args = (board.name(), round as u64);
+        let submitted = if round % 2 == 0 {
+            apart.pool.submit(count_once, args)
+        } else {
+            apart.pool.submit_with(&again, count_once, args)
+        };
+        let future = submitted.expect("submitted");
+        led.until("the claim", || future.state() != State::Pending);
+        led.leave_stopped();
+        assert_eq!((future.state(), future.worker_pid()), (State::Running, Some(first)));
+        assert_eq!(board[round].load(SeqCst), 0, "not entered");
+        kill(first);
+        go_on(second);
+        assert!(future.result().is_ok_and(|pid| pid != first), "another one runs it");
+        assert_eq!(board[round].load(SeqCst), 1, "entered once, in attempt 0");
+    }
+    assert_whole(&apart.name, &apart.pool, 1);
+    drop(apart.pool);
+    apart.owner.end();
+}
+
+/// The worker has left the function, and is a few steps before its result is there. How many steps there are is counted in a round before; one that
+/// takes a few more or less is counted anew.
+fn killed_when_returned() {
+    const ROUNDS: usize = 6 * EXACT;
+    let (mut apart, board) = (Apart::new("returned", 2, 8), Board::new(ROUNDS));
+    let (mut counted, mut caught) = (None, 0);
+    for cell in 0..ROUNDS {
+        let workers: Vec<u32> = ready_workers(&apart.pool, 2).into_iter().collect();
+        let (first, second) = woken_first(&apart.pool, &workers);
+        stop(second);
+        let led = Led::take(first);
+        let future = apart.pool.submit(count_once, (board.name(), cell as u64)).expect("submitted");
+        led.until("the function", || board[cell].load(SeqCst) == 1);
+        let known = counted.take();
+        if let Some(steps) = known {
+            (0..steps - 2 - caught as u64).for_each(|_| led.step());
+        } else {
+            counted = Some(led.until("the result", || future.state() == State::Done));
+        }
+        led.leave_stopped();
+        if future.state() == State::Running {
+            kill(first);
+            let lost = |stage| Err(Error::WorkerLost { pid: first, cause: KILLED, stage });
+            let result = future.result();
+            if result == lost(Stage::RanResultLost) {
+                caught += 1;
+                counted = known;
+            } else {
+                assert_eq!(result, lost(Stage::MayHaveRun));
+            }
+        } else {
+            go_on(first);
+            assert_eq!(future.result(), Ok(first));
+        }
+        go_on(second);
+        assert_eq!(board[cell].load(SeqCst), 1, "entered once");
+        if caught == EXACT {
+            break;
+        }
+    }
+    assert_eq!(caught, EXACT, "in {ROUNDS} rounds");
+    assert_whole(&apart.name, &apart.pool, 1);
+    drop(apart.pool);
+    apart.owner.end();
 }

@@ -2,9 +2,10 @@
 
 use crate::process_support::common::Board;
 use crate::process_support::{LIMIT, Log, Program, Role, Test, hear, kill, pid_alive, say, wait_until, wait_within};
+use crate::steps::Led;
 use crate::support::{
-    Apart, assert_times, assert_whole, count_of, count_once, go_on, hold, look, own_pid, process_state, ready_workers,
-    running, square, stop, woken_first,
+    Apart, assert_times, assert_whole, count_of, count_once, go_on, hold, look, own_pid, ready_workers, running, square,
+    stop, woken_first,
 };
 use std::path::Path;
 use std::process::Command;
@@ -28,36 +29,14 @@ fn pending(name: &str) -> (usize, bool) {
     (lanes.iter().map(|lane| lane.slots[0]).sum(), lanes.iter().any(|lane| lane.head == lane.tail && lane.slots[0] == 1))
 }
 
-fn ptrace(request: libc::c_uint, pid: u32, data: u64) {
-    // SAFETY: none of the requests used here reads or writes memory of this process.
-    let result = unsafe { libc::ptrace(request, pid.cast_signed(), 0_u64, data) };
-    assert_eq!(result, 0, "ptrace {request}: {}", std::io::Error::last_os_error());
-}
-
-fn await_trap(pid: u32) {
-    let mut status = 0;
-    // SAFETY: `status` is a live local.
-    let found = unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::__WALL) };
-    assert!(found == pid.cast_signed() && libc::WIFSTOPPED(status), "waitpid: {found}, {status:#x}");
-}
-
 /// Lets a sleeping worker make the steps from its waking to the reservation, and stops it there. False when it came to the task in another way: a
 /// worker that has just looked at the clock, or has seen a death, looks at every slot and reserves nothing.
 fn stop_when_reserved(name: &str, worker: u32, publish: impl FnOnce()) -> bool {
-    ptrace(libc::PTRACE_SEIZE, worker, 0);
-    ptrace(libc::PTRACE_INTERRUPT, worker, 0);
-    await_trap(worker);
+    let led = Led::take(worker);
     publish();
-    let mut steps = 0;
-    while pending(name) == (1, false) {
-        ptrace(libc::PTRACE_SINGLESTEP, worker, 0);
-        await_trap(worker);
-        steps += 1;
-        assert!(steps < 1_000_000, "it never comes for the task");
-    }
+    let steps = led.until("the task", || pending(name) != (1, false));
     println!("{:?} after {steps} instructions", pending(name));
-    ptrace(libc::PTRACE_DETACH, worker, libc::SIGSTOP as u64);
-    wait_until("it stands", || process_state(worker) == 'T');
+    led.leave_stopped();
     pending(name) == (1, true)
 }
 
@@ -65,7 +44,6 @@ fn stop_when_reserved(name: &str, worker: u32, publish: impl FnOnce()) -> bool {
 fn reserved() {
     const ROUNDS: usize = 64;
     let board = Board::new(ROUNDS);
-    // The tracer is not the workers' parent, whose waiting would see the traps.
     let mut apart = Apart::new("reserved", 2, 8);
     let mut times = Vec::new();
     let (begin, mut round) = (Instant::now(), 0);
