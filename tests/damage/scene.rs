@@ -1,7 +1,7 @@
 //! A pool to be damaged: its owner with two worker processes, and a submitter process that works on it and judges what it gets.
 
 use crate::places::{CAPACITY, Image, PAYLOAD};
-use crate::process_support::{Program, Role, hear, pool_file, say, unique};
+use crate::process_support::{LIMIT, Program, Role, hear, pool_file, say, unique};
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +26,11 @@ pub const ROLES: [Role; 3] = [("keeper", keeper), ("submitter", submitter), ("gu
 /// No call takes longer; what a mutex's own time-out takes is told by [`Error::Stalled`], which comes after five seconds.
 const PROMPT: Duration = Duration::from_secs(3);
 const STALL: Duration = Duration::from_secs(6);
+/// What a submitter says between its calls when it has said nothing for this time: a round has more than ten of them, and each may stall. The test's own
+/// limit for a line is then one for three calls.
+const WORKS: &str = "works";
+const SILENCE: Duration = Duration::from_secs(1);
+const _: () = assert!(LIMIT.as_secs() >= 3 * STALL.as_secs());
 /// By then a process has ended, or hangs. On a busy machine the kernel takes many seconds to close a watch on files.
 const END: Duration = Duration::from_secs(60);
 
@@ -55,12 +60,13 @@ fn keeper(args: &[String]) {
 /// Works from one line to the next: a round that is damaged, and a whole one after it.
 fn submitter(args: &[String]) {
     let pool = Executor::attach(&args[0]).expect("attached");
-    let mut work = Work { pool, number: 0, findings: Vec::new() };
+    let mut work = Work { pool, number: 0, findings: Vec::new(), said: Instant::now() };
     work.round(true);
     assert!(work.findings.is_empty(), "{:?}", work.findings);
     say("ready");
     while let Some(order) = hear() {
         let all = order == "all";
+        work.said = Instant::now();
         work.round(all);
         let first = std::mem::take(&mut work.findings);
         work.round(all);
@@ -83,6 +89,8 @@ struct Work {
     pool: Executor,
     number: u64,
     findings: Vec<String>,
+    /// When the test last heard of this process.
+    said: Instant,
 }
 
 impl Work {
@@ -152,6 +160,10 @@ impl Work {
     }
 
     fn judge<T>(&mut self, what: &str, call: impl FnOnce(&Work) -> Result<T, Error>) -> Option<T> {
+        if self.said.elapsed() > SILENCE {
+            say(WORKS);
+            self.said = Instant::now();
+        }
         let start = Instant::now();
         let result = call(self);
         self.in_time(what, start, matches!(result, Err(Error::Stalled { .. })));
@@ -205,7 +217,7 @@ impl Scene {
         let keeper = start("keeper");
         keeper.expect("made");
         let submitter = start("submitter");
-        submitter.expect("ready");
+        assert_eq!(answer(&submitter), "ready");
         let image = Image::of(&name);
         Scene { name, keeper, submitter, image, said }
     }
@@ -220,7 +232,7 @@ impl Scene {
         damage(&self.image);
         let submitter = &self.submitter;
         let hang = || format!("hang: the submitter says nothing\n{}", stacks(submitter.pid()));
-        quietly(|| submitter.line()).unwrap_or_else(|_| hang())
+        quietly(|| answer(submitter)).unwrap_or_else(|_| hang())
     }
 
     /// Lets everybody go. What is wrong then: who crashed, who hangs, what is left.
@@ -245,6 +257,16 @@ impl Scene {
             }
         }
         found
+    }
+}
+
+/// What a submitter says when it has done its work.
+fn answer(submitter: &Program) -> String {
+    loop {
+        let line = submitter.line();
+        if line != WORKS {
+            return line;
+        }
     }
 }
 
