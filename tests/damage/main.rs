@@ -28,8 +28,10 @@ use std::time::{Duration, Instant};
 
 /// Trials before a pool is given up for a new one, though nothing came of them.
 const TRIALS_OF_POOL: usize = 200;
-/// Pools at a time: most of the time somebody sleeps.
+/// Pools at a time of few trials.
 const AT_A_TIME: usize = 4;
+/// The same of many, for each CPU: most of the time somebody sleeps.
+const AT_A_TIME_OF_CPU: usize = 8;
 
 fn main() {
     taskring::init();
@@ -106,7 +108,8 @@ impl Tally {
 /// Does trials `0..count` in several pools at a time. A pool is given up as soon as anything came of a trial.
 fn in_pools(count: usize, what: &str, trial: impl Fn(&mut Scene, usize) -> (String, Class, String) + Sync) -> usize {
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
-    let at_a_time = if count > 500 { 4 * AT_A_TIME } else { AT_A_TIME };
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let at_a_time = if count > 500 { AT_A_TIME_OF_CPU * cpus } else { AT_A_TIME };
     std::thread::scope(|scope| {
         for _ in 0..at_a_time {
             scope.spawn(|| {
