@@ -167,7 +167,7 @@ fn registry_taken_over() {
 /// Here nobody else is there to take it over first: the pool has no workers.
 fn blocks_taken_over() {
     let (mut times, mut patience) = (Vec::new(), PATIENCE);
-    for _ in 0..2 {
+    for _ in 0..3 {
         let name = unique("blocks");
         let builder = Executor::builder().start(StartMethod::None).capacity(128).payload_max(PAYLOAD_MAX);
         let builder = builder.orphans(taskring::Orphans::CancelPending);
