@@ -22,6 +22,11 @@ taskring::task! {
         wait_until(SOON, || cells[GATE].load(SeqCst) != 0);
         id
     }
+    /// Longer than the look at a task that is held.
+    pub fn rest(ms: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(ms));
+        ms
+    }
     pub fn fails(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
         Err(TaskError::new("as it should"))

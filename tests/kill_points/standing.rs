@@ -3,14 +3,14 @@
 
 use crate::board::Note;
 use crate::board::{ENDED, noted};
-use crate::operations::echo;
+use crate::operations::{echo, rest};
 use crate::oracle::{self, OWN};
 use crate::process_support::Program;
 use crate::process_support::common::Board;
 use crate::scenes::Kind;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Executor, Future, ParticipantView, inspect};
+use taskring::{Error, Executor, Future, ParticipantView, inspect};
 
 /// What becomes of a victim at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ impl How {
 
 /// How long nobody may touch a participant that stands still: several times what a verdict takes.
 const A_WHILE: Duration = Duration::from_millis(60);
+/// How long somebody waits meanwhile: long enough to look after the dead.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// A victim that stands at its point, and those who look on.
 pub struct Standing<'a> {
@@ -69,7 +71,7 @@ impl Standing<'_> {
         let mut found = Vec::new();
         match how {
             How::StoppedForAWhile | How::StoppedAndKilled => {
-                self.is_left_alone(&mut found);
+                self.is_left_alone(how, &mut found);
                 self.others_go_on(&mut found);
                 if how == How::StoppedForAWhile {
                     tracer.tell("go on");
@@ -84,7 +86,7 @@ impl Standing<'_> {
                     // It cannot be told from a dead worker any more, so it is made one.
                     self.wait("it is fenced", &mut found, || self.is_gone());
                 } else {
-                    self.is_left_alone(&mut found);
+                    self.is_left_alone(how, &mut found);
                 }
             }
             How::ThreadEnded | How::Killed | How::MemoryTaken => {}
@@ -123,15 +125,38 @@ impl Standing<'_> {
         all
     }
 
-    /// Nobody declares it dead, or takes its locks.
-    fn is_left_alone(&self, found: &mut Vec<String>) {
+    /// Nobody declares it dead, or takes its locks. While it is stopped others come by and wait, who look after the dead.
+    fn is_left_alone(&self, how: How, found: &mut Vec<String>) {
         let (seat, locks) = (self.seat(), self.locks());
+        if how != How::AnotherProgram {
+            self.others_wait(!locks.is_empty(), found);
+        }
         std::thread::sleep(A_WHILE);
         if seat.is_some() != self.seat().is_some() {
             found.push("its seat was taken while it stood still".into());
         }
         if locks != self.locks() {
             found.push(format!("of its {} locks {} are left", locks.len(), self.locks().len()));
+        }
+    }
+
+    /// One that was there before and a new one wait for tasks that do not end in time: the worker may even have one of the victim's, which ends later.
+    /// Behind a lock of the victim's a call may stall, and nobody can come.
+    fn others_wait(&self, locked: bool, found: &mut Vec<String>) {
+        let new = (!locked).then(|| Executor::attach(self.name).expect("attached"));
+        for pool in [Some(self.pool), new.as_ref()].into_iter().flatten() {
+            match pool.submit(rest, 2 * LOOK.as_millis() as u64) {
+                Ok(task) => {
+                    let result = task.result_timeout(LOOK);
+                    if !matches!(result, Err(Error::TimedOut { .. }) | Ok(_)) {
+                        found.push(format!("a task beside it gave {result:?}"));
+                    }
+                    // For who leaves waits for what is pending.
+                    task.cancel();
+                }
+                Err(Error::Stalled { .. }) if locked => {}
+                Err(e) => found.push(format!("a task beside it is refused: {e}")),
+            }
         }
     }
 
