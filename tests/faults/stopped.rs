@@ -34,7 +34,12 @@ fn pending(name: &str) -> (usize, bool) {
 fn stop_when_reserved(name: &str, worker: u32, publish: impl FnOnce()) -> bool {
     let led = Led::take(worker);
     publish();
-    let steps = led.until("the task", || pending(name) != (1, false));
+    // A look at every slot takes far more steps, and each of them a look at the pool: that would use up the time for the others.
+    let mut looks = 0;
+    let steps = led.until("the task", || {
+        looks += 1;
+        pending(name) != (1, false) || looks > 50_000
+    });
     println!("{:?} after {steps} instructions", pending(name));
     led.leave_stopped();
     pending(name) == (1, true)
