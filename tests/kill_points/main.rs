@@ -181,8 +181,11 @@ fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
         points = (0..most).map(|i| points[i * all / (most - 1)]).collect();
     }
     let more = each.saturating_sub(points.len());
+    // Half of the others where the victim is in a state that it was not in before: most of a long window may be one loop.
+    let states = survey.states.len().min(more / 2);
+    points.extend((0..states).map(|i| At::Step(survey.states[i * survey.states.len() / states])));
     // By the golden section: steps of one length would meet a loop's instructions at one and the same of them.
-    points.extend((0..more as u64).map(|i| At::Step(((i * 0x9e37_79b9 % (1 << 32)) * survey.steps) >> 32)));
+    points.extend((0..(more - states) as u64).map(|i| At::Step(((i * 0x9e37_79b9 % (1 << 32)) * survey.steps) >> 32)));
     points.sort_unstable();
     points.dedup();
     points

@@ -91,6 +91,7 @@ fn tracer(args: &[String]) {
             say(&found.steps.to_string());
             say(&list(&found.changes));
             say(&list(&found.calls));
+            say(&list(&found.states));
             continue;
         }
         let (how, n) = order.split_once(' ').expect("how and where");
@@ -171,6 +172,11 @@ fn keep_busy(pool: &Executor, board: &Board, stop: &AtomicBool) {
     }
 }
 
+/// Waits beside the victim. Of two tasks the second is pending until the spare worker goes on.
+fn keep_waiting(task: &Future<Vec<u8>>, stop: &AtomicBool) {
+    while !stop.load(SeqCst) && matches!(task.result_timeout(Duration::from_millis(50)), Err(Error::TimedOut { .. })) {}
+}
+
 /// Cancels a task that the victim may be about to claim.
 fn cancel_beside((id, task): &(u64, Future<Vec<u8>>), board: &Board) {
     // At another moment in each run.
@@ -246,9 +252,9 @@ impl Scene {
         self.set_up();
         self.tracer.tell("survey");
         let numbers = || self.tracer.numbers_within(8 * KILL_LIMIT);
-        let (steps, changes, calls) = (numbers()[0], numbers(), numbers());
-        self.changes.clone_from(&changes);
-        Survey { steps, changes, calls }
+        let survey = Survey { steps: numbers()[0], changes: numbers(), calls: numbers(), states: numbers() };
+        self.changes.clone_from(&survey.changes);
+        survey
     }
 
     /// One victim's life, and what is wrong after it.
@@ -265,9 +271,7 @@ impl Scene {
         let victim = std::thread::scope(|scope| {
             match context {
                 "busy pool" => drop(scope.spawn(|| keep_busy(pool, board, &stop))),
-                "waited for" => tasks.iter().for_each(|(_, task)| {
-                    scope.spawn(move || task.result_timeout(2 * oracle::LIMIT));
-                }),
+                "waited for" => tasks.iter().for_each(|(_, task)| drop(scope.spawn(|| keep_waiting(task, &stop)))),
                 "cancelled beside" => drop(scope.spawn(|| cancel_beside(&tasks[1], board))),
                 _ => {}
             }

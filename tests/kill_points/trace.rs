@@ -5,7 +5,7 @@ use crate::board::{ENDED, READY, cells};
 use crate::operations;
 use crate::process_support::kill_and_release;
 use memmap2::{MmapOptions, MmapRaw};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
@@ -35,6 +35,8 @@ pub struct Survey {
     pub changes: Vec<u64>,
     /// Which instructions are system calls.
     pub calls: Vec<u64>,
+    /// After how many instructions the victim was first in another state: at another instruction, or after another change. Of very many an even share.
+    pub states: Vec<u64>,
 }
 
 /// A victim at the beginning of its window. Dropped, it is killed.
@@ -213,6 +215,9 @@ impl Drop for Victim {
 /// changes are not looked for.
 pub const STEPS_UNOPTIMISED: u64 = 15_000;
 
+/// More than a row has kills to spend on.
+const STATES_TOLD: usize = 1000;
+
 /// Runs through a window once and looks for what changes.
 pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     let mut victim = Victim::start(operation, context);
@@ -220,9 +225,13 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     let image = Image::of(pool);
     let mut found = Survey::default();
     let mut before = image.hash();
+    let mut seen = HashSet::new();
     loop {
         if victim.is_call(&mut known) {
             found.calls.push(victim.steps);
+        }
+        if seen.insert((victim.instruction(), found.changes.len())) {
+            found.states.push(victim.steps);
         }
         victim.step_or_wait();
         if victim.over || cfg!(debug_assertions) && victim.steps >= STEPS_UNOPTIMISED {
@@ -238,6 +247,8 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
         }
     }
     found.steps = victim.steps;
+    let each = found.states.len().div_ceil(STATES_TOLD);
+    found.states = found.states.into_iter().step_by(each.max(1)).collect();
     found
 }
 
