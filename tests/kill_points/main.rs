@@ -25,9 +25,13 @@ mod trace;
 use process_support::watchdog;
 use scenes::Scene;
 use standing::{How, VARIANTS};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use trace::At;
 
+/// Rows at a time, at most: they wait for real time now and then.
+const CPUS_MAX: usize = 4;
 /// Kills of a row in a run that is not a full one.
 const EACH: usize = 200;
 /// Fewer in all rows together are too few.
@@ -56,29 +60,35 @@ fn main() {
     let choice = Choice { full: has("--full"), variants: has("--variants") };
     let first = has("--first");
     let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
-    let (mut kills, mut rows, mut violations) = (0, 0, 0);
+    let all =
+        operations::ROWS.iter().flat_map(|(operation, contexts)| contexts.iter().map(move |context| (*operation, *context)));
+    let is_meant = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
+    let chosen: Vec<_> = all.filter(|(operation, context)| is_meant(&format!("{operation} {context}"))).collect();
     let start = Instant::now();
     println!(
         "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>8}",
         "operation", "context", "window", "changes", "calls", "states", "kills", "ms/kill"
     );
-    'rows: for (operation, contexts) in operations::ROWS {
-        for context in *contexts {
-            let name = format!("{operation} {context}");
-            if !words.is_empty() && !words.iter().any(|w| name.contains(w.as_str())) {
-                continue;
-            }
+    // The last ones take longest.
+    let waiting = Mutex::new(chosen.clone());
+    let (kills, violations) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = |cpu: usize| {
+        let next = || waiting.lock().unwrap().pop();
+        while let Some((operation, context)) = next() {
             let _dog = watchdog(if choice.full || choice.variants { 3600 } else { 300 });
-            rows += 1;
-            let (done, found) = row(operation, context, choice);
-            kills += done;
-            violations += found.len();
+            let (done, found) = row(operation, context, cpu, choice);
+            kills.fetch_add(done, SeqCst);
+            violations.fetch_add(found.len(), SeqCst);
             found.iter().for_each(|what| println!("  VIOLATION {operation}, {context}: {what}"));
-            if first && violations != 0 {
-                break 'rows;
+            if first && !found.is_empty() {
+                waiting.lock().unwrap().clear();
             }
         }
-    }
+    };
+    // A row keeps one CPU busy.
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(CPUS_MAX);
+    std::thread::scope(|scope| (0..cpus).for_each(|cpu| drop(scope.spawn(move || work(cpu)))));
+    let (kills, rows, violations) = (kills.into_inner(), chosen.len(), violations.into_inner());
     let kills_min = match words.is_empty() {
         false => 0,
         true if first || cfg!(debug_assertions) => 1,
@@ -107,18 +117,18 @@ struct Choice {
 }
 
 /// One operation in one context.
-fn row(operation: &str, context: &str, choice: Choice) -> (usize, Vec<String>) {
+fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Vec<String>) {
     let start = Instant::now();
-    let mut scene = Scene::new(operation, context);
+    let mut scene = Scene::new(operation, context, cpu);
     // Once to the end before: what is done once, as the committing of memory, belongs to no later window.
     let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
     let mut found = scene.kill(At::Step(whole), How::Killed);
     scene.over = 0;
     let survey = scene.survey();
-    let points = points(&survey, choice.full);
     found.extend(scene.after("the second run"));
-    scene.states.clear();
     let mut kills = 2;
+    let points = points(&survey, choice.full);
+    scene.states.clear();
     let killed = points.iter().map(|&at| (at, How::Killed));
     for (at, how) in killed.chain(others(survey.steps, choice.variants)) {
         found.extend(scene.kill(at, how));
@@ -127,11 +137,19 @@ fn row(operation: &str, context: &str, choice: Choice) -> (usize, Vec<String>) {
             break;
         }
     }
+    // Later runs may be so much shorter that few points lay inside.
+    let states_min = STATES_MIN.min(points.len() / 2);
+    for i in 0..3 * STATES_MIN as u64 {
+        if scene.states.len() >= states_min || !found.is_empty() {
+            break;
+        }
+        found.extend(scene.kill(At::Step(spread(i, scene.shortest.min(survey.steps))), How::Killed));
+        kills += 1;
+    }
     // A later run may be shorter than the one that was looked at, as when it finds a free block and need not make one; but a row must be about its window.
     if 4 * scene.over > 3 * kills as u64 + 8 {
         found.push(format!("{} of {kills} victims died after their window", scene.over));
     }
-    let states_min = STATES_MIN.min(points.len() / 2);
     if scene.states.len() < states_min && found.is_empty() {
         found.push(format!("only {} states instead of {states_min}", scene.states.len()));
     }
@@ -156,6 +174,12 @@ fn others(steps: u64, many: bool) -> Vec<(At, How)> {
     } as u64;
     let all = VARIANTS.iter().zip(1..);
     all.flat_map(|(&how, k)| (0..each).map(move |i| (At::Step((6 * i + k) * steps / (6 * each)), how))).collect()
+}
+
+/// The `i`th of points that are spread over so many steps, by the golden section: steps of one length would meet a loop's instructions at one and the
+/// same of them.
+fn spread(i: u64, steps: u64) -> u64 {
+    ((i * 0x9e37_79b9 % (1 << 32)) * steps) >> 32
 }
 
 fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
@@ -184,8 +208,7 @@ fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
     // Half of the others where the victim is in a state that it was not in before: most of a long window may be one loop.
     let states = survey.states.len().min(more / 2);
     points.extend((0..states).map(|i| At::Step(survey.states[i * survey.states.len() / states])));
-    // By the golden section: steps of one length would meet a loop's instructions at one and the same of them.
-    points.extend((0..(more - states) as u64).map(|i| At::Step(((i * 0x9e37_79b9 % (1 << 32)) * survey.steps) >> 32)));
+    points.extend((0..(more - states) as u64).map(|i| At::Step(spread(i, survey.steps))));
     points.sort_unstable();
     points.dedup();
     points

@@ -139,8 +139,8 @@ pub fn perform(operation: &str, context: &str) -> ! {
             let pool = attach();
             begin_window();
             let future = submit(&pool, 0, 1);
-            // Its first look around finds the dead.
-            let _ = future.result_timeout(Duration::from_millis(25));
+            // Its first look around, after ten milliseconds, finds the dead.
+            let _ = future.result_timeout(Duration::from_millis(400));
             note(0, Note::Cancelling);
             drop(future);
             // Its own drop would wait for the task.

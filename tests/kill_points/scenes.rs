@@ -79,9 +79,9 @@ fn other(args: &[String]) {
 
 /// Forks victims, and kills them.
 fn tracer(args: &[String]) {
-    let [pool, board, operation, context] = args else { panic!("{args:?}") };
+    let [pool, board, operation, context, cpu] = args else { panic!("{args:?}") };
     PLACE.get_or_init(|| Place { pool: pool.clone(), board: board.clone() });
-    trace::pin(0);
+    trace::pin(cpu.parse().expect("a number"));
     trace::adopt_orphans();
     say("ready");
     while let Some(order) = hear() {
@@ -150,8 +150,10 @@ pub struct Scene {
     held: Vec<Future<u64>>,
     /// Victims that died after their window's end.
     pub over: u64,
+    /// How long the shortest window was that one of them came to the end of.
+    pub shortest: u64,
     last_victim: u32,
-    /// After which instructions the segment changed in the first run.
+    /// After which instructions the segment changes.
     changes: Vec<u64>,
     /// Where victims have died: at which instruction, after how many changes.
     pub states: HashSet<(u64, usize)>,
@@ -189,7 +191,7 @@ fn cancel_beside((id, task): &(u64, Future<Vec<u8>>), board: &Board) {
 }
 
 impl Scene {
-    pub fn new(operation: &str, context: &str) -> Scene {
+    pub fn new(operation: &str, context: &str, cpu: usize) -> Scene {
         let kind = match operation {
             "worker" => Kind::Worker,
             "recover" => Kind::Recovery,
@@ -204,7 +206,7 @@ impl Scene {
         wait_until(SOON, || pool.workers() == 1);
         let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
         other.iter().for_each(|other| other.expect("attached"));
-        let tracer = Program::start("tracer", &[&name, &board.name(), operation, context]);
+        let tracer = Program::start("tracer", &[&name, &board.name(), operation, context, &cpu.to_string()]);
         tracer.expect("ready");
         let mut scene = Scene {
             before: Before::of(&name),
@@ -222,6 +224,7 @@ impl Scene {
             tasks: Vec::new(),
             held: Vec::new(),
             over: 0,
+            shortest: u64::MAX,
             last_victim: 0,
             changes: Vec::new(),
             states: HashSet::new(),
@@ -279,6 +282,7 @@ impl Scene {
             let answer = tracer.numbers_within(8 * KILL_LIMIT);
             let victim = Victim { pid: answer[3] as u32, instruction: answer[2], steps: answer[0] };
             self.over += answer[1];
+            self.shortest = self.shortest.min(if answer[1] == 1 { victim.steps } else { u64::MAX });
             stop.store(true, SeqCst);
             if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
                 signal(self.keeper.pid(), libc::SIGCONT);
