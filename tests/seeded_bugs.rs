@@ -4,7 +4,7 @@
 //! cargo test --features seeded-bugs --test seeded_bugs
 //! ```
 //! It takes about an hour on two cores; a word after `--` chooses the defects whose name holds it, and `--all` goes on to the other layers after the first that
-//! noticed, and `--layer=NAME` asks that layer alone. The table that it prints stands in `docs/faults.md`. Without any defect every layer must pass, which is looked at first.
+//! noticed, and `--layer=NAME` asks that layer alone. The table that it prints belongs into `docs/faults.md`. Without any defect every layer must pass, which is looked at first.
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
