@@ -153,6 +153,8 @@ impl Nemesis {
                     self.count.kills += killed;
                     self.count.killed_while_stopped += killed;
                 }
+                // One that was starved in the middle of a panic's backtrace hangs for good, in a lock of the standard library's own.
+                Relief::Limit(_, process, libc::RLIMIT_AS, _) => self.kill(&process),
                 // While it lives its number is its own.
                 Relief::Limit(pid, process, what, before) if send(&process, 0) => set_limit(pid, what, &before),
                 Relief::Limit(..) => {}
