@@ -64,6 +64,14 @@ fn victim(member: &Member, k: u32, body: impl FnOnce(Member) + 'static) -> JoinH
     })
 }
 
+/// Waits for the end of a victim that submits task 1, which may then be missing, and reaps it. Whether it died before the end of its body.
+fn reap_submitter(victim: JoinHandle<bool>, submitter: &Member, reaper: &Member) -> bool {
+    let died = victim.join().unwrap();
+    ledger(reaper).forsake(1);
+    assert!(reaper.reap_now(submitter.who()));
+    died
+}
+
 fn ledger(member: &Member) -> &Ledger {
     &member.segment.ledger
 }
@@ -104,9 +112,7 @@ fn in_a_submit() {
         let worker = settled(&w);
         let worker = start(&w, |_| take_one(worker));
         let victim = victim(&s, k, |s| assert!(s.submit(ask(1)).is_some()));
-        let died = victim.join().unwrap();
-        ledger(&r).forsake(1);
-        assert!(r.reap_now(s.who()));
+        let died = reap_submitter(victim, &s, &r);
         worker.join().unwrap();
         end(&w, &r, &[&s]);
         died
@@ -256,9 +262,7 @@ fn in_a_wake() {
         let one = settled(&w);
         let sleeper = start(&w, |_| rest(one));
         let victim = victim(&s, k, |s| assert!(s.submit(ask(1)).is_some()));
-        let died = victim.join().unwrap();
-        ledger(&r).forsake(1);
-        assert!(r.reap_now(s.who()));
+        let died = reap_submitter(victim, &s, &r);
         // Never published, or already run.
         if r.segment.ring().slots[0].load().is(Phase::Free) {
             r.close();
@@ -282,9 +286,7 @@ fn in_a_cancel() {
             s.cancel(ticket);
             s.collect(ticket);
         });
-        let died = victim.join().unwrap();
-        ledger(&r).forsake(1);
-        assert!(r.reap_now(s.who()));
+        let died = reap_submitter(victim, &s, &r);
         worker.join().unwrap();
         end(&w, &r, &[&s]);
         died
@@ -301,9 +303,7 @@ fn in_a_collect() {
         one.perform(task);
         let other = start(&next, |next| next.submit(ask(2)));
         let victim = victim(&s, k, move |s| assert_eq!(s.collect(ticket), Verdict::Value(answer(1))));
-        let died = victim.join().unwrap();
-        ledger(&r).forsake(1);
-        assert!(r.reap_now(s.who()));
+        let died = reap_submitter(victim, &s, &r);
         let ticket = other.join().unwrap().unwrap_or_else(|| next.submit(ask(2)).expect("the slot was freed"));
         Worker::new(w.clone()).drain();
         assert_eq!(next.collect(ticket), Verdict::Value(answer(2)));
@@ -321,9 +321,7 @@ fn in_a_detach() {
         let (ticket, task) = claimed(&s, &mut one, ask(1));
         let worker = start(&w, move |_| one.perform(task));
         let victim = victim(&s, k, move |s| s.detach(ticket));
-        let died = victim.join().unwrap();
-        ledger(&r).forsake(1);
-        assert!(r.reap_now(s.who()));
+        let died = reap_submitter(victim, &s, &r);
         worker.join().unwrap();
         end(&w, &r, &[&s]);
         died
