@@ -18,6 +18,20 @@ fn publish_and_die(pool: &Pool, me: Participant) {
     pool.die(me);
 }
 
+/// In a lane of two: a submitter that knows the first slot to be taken has published in the second, and still holds the lane. W1 runs the first one's task.
+fn publish_past_a_running_task(pool: &Pool) -> (Hold<'_>, Claim) {
+    for _ in 0..2 {
+        pool.publish(S1, Request::default()).unwrap();
+    }
+    let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
+    pool.complete_and_free(W2, short);
+    let mut hold = pool.ring().hold(S1, pool).unwrap();
+    let position = hold.position() + 1;
+    assert!(hold.go_on_from(position));
+    publish_in(&mut hold, S1, Request::default()).unwrap();
+    (hold, long)
+}
+
 /// A worker dies between reserving a position and claiming its task. No head comes by there again, but the survivor, asleep, on its
 /// way to sleep or at work, looks at every slot because of the new epoch and finds the task.
 #[test]
@@ -57,44 +71,13 @@ fn a_tail_left_behind_is_repaired() {
 fn a_tail_left_far_behind_is_repaired() {
     model(|| {
         let pool = Pool::new(2, 0);
-        for _ in 0..2 {
-            pool.publish(S1, Request::default()).unwrap();
-        }
-        let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
-        pool.complete_and_free(W2, short);
-        let mut hold = pool.ring().hold(S1, &*pool).unwrap();
-        let position = hold.position() + 1;
-        assert!(hold.go_on_from(position));
-        publish_in(&mut hold, S1, Request::default()).unwrap();
+        let (hold, long) = publish_past_a_running_task(&pool);
         std::mem::forget(hold);
         pool.die(S1);
         let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
         assert!(pool.take_lane_from(S1));
         assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
         assert_eq!((pool.head.head.load(Relaxed), pool.head.tail.load(Relaxed)), (4, 4));
-        pool.complete_and_free(W1, long);
-    });
-}
-
-/// A head that damage has taken far past the tail, and a task published at the old tail meanwhile, past a slot that was not free: the repair brings the tail
-/// past the place that this task would have there, so that the head comes by.
-#[test]
-fn a_head_far_past_the_tail_is_made_good() {
-    model(|| {
-        let pool = Pool::new(2, 0);
-        pool.publish(S1, Request::default()).unwrap();
-        pool.publish(S1, Request::default()).unwrap();
-        let (long, short) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
-        pool.complete_and_free(W2, short);
-        let mut hold = pool.ring().hold(S1, &*pool).unwrap();
-        let position = hold.position() + 1;
-        assert!(hold.go_on_from(position));
-        publish_in(&mut hold, S1, Request::default()).unwrap();
-        pool.head.head.store((1 << 40) + 2, Relaxed);
-        drop(hold);
-        let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
-        pool.ring().hold(S1, &*pool).unwrap().mend();
-        assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
         pool.complete_and_free(W1, long);
     });
 }
@@ -225,5 +208,21 @@ fn a_wake_that_died_with_its_waker_is_made_good() {
         pool.die(S1);
         pool.new_epoch();
         assert_eq!(sleeper.join().unwrap(), ticket.slot);
+    });
+}
+
+/// A head that damage has taken far past the tail, and a task published at the old tail meanwhile, past a slot that was not free: the repair brings the tail
+/// past the place that this task would have there, so that the head comes by.
+#[test]
+fn a_head_far_past_the_tail_is_made_good() {
+    model(|| {
+        let pool = Pool::new(2, 0);
+        let (hold, long) = publish_past_a_running_task(&pool);
+        pool.head.head.store((1 << 40) + 2, Relaxed);
+        drop(hold);
+        let worker = spawn(&pool, |pool| usize::from(pool.claim(W2).is_some()));
+        pool.ring().hold(S1, &*pool).unwrap().mend();
+        assert_eq!(worker.join().unwrap() + pool.drain(W2), 1);
+        pool.complete_and_free(W1, long);
     });
 }
