@@ -90,6 +90,18 @@ impl Seat {
     fn fd(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
+
+    /// Whether the descriptor is still one of the segment's file. A task may have closed all there are, and the number may be somebody else's by now.
+    fn is_open(&self, segment: &Segment) -> bool {
+        let inode = |fd| sys::stat(fd).map(|stat| stat.inode);
+        inode(self.fd()).is_ok_and(|seat| inode(segment.file()) == Ok(seat))
+    }
+
+    /// Leaves the number alone, here and in forked children.
+    fn forget_descriptor(&mut self) {
+        crate::fork::release(self.guard_slot.take(), self.lock.as_raw_fd());
+        self.fork = self.fork.wrapping_sub(1);
+    }
 }
 
 impl Drop for Seat {
@@ -267,14 +279,12 @@ impl Drop for Member {
         // Before the byte is free: a record left behind without one looks like a death. After a panic of a
         // worker's own code that is what it shall look like, for a task may be half done.
         let half_done = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker) && std::thread::panicking();
-        if self.is_foreign() || half_done {
-            return;
+        if !self.is_foreign() && !self.seat.is_open(&self.segment) {
+            self.seat.forget_descriptor();
         }
-        if self.seat.is_ours(self.record()) {
+        // Who was taken for dead finds another's record, or a free one.
+        if !self.is_foreign() && !half_done && self.seat.is_ours(self.record()) {
             self.seat.leave(&self.segment);
-        } else {
-            // It was taken for dead, because it lost its descriptor: the number may be somebody else's by now.
-            self.seat.fork = self.seat.fork.wrapping_sub(1);
         }
     }
 }
