@@ -91,10 +91,13 @@ impl Seat {
         self.lock.as_fd()
     }
 
-    /// Whether the descriptor is still one of the segment's file. A task may have closed all there are, and the number may be somebody else's by now.
-    fn is_open(&self, segment: &Segment) -> bool {
-        let inode = |fd| sys::stat(fd).map(|stat| stat.inode);
-        inode(self.fd()).is_ok_and(|seat| inode(segment.file()) == Ok(seat))
+    /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. A failing look says nothing, and a descriptor kept by mistake is a leak that nobody can mend.
+    fn has_lost_descriptor(&self, segment: &Segment) -> bool {
+        match (sys::stat(self.fd()), sys::stat(segment.file())) {
+            (Ok(seat), Ok(file)) => seat.inode != file.inode,
+            (Err(error), _) => error.errno == libc::EBADF,
+            (Ok(_), Err(_)) => false,
+        }
     }
 
     /// Leaves the number alone, here and in forked children.
@@ -279,7 +282,7 @@ impl Drop for Member {
         // Before the byte is free: a record left behind without one looks like a death. After a panic of a
         // worker's own code that is what it shall look like, for a task may be half done.
         let half_done = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker) && std::thread::panicking();
-        if !self.is_foreign() && !self.seat.is_open(&self.segment) {
+        if !self.is_foreign() && self.seat.has_lost_descriptor(&self.segment) {
             self.seat.forget_descriptor();
         }
         // Who was taken for dead finds another's record, or a free one.
