@@ -22,9 +22,9 @@ bugs! {
     NoBlockSweep,
     /// Recovery leaves the mutexes of the dead locked.
     LocksKept,
-    /// Recovery makes no new epoch, so nobody looks at every slot.
+    /// No new epoch is ever made, so nobody looks at every slot for what a death left.
     NoEpoch,
-    /// Recovery wakes one sleeper instead of all.
+    /// One sleeper is woken where all must be: after a death, and at a pool's end.
     WakeOne,
     /// Recovery frees the record first instead of last.
     RecordFirst,
@@ -46,7 +46,7 @@ bugs! {
     PosixLock,
     /// The tail moves before the task is published.
     TailFirst,
-    /// A mutex is entered without being locked, so that a task is published without it.
+    /// A mutex that another holds is entered all the same, so that a task is published without it.
     PublishUnlocked,
     /// A failed swap of a state word is not tried again.
     NoSecondTry,
@@ -60,7 +60,7 @@ bugs! {
     StartedLate,
     /// A worker notes its progress in its record instead of in the slot.
     NotePerWorker,
-    /// A worker does not look at its task's set before it starts.
+    /// Who claims, publishes or requeues a task does not look whether its set was discarded.
     NoLookAtSet,
     /// A worker sleeps without a second look.
     NoSecondLook,
@@ -74,7 +74,7 @@ bugs! {
     NoFallocate,
     /// A payload block's place is believed as it is read.
     NoBounds,
-    /// An impossible state word is not noticed.
+    /// Who reads or completes a slot does not notice that its word is impossible.
     NoPoison,
     /// A symbolic link is followed at attach.
     FollowLink,

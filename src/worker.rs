@@ -269,6 +269,9 @@ impl Worker {
             // The task forked, and this is the child coming back from its function: only the parent is the worker.
             crate::sys::exit_now(0);
         }
+        if seeded(Bug::StartedLate) {
+            self.note(slot, progress.at(Step::Started));
+        }
         self.note(slot, progress.at(Step::Returned));
         if seeded(Bug::DoneFirst) {
             self.complete(&task, generation, number, &request);
