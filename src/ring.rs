@@ -255,11 +255,19 @@ impl<'a> Hold<'a> {
     #[must_use]
     pub(crate) fn go_on_from(&mut self, position: u64) -> bool {
         // Positions wrap, if only by damage: what counts is how far this one is ahead.
-        let ahead = position.wrapping_sub(self.tail);
-        if ahead.cast_signed() > 0 {
+        let ahead = position.wrapping_sub(self.tail).cast_signed().max(0);
+        if ahead > 0 {
             self.cursor = position;
         }
-        ahead.cast_signed() < self.slots.len() as i64
+        let left = (self.slots.len() as i64).saturating_sub(ahead).max(0) as usize;
+        // No farther than one lap from the tail that is stored: beyond that nobody would look for what a dead holder has published.
+        self.looked = self.looks_max().saturating_sub(left);
+        left != 0
+    }
+
+    /// How many positions one hold looks at.
+    fn looks_max(&self) -> usize {
+        SLOTS_PER_HOLD_MAX.min(self.slots.len())
     }
 
     /// The position behind the last one looked at.
@@ -270,8 +278,7 @@ impl<'a> Hold<'a> {
     /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them, or may publish no more.
     #[inline]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
-        let limit = SLOTS_PER_HOLD_MAX.min(self.slots.len());
-        while self.looked < limit && self.room != 0 {
+        while self.looked < self.looks_max() && self.room != 0 {
             let (index, slot) = self.at(self.cursor);
             let state = slot.load();
             self.looked += 1;

@@ -228,3 +228,25 @@ fn a_task_is_never_too_old_to_be_found() {
         }
     });
 }
+
+/// A hold that goes on where an earlier one has looked in vain ends where the lap from the stored tail does, though a slot beyond is free: were its
+/// holder killed, nobody would look for a task there.
+#[test]
+fn a_hold_publishes_nothing_beyond_a_lap() {
+    model(|| {
+        let pool = Pool::new(2, 0);
+        for _ in 0..2 {
+            pool.publish(S1, Request::default()).unwrap();
+        }
+        let (short, _long) = (pool.claim(W1).unwrap(), pool.claim(W2).unwrap());
+        let worker = spawn(&pool, move |pool| pool.complete_and_free(W1, short));
+        {
+            let mut hold = pool.ring().hold(S1, &*pool).unwrap();
+            let position = hold.position() + 1;
+            assert!(hold.go_on_from(position));
+            assert_eq!(publish_in(&mut hold, S1, Request::default()), None);
+        }
+        worker.join().unwrap();
+        assert!(pool.publish(S1, Request::default()).is_some());
+    });
+}
