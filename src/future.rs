@@ -2,9 +2,9 @@
 
 use crate::codec::Payload;
 use crate::error::{Error, Result};
-use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
 use crate::once::Once;
 use crate::outcome::Outcome;
+use crate::pace::WaitPace;
 use crate::pool::{Pool, Ticket};
 use crate::record::RecordState;
 use crate::seeded::{Bug, seeded};
@@ -49,9 +49,10 @@ pub(crate) enum Fit<'a> {
 
 /// The part that does not depend on the type of the result.
 pub(crate) struct Core {
+    /// Before the pool, for it may keep a block in use: were we killed after we left the pool, nobody would know whose.
+    outcome: Once<Outcome>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) ticket: Ticket,
-    outcome: Once<Outcome>,
 }
 
 impl<R> std::fmt::Debug for Future<R> {
@@ -350,7 +351,7 @@ impl Core {
         }
         let start = now_ns();
         let deadline = timeout.map(|t| start.saturating_add(crate::limits::nanos(t)));
-        let mut slice = PENDING_NS_MAX;
+        let mut pace = WaitPace::new(start);
         loop {
             if let Some(it) = found() {
                 return Ok(it);
@@ -368,10 +369,12 @@ impl Core {
             if word.has(Flag::Detached) {
                 return Err(Error::Stale);
             }
-            futex_wait_low(&slot.state, word.0, Some((now + slice).min(deadline.unwrap_or(u64::MAX))));
-            if now_ns() >= now + slice {
-                self.pool.look_after_waits()?;
-                slice = SLEEP_NS_MAX;
+            match pace.until(now) {
+                Some(until) => drop(futex_wait_low(&slot.state, word.0, Some(until.min(deadline.unwrap_or(u64::MAX))))),
+                None => {
+                    self.pool.look_after_waits()?;
+                    pace.looked(now);
+                }
             }
         }
     }

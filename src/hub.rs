@@ -16,7 +16,7 @@ use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, Wait, fence, futex_wake};
+use crate::sync::{AtomicU32, AtomicU64, Wait, fence, futex_wake};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -29,6 +29,8 @@ pub(crate) struct Queue {
     fd: OnceLock<OwnedFd>,
     /// Counts what a thread about to sleep has to look at again: pools that are new, and that nothing is under way any more.
     changes: AtomicU32,
+    /// When a wait for these keys looked after its pools last; 0 before the first wait. One wait may follow the other while others' events come and come.
+    looked_at: AtomicU64,
 }
 
 impl Queue {
@@ -56,6 +58,16 @@ impl Queue {
     /// Before the event that wakes who sleeps: pairs with the Acquire of the event, and of `changes`.
     pub(crate) fn change(&self) {
         self.changes.fetch_add(1, Release);
+    }
+
+    /// When a wait for these keys looked after its pools last, or when the first one began.
+    pub(crate) fn looked_at(&self, now: u64) -> u64 {
+        // Relaxed: a time of its own.
+        self.looked_at.compare_exchange(0, now, Relaxed, Relaxed).err().unwrap_or(now)
+    }
+
+    pub(crate) fn note_look(&self, now: u64) {
+        self.looked_at.store(now, Relaxed);
     }
 
     pub(crate) fn changes(&self) -> u32 {

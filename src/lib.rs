@@ -68,6 +68,7 @@ mod named;
 mod notifier;
 mod once;
 mod outcome;
+mod pace;
 mod payload;
 mod policy;
 mod pool;

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::hub::{self, Callback};
 use crate::life::Bit;
-use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
+use crate::pace::WaitPace;
 use crate::pool::{Pool, Ticket, lock};
 use crate::sync::now_ns;
 use crate::sys;
@@ -81,7 +81,7 @@ impl Pool {
 }
 
 fn serve(pool: &Arc<Pool>) {
-    let mut slice = PENDING_NS_MAX;
+    let mut pace = WaitPace::new(now_ns());
     loop {
         pool.hub.drain_and_tell(pool);
         if pool.segment().has(Bit::Corrupt) {
@@ -94,7 +94,7 @@ fn serve(pool: &Arc<Pool>) {
                 // The callback forked, and this is the child coming back from it: only the parent is the submitter.
                 sys::exit_now(0);
             }
-            slice = PENDING_NS_MAX;
+            pace.came();
         }
         {
             let mut life = lock(&pool.hub.notifier.0);
@@ -103,15 +103,15 @@ fn serve(pool: &Arc<Pool>) {
                 return;
             }
         }
-        let limit = if pool.hub.needs_notifier() { slice } else { SLEEP_NS_MAX };
-        let until = now_ns() + limit;
-        let ready = || pool.hub.has_calls() || pool.is_notifier_done(&lock(&pool.hub.notifier.0));
-        hub::doze(std::slice::from_ref(pool), until, ready);
-        if now_ns() >= until {
-            slice = SLEEP_NS_MAX;
+        let now = now_ns();
+        let Some(until) = pace.until(now) else {
+            pace.looked(now);
             // What is wrong with the pool is told to those who ask for the tasks.
             let _ = pool.look_after_waits();
-        }
+            continue;
+        };
+        let ready = || pool.hub.has_calls() || pool.is_notifier_done(&lock(&pool.hub.notifier.0));
+        hub::doze(std::slice::from_ref(pool), until, ready);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::loan::Loans;
 use crate::mutex::ShmMutex;
 use crate::outcome::{self, Kind as OutcomeKind, Outcome};
+use crate::pace::WaitPace;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::record::Kind;
 use crate::registry::Member;
@@ -488,11 +489,15 @@ impl Pool {
 
     /// Waits until a task of ours is over, without taking its outcome.
     pub(crate) fn wait_ended(&self, ticket: Ticket) -> Result<()> {
+        let mut pace = WaitPace::new(now_ns());
         while let Ok(word) = self.slot(ticket).flag(ticket.generation, Flag::Waiter) {
             let now = now_ns();
-            futex_wait_low(&self.slot(ticket).state, word.0, Some(now + SLEEP_NS_MAX / 4));
-            if now_ns() - now >= SLEEP_NS_MAX / 4 {
-                self.look_after_waits()?;
+            match pace.until(now) {
+                Some(until) => drop(futex_wait_low(&self.slot(ticket).state, word.0, Some(until))),
+                None => {
+                    self.look_after_waits()?;
+                    pace.looked(now);
+                }
             }
         }
         Ok(())

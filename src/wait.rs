@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::future::{Core, Future};
 use crate::hub::{self, Queue};
-use crate::limits::{PENDING_NS_MAX, SLEEP_NS_MAX};
+use crate::pace::WaitPace;
 use crate::pool::Pool;
 use crate::sync::now_ns;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
     pub(crate) seen: u32,
     queue: Arc<Queue>,
     deadline: u64,
-    slice: u64,
+    pace: WaitPace,
 }
 
 /// What came of one sleep.
@@ -54,8 +54,10 @@ impl Waiting {
 
     /// A wait for the keys of a queue.
     pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
-        let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
-        Waiting { pools: Vec::new(), seen: 0, queue, deadline, slice: PENDING_NS_MAX }
+        let now = now_ns();
+        let deadline = timeout.map_or(u64::MAX, |t| now.saturating_add(crate::limits::nanos(t)));
+        let pace = WaitPace::new(queue.looked_at(now));
+        Waiting { pools: Vec::new(), seen: 0, queue, deadline, pace }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
@@ -104,18 +106,19 @@ impl Waiting {
         if now >= self.deadline || self.pools.is_empty() {
             return Ok(Turn::TimedOut);
         }
-        let until = self.deadline.min(now + self.slice);
-        if let Some(key) = hub::next(&self.pools, &self.queue, self.seen, until) {
-            self.slice = PENDING_NS_MAX;
-            return Ok(Turn::Key(key));
-        }
-        if now_ns() >= now + self.slice {
-            self.slice = SLEEP_NS_MAX;
+        let Some(until) = self.pace.until(now) else {
+            self.pace.looked(now);
+            self.queue.note_look(now);
             for pool in &self.pools {
                 pool.look_after_waits()?;
             }
-        }
-        Ok(Turn::Again)
+            return Ok(Turn::Again);
+        };
+        let Some(key) = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline)) else {
+            return Ok(Turn::Again);
+        };
+        self.pace.came();
+        Ok(Turn::Key(key))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::life::Bit;
 use crate::limits::{INLINE_MAX, SLEEP_NS_MAX};
 use crate::outcome::{self, Kind as OutcomeKind};
+use crate::pace::WorkerPace;
 use crate::record::{Kind, Presence, RecordState};
 use crate::registry::Member;
 use crate::search::{Rest, Rings, Search, Task};
@@ -22,9 +23,6 @@ use std::sync::Arc;
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
 const LINGER_NS: u64 = 5_000_000_000;
 
-/// Tasks between two looks at the clock, at most: one look costs nothing beside a thousand tasks.
-const LOOK_AFTER_MAX: u32 = 1024;
-
 /// A submitter that waits for the task just finished needs this long to collect it and to submit the next one.
 const FIRST_LOOK_NS: u64 = 120;
 
@@ -41,12 +39,9 @@ pub(crate) struct Worker {
     search: Search,
     /// A result's bytes: one allocation for all tasks.
     out: Vec<u8>,
-    /// Tasks finished since the clock was last looked at, and how many may be before the next look.
-    since_look: u32,
+    pace: WorkerPace,
     /// What makes this worker leave at once. A named pool's workers go on without its owner.
     stop_bits: u32,
-    look_after: u32,
-    looked_at: u64,
     orphaned_at: Option<u64>,
     /// It was taken for dead, and leaves.
     is_out: Cell<bool>,
@@ -89,17 +84,14 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
-    let looked_at = now_ns();
     let mut worker = Worker {
         member,
         runners,
         names,
         search,
         out: Vec::new(),
-        since_look: 0,
         stop_bits,
-        look_after: 1,
-        looked_at,
+        pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
         is_out: Cell::new(false),
     };
@@ -140,8 +132,7 @@ impl Worker {
                     None => return,
                 }
             } else if let Some(task) = self.idle() {
-                // The pace of tasks may be another one now.
-                (self.since_look, self.look_after) = (0, 1);
+                self.pace.pause();
                 self.perform_one(task);
             }
         }
@@ -214,7 +205,7 @@ impl Worker {
             Rest::Stopped => None,
             Rest::Slept { by_mark: true, .. } => {
                 // Somebody who waits for a task that nobody can run wakes everybody more often than a sleep takes to end by itself.
-                if now_ns() - self.looked_at >= SLEEP_NS_MAX / 2 {
+                if self.pace.is_overdue(now_ns()) {
                     self.keep_house();
                 }
                 self.woken()
@@ -354,29 +345,11 @@ impl Worker {
         }
     }
 
-    /// Asks for the time about once a second, however long the tasks are, without asking at every task.
     #[inline]
     fn keep_house_if_due(&mut self) {
-        self.since_look += 1;
-        if self.since_look >= self.look_after {
-            self.look_at_clock();
+        if self.pace.count() && self.pace.is_due(now_ns()) {
+            self.keep_house();
         }
-    }
-
-    #[cold]
-    fn look_at_clock(&mut self) {
-        let elapsed = now_ns() - self.looked_at;
-        if elapsed < SLEEP_NS_MAX / 8 {
-            self.look_after = (self.look_after * 2).min(LOOK_AFTER_MAX);
-            self.since_look = 0;
-            if elapsed < SLEEP_NS_MAX / 1024 {
-                self.looked_at = now_ns();
-            }
-            return;
-        }
-        self.look_after = (self.look_after / 2).max(1);
-        self.since_look = 0;
-        self.keep_house();
     }
 
     /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
@@ -385,7 +358,7 @@ impl Worker {
             self.is_out.set(true);
             return;
         }
-        self.looked_at = now_ns();
+        self.pace.looked(now_ns());
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
         let _ = self.member.audit(None);
         let is_process = self.member.seat.kind == Kind::Worker;
