@@ -16,7 +16,7 @@ use crate::limits::{MUTEX_NS_MAX, MUTEX_SLICE_NS};
 use crate::seeded::{Bug, seeded};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, Wait, futex_wait, futex_wake, now_ns, spin_loop};
+use crate::sync::{AtomicU32, futex_wait, futex_wake, now_ns, spin_loop};
 
 const LOCKED: u32 = 1;
 const WAITERS: u32 = 2;
@@ -88,6 +88,8 @@ impl<'a> ShmMutex<'a> {
             spin_loop();
         }
         let give_up = now_ns() + MUTEX_NS_MAX;
+        // The word as it was when the last wait began, and when that was: a wait that ends early, or is refused, is none.
+        let mut since = (0, 0);
         loop {
             let seen = self.0.load(Relaxed);
             if seen & LOCKED == 0 {
@@ -101,11 +103,16 @@ impl<'a> ShmMutex<'a> {
             if seen != marked && self.0.compare_exchange(seen, marked, Relaxed, Relaxed).is_err() {
                 continue;
             }
+            if since.0 != marked {
+                since = (marked, now_ns());
+            }
+            let until = since.1 + MUTEX_SLICE_NS;
+            futex_wait(self.0, marked, Some(until));
             // In a model no time passes: there every failed wait is followed by the search for proof.
-            let outcome = futex_wait(self.0, marked, Some(now_ns() + MUTEX_SLICE_NS));
-            if !cfg!(loom) && outcome != Wait::TimedOut || seeded(Bug::UnboundedWait) {
+            if !cfg!(loom) && now_ns() < until || seeded(Bug::UnboundedWait) {
                 continue;
             }
+            since.1 = now_ns();
             let owner = Participant::from_bits((marked >> OWNER_SHIFT) as u16);
             // Acquire: the dead owner's stores reached memory before its death could be proved.
             let take = || self.0.compare_exchange(marked, mine | WAITERS, Acquire, Relaxed).is_ok();
