@@ -94,7 +94,7 @@ impl Seat {
     /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. A failing look says nothing, and a descriptor kept by mistake is a leak that nobody can mend.
     fn has_lost_descriptor(&self, segment: &Segment) -> bool {
         match (sys::stat(self.fd()), sys::stat(segment.file())) {
-            (Ok(seat), Ok(file)) => seat.inode != file.inode,
+            (Ok(seat), Ok(file)) => (seat.inode, seat.device) != (file.inode, file.device),
             (Err(error), _) => error.errno == libc::EBADF,
             (Ok(_), Err(_)) => false,
         }
@@ -328,9 +328,9 @@ pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
 /// Whether no process of this pid and start time runs. A zombie does not run.
 fn process_is_gone(pid: u32, start: u64) -> bool {
     match sys::start_time(pid) {
-        Ok(None) => true,
         Ok(Some(found)) if found != start && !seeded(Bug::PidIsIdentity) => true,
-        Ok(Some(_)) => match sys::pidfd_open(pid) {
+        // No such entry is no proof: `/proc` may not be mounted here, or hide others' processes.
+        Ok(_) => match sys::pidfd_open(pid) {
             Ok(None) => true,
             // The pid may have passed on between the two looks, but then the process meant is gone just the same.
             Ok(Some(pidfd)) => sys::pidfd_exited(pidfd.as_fd()).unwrap_or(false),

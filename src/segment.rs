@@ -127,7 +127,7 @@ impl Segment {
             return Ok(());
         }
         // A memfd takes whatever is asked until the machine (or the memory cgroup) kills somebody, so ask first.
-        if len > COMMIT_STEP
+        if len >= COMMIT_STEP
             && let Some(available) = sys::memory_available()
             && len > available
         {
@@ -262,7 +262,12 @@ pub(crate) fn validate(file: BorrowedFd<'_>, name: &str) -> Result<Geometry> {
         }
     }
     let word = |offset: usize| u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"));
-    check_identity(&word, stat.size)
+    let geometry = check_identity(&word, stat.size)?;
+    let named = &bytes[std::mem::offset_of!(Identity, named)..][..size_of::<u32>()];
+    if named.iter().all(|&byte| byte == 0) && !sys::is_size_sealed(file)? {
+        return Err(Error::incompatible("the file of a pool without a name", "of a length that may change", "sealed"));
+    }
+    Ok(geometry)
 }
 
 fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometry> {

@@ -22,6 +22,7 @@ pub(crate) struct Stat {
     pub regular: bool,
     /// Number within its file system.
     pub inode: u64,
+    pub device: u64,
 }
 
 /// The smallest piece that [`allocate`] falls back to when signals keep interrupting it.
@@ -76,12 +77,23 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<()> 
     Ok(())
 }
 
+const SIZE_SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
 /// Fixes the length of a memory file for good: nobody can shrink it under a mapping, or grow it.
 pub(crate) fn seal_size(fd: BorrowedFd<'_>) -> Result<()> {
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: F_ADD_SEALS takes an int.
-    retry_eintr("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals).into() })?;
+    retry_eintr("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, SIZE_SEALS).into() })?;
     Ok(())
+}
+
+/// Whether [`seal_size`] was done to a file. False of one that cannot be sealed.
+pub(crate) fn is_size_sealed(fd: BorrowedFd<'_>) -> Result<bool> {
+    // SAFETY: F_GET_SEALS takes no argument.
+    match retry_eintr("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS).into() }) {
+        Ok(seals) => Ok(seals & i64::from(SIZE_SEALS) == i64::from(SIZE_SEALS)),
+        Err(SysError { errno: libc::EINVAL, .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens the same file again for reading and writing: an open file description with locks of its own.
@@ -118,6 +130,7 @@ pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
         nlink: raw.st_nlink as u64,
         regular: raw.st_mode & libc::S_IFMT == libc::S_IFREG,
         inode: raw.st_ino,
+        device: raw.st_dev,
     })
 }
 
