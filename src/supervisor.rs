@@ -484,6 +484,8 @@ impl Supervisor {
                 let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
                 log::debug!(target: "taskring", "worker {pid} started");
                 match sys::pidfd_open(pid) {
+                    // Somebody else in this process has waited for it already.
+                    Ok(None) => Child { ended: Some(Cause::Unknown), ..Child::new(pid, None, None) },
                     Ok(pidfd) => Child::new(pid, pidfd, None),
                     Err(e) => {
                         // A child that cannot be watched is not kept.
@@ -520,6 +522,10 @@ impl Supervisor {
             if let Some(pidfd) = &child.pidfd {
                 let mut ready = Vec::new();
                 let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
+                if !ready.first().copied().unwrap_or(false) && sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) == Ok(true) {
+                    // It may hang, or be a program that serves no pool.
+                    let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
+                }
                 let _ = sys::reap(pidfd.as_fd());
             }
         }
@@ -546,7 +552,13 @@ impl Child {
             Ok(Some(sys::Exit::Code(code))) => Some(Cause::Exit(code)),
             Ok(Some(sys::Exit::Signal(signal))) => Some(Cause::Signal(signal)),
             // Somebody else in this process has waited for our child and thrown the cause away.
-            Err(_) => Some(Cause::Unknown),
+            Err(e) if e.errno == libc::ECHILD => Some(Cause::Unknown),
+            // It may live, or be over all the same: as nobody has waited for it, the number is still its own.
+            Err(_) => {
+                let is_over =
+                    |fd: &Option<OwnedFd>| fd.as_ref().is_none_or(|fd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false));
+                sys::pidfd_open(self.pid).is_ok_and(|fd| is_over(&fd)).then_some(Cause::Unknown)
+            }
         }
     }
 }

@@ -13,10 +13,12 @@ use crate::error::{Cause, Error, Result};
 use crate::pool::lock;
 use crate::segment::Segment;
 use crate::sys;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 const LEN: usize = 9;
+/// After a system call that should not fail, and did.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A message from the zygote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ fn parse(bytes: &[u8]) -> Option<News> {
 /// The supervisor's end.
 pub(crate) struct Zygote {
     socket: OwnedFd,
+    /// Where forked children find the socket to close: as long as one has it open, the zygote sees no end of us.
+    guard_slot: Option<usize>,
     /// Taken when it has been ended.
     pid: Mutex<Option<u32>>,
 }
@@ -65,14 +69,18 @@ impl Zygote {
             let ended = serve(theirs, segment);
             sys::exit_now(i32::from(ended.is_err()));
         }
-        Ok(Zygote { socket: ours, pid: Mutex::new(Some(pid)) })
+        Ok(Zygote::of(ours, pid))
     }
 
     /// Runs this program (or `exe`) anew.
     pub(crate) fn spawn(segment: &Segment, exe: Option<&crate::start::WorkerExe>) -> Result<Zygote> {
         let (ours, theirs) = sys::socketpair()?;
         let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe)?;
-        Ok(Zygote { socket: ours, pid: Mutex::new(Some(pid)) })
+        Ok(Zygote::of(ours, pid))
+    }
+
+    fn of(socket: OwnedFd, pid: u32) -> Zygote {
+        Zygote { guard_slot: crate::fork::guard(socket.as_raw_fd()), socket, pid: Mutex::new(Some(pid)) }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -100,6 +108,7 @@ impl Zygote {
 
 impl Drop for Zygote {
     fn drop(&mut self) {
+        crate::fork::release(self.guard_slot.take(), self.socket.as_raw_fd());
         self.end();
     }
 }
@@ -114,7 +123,11 @@ pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
         {
             let mut fds = vec![socket.as_fd()];
             fds.extend(children.iter().map(|(_, fd)| fd.as_fd()));
-            sys::poll(&fds, &mut ready, -1)?;
+            if sys::poll(&fds, &mut ready, -1).is_err() {
+                // Short of memory, most likely; nothing is lost by a later look.
+                std::thread::sleep(PAUSE);
+                continue;
+            }
         }
         report_ended(&socket, &mut children)?;
         if !ready.first().copied().unwrap_or(false) {
@@ -133,13 +146,13 @@ fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>) -> Result<
     let mut at = 0;
     while at < children.len() {
         let (pid, fd) = &children[at];
-        let news = match sys::reap(fd.as_fd())? {
-            None => {
+        let news = match sys::reap(fd.as_fd()) {
+            Ok(Some(sys::Exit::Code(code))) => message(b'X', *pid, code),
+            Ok(Some(sys::Exit::Signal(signal))) => message(b'K', *pid, signal),
+            Ok(None) | Err(_) => {
                 at += 1;
                 continue;
             }
-            Some(sys::Exit::Code(code)) => message(b'X', *pid, code),
-            Some(sys::Exit::Signal(signal)) => message(b'K', *pid, signal),
         };
         children.swap_remove(at);
         sys::send(socket.as_fd(), &news)?;
@@ -152,8 +165,8 @@ fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, 
     let pid = match unsafe { sys::fork() } {
         Ok(0) => {
             // The worker must not keep the zygote's end of the socket open, nor its watches on its siblings.
-            sys::close_raw(std::os::fd::AsRawFd::as_raw_fd(socket));
-            children.iter().for_each(|(_, fd)| sys::close_raw(std::os::fd::AsRawFd::as_raw_fd(fd)));
+            sys::close_raw(socket.as_raw_fd());
+            children.iter().for_each(|(_, fd)| sys::close_raw(fd.as_raw_fd()));
             let ended = crate::start::serve_as_process(segment.clone());
             sys::exit_now(i32::from(ended.is_err()));
         }
@@ -161,11 +174,19 @@ fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, 
         Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', 0, e.errno))?),
     };
     // Our own child, not reaped yet: its pid is its own.
-    match sys::pidfd_open(pid)? {
-        Some(fd) => children.push((pid, fd)),
-        None => return Err(Error::System { call: "pidfd_open of an own child", errno: libc::ESRCH }),
-    }
-    Ok(sys::send(socket.as_fd(), &message(b'P', pid, 0))?)
+    let news = match sys::pidfd_open(pid) {
+        Ok(Some(fd)) => {
+            children.push((pid, fd));
+            message(b'P', pid, 0)
+        }
+        Ok(None) => message(b'E', 0, libc::ESRCH),
+        Err(e) => {
+            // A child that cannot be watched is not kept.
+            sys::end_child(pid);
+            message(b'E', 0, e.errno)
+        }
+    };
+    Ok(sys::send(socket.as_fd(), &news)?)
 }
 
 #[cfg(test)]
