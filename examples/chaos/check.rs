@@ -2,36 +2,39 @@
 //! unknown. A task that is over, or whose submitter is, is judged once it has rested for a while, and forgotten but for the fact that nothing may
 //! be heard of it again: so the checker's memory does not grow with the soak.
 
-use crate::journal::{Event, Reader};
+use crate::journal::{Entry, Event, Reader};
+use crate::work::DEEDS;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What became of a task, as a set of facts in sixteen bits.
+/// What became of a task, as a set of facts in thirty-two bits.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Fate(u16);
+struct Fate(u32);
 
-const INTENDED: u16 = 1;
-const ACCEPTED: u16 = 2;
-const REFUSED: u16 = 4;
-const RELEASED: u16 = 8;
-/// Two bits each: none, once, more than once.
-const ENTERED: u32 = 4;
+const INTENDED: u32 = 1;
+const ACCEPTED: u32 = 2;
+const REFUSED: u32 = 4;
+const RELEASED: u32 = 8;
+const REPEATABLE: u32 = 16;
+/// One attempt was entered more than once.
+const TWICE: u32 = 32;
+/// Two bits: no verdict, one, more than one.
 const VERDICTS: u32 = 6;
 /// Four bits: the first verdict.
 const VERDICT: u32 = 8;
+/// Sixteen bits: which attempts were entered.
+const ATTEMPTS: u32 = 16;
 
 impl Fate {
-    fn has(self, flag: u16) -> bool {
+    fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
     }
-    fn times(self, field: u32) -> u16 {
-        self.0 >> field & 3
+    fn verdicts(self) -> u32 {
+        self.0 >> VERDICTS & 3
     }
-    fn count(&mut self, field: u32) {
-        if self.times(field) < 2 {
-            self.0 += 1 << field;
-        }
+    fn entered(self) -> u32 {
+        (self.0 >> ATTEMPTS).count_ones()
     }
     fn verdict(self) -> Option<Event> {
         Event::from_byte((self.0 >> VERDICT & 15) as u8)
@@ -40,18 +43,24 @@ impl Fate {
     fn is_over(self) -> bool {
         self.0 == 0 || self.has(REFUSED | RELEASED) || self.verdict().is_some()
     }
-    fn add(&mut self, event: Event) {
-        match event {
+    fn add(&mut self, entry: Entry) {
+        match entry.event {
             Event::Intended => self.0 |= INTENDED,
             Event::Accepted => self.0 |= ACCEPTED,
             Event::Refused => self.0 |= REFUSED,
             Event::Released => self.0 |= RELEASED,
-            Event::Entered => self.count(ENTERED),
+            Event::Repeatable => self.0 |= REPEATABLE,
+            Event::Entered => {
+                let attempt = 1 << ATTEMPTS << entry.attempt.min(15);
+                self.0 |= if self.has(attempt) { TWICE } else { attempt };
+            }
             verdict => {
                 if self.verdict().is_none() {
-                    self.0 |= (verdict as u16) << VERDICT;
+                    self.0 |= (verdict as u32) << VERDICT;
                 }
-                self.count(VERDICTS);
+                if self.verdicts() < 2 {
+                    self.0 += 1 << VERDICTS;
+                }
             }
         }
     }
@@ -63,6 +72,10 @@ pub struct Found {
     pub verdicts: u64,
     pub lost: u64,
     pub unknown: u64,
+    /// Tasks that ran again after a worker's death.
+    pub again: u64,
+    /// How often each deed was begun.
+    pub deeds: [u64; DEEDS.len()],
     pub violations: u64,
     /// The first of them.
     pub texts: Vec<String>,
@@ -142,9 +155,12 @@ impl Checker {
 
     fn read(&mut self, is_over: bool) {
         let (submitters, closed, found) = (&mut self.submitters, &self.closed, &mut self.found);
-        self.reader.read(&self.dir, is_over, |task, event| {
+        self.reader.read(&self.dir, is_over, |task, entry| {
             let (submitter, serial) = (task >> 32, (task & 0xffff_ffff) as usize);
-            let late = || format!("is over, and long after there is {event:?}");
+            if let (Event::Entered, Some(count)) = (entry.event, found.deeds.get_mut(entry.deed as usize)) {
+                *count += 1;
+            }
+            let late = || format!("is over, and long after there is {:?}", entry.event);
             if closed.contains(&submitter) {
                 return found.add(task, &late());
             }
@@ -153,7 +169,7 @@ impl Checker {
             if open.fates.len() <= at {
                 open.fates.resize(at + 1, Fate::default());
             }
-            open.fates[at].add(event);
+            open.fates[at].add(entry);
         });
     }
 }
@@ -185,30 +201,33 @@ impl Found {
     }
 
     fn judge(&mut self, task: u64, fate: Fate, submitter_ended_well: bool) {
-        let (entered, verdict) = (fate.times(ENTERED), fate.verdict());
+        let (entered, verdict) = (fate.entered(), fate.verdict());
         self.tasks += u64::from(fate.has(ACCEPTED));
-        self.verdicts += u64::from(fate.times(VERDICTS));
+        self.again += u64::from(entered > 1);
+        self.verdicts += u64::from(fate.verdicts());
         self.lost += u64::from(matches!(verdict, Some(Event::LostMayHaveRun | Event::LostResult)));
         self.unknown += u64::from(verdict == Some(Event::Unknown));
         let mut wrong = |what: &str| self.add(task, &format!("{what} (entered {entered}, verdict {verdict:?})"));
         if !fate.has(INTENDED) {
             wrong("ran, and nobody had submitted it");
         }
-        if entered > 1 {
+        if fate.has(TWICE) || entered > 1 && !fate.has(REPEATABLE) {
             wrong("ran more than once");
         }
         if fate.has(REFUSED) && entered != 0 {
             wrong("was refused, and ran");
         }
-        if fate.times(VERDICTS) > 1 {
+        if fate.verdicts() > 1 {
             wrong("has more than one verdict");
         }
         match verdict {
-            Some(Event::Value | Event::Failed | Event::Panicked | Event::LostResult) if entered != 1 => {
+            Some(Event::Value | Event::Failed | Event::Panicked | Event::LostResult) if entered == 0 => {
                 wrong("ended without having run")
             }
-            Some(Event::Cancelled) if entered != 0 => wrong("was cancelled, and ran"),
+            // One that may run again may be cancelled in between.
+            Some(Event::Cancelled) if entered != 0 && !fate.has(REPEATABLE) => wrong("was cancelled, and ran"),
             Some(Event::Missing) => wrong("has no verdict"),
+            Some(Event::Wrong) => wrong("ended as it cannot"),
             None if fate.has(ACCEPTED) && !fate.has(RELEASED) && submitter_ended_well => wrong("was forgotten"),
             _ => {}
         }
@@ -258,6 +277,8 @@ mod tests {
         assert_eq!(said(&[Intended, Accepted, Entered, LostMayHaveRun], true), [""; 0]);
         assert_eq!(said(&[Intended, Accepted, Released], true), [""; 0]);
         assert_eq!(said(&[Intended, Refused], true), [""; 0]);
+        assert_eq!(said(&[Repeatable, Intended, Accepted, Entered, LostMayHaveRun], true), [""; 0]);
+        assert_eq!(said(&[Repeatable, Intended, Accepted, Entered, Cancelled], true), [""; 0]);
         // The submitter was killed: before the submit, in it, or before it collected.
         assert_eq!(said(&[Intended], false), [""; 0]);
         assert_eq!(said(&[Intended, Entered], false), [""; 0]);
@@ -276,10 +297,28 @@ mod tests {
             (&[Intended, Accepted, Entered, Cancelled], true, "was cancelled, and ran"),
             (&[Intended, Accepted, Entered, Missing], true, "has no verdict"),
             (&[Intended, Accepted, Entered], true, "was forgotten"),
+            (&[Intended, Accepted, Entered, Wrong], true, "ended as it cannot"),
+            (&[Repeatable, Intended, Accepted, Entered, Entered, Value], true, "more than once"),
         ];
         for (events, ended_well, what) in bad {
             let said = said(events, *ended_well);
             assert!(said.iter().any(|text| text.contains(what)), "{events:?}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_run_again_does_once_in_each_attempt() {
+        let entered = |attempt| Entry { event: Event::Entered, attempt, deed: 0 };
+        for (repeatable, attempts, is_good) in
+            [(true, [0, 1].as_slice(), true), (true, &[0, 1, 1], false), (false, &[0, 1], false), (false, &[1], true)]
+        {
+            let (mut fate, mut found) = (Fate::default(), Found::default());
+            let before = [Event::Repeatable, Event::Intended, Event::Accepted].map(Entry::from);
+            before.into_iter().skip(usize::from(!repeatable)).for_each(|entry| fate.add(entry));
+            attempts.iter().for_each(|&attempt| fate.add(entered(attempt)));
+            fate.add(Event::Value.into());
+            found.judge(1, fate, true);
+            assert_eq!(found.violations == 0, is_good, "{repeatable} {attempts:?}: {:?}", found.texts);
         }
     }
 

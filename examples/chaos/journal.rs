@@ -1,5 +1,5 @@
-//! Append-only journals: a file for each process, mapped, so that what was written survives the writer's SIGKILL. A record is twelve bytes of
-//! meaning in one sixteen-byte line, whose task number is stored last: a record cut by a kill has none, and counts as not written.
+//! Append-only journals: a file for each process, mapped, so that what was written survives the writer's SIGKILL. A record is sixteen bytes, whose
+//! task number is stored last: a record cut by a kill has none, and counts as not written.
 //!
 //! The reader follows the writers, gives back the room of what it has read, and removes the journals of the dead: so a soak may last for days.
 
@@ -49,13 +49,42 @@ pub enum Event {
     Unknown = 12,
     /// None came, and the pool has its owner.
     Missing = 13,
+    /// A verdict that cannot be: another value than the task's, or a fault that it has not made.
+    Wrong = 14,
+    /// Its submitter says that it may run again when a worker has died of it. Comes before `Intended`.
+    Repeatable = 15,
+}
+
+/// A record: the event, and of `Entered` which attempt it is and what the task does.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub event: Event,
+    pub attempt: u32,
+    pub deed: u8,
+}
+
+impl From<Event> for Entry {
+    fn from(event: Event) -> Entry {
+        Entry { event, attempt: 0, deed: 0 }
+    }
+}
+
+impl Entry {
+    pub fn bits(self) -> u64 {
+        self.event as u64 | u64::from(self.deed) << 8 | u64::from(self.attempt) << 32
+    }
+
+    fn from_bits(bits: u64) -> Option<Entry> {
+        let event = Event::from_byte(bits as u8)?;
+        Some(Entry { event, deed: (bits >> 8) as u8, attempt: (bits >> 32) as u32 })
+    }
 }
 
 impl Event {
     pub fn from_byte(byte: u8) -> Option<Event> {
         use Event::*;
         let all = [Intended, Accepted, Refused, Entered, Released, Value, Failed, Panicked, Cancelled, LostMayHaveRun];
-        all.into_iter().chain([LostResult, Unknown, Missing]).find(|event| *event as u8 == byte)
+        all.into_iter().chain([LostResult, Unknown, Missing, Wrong, Repeatable]).find(|event| *event as u8 == byte)
     }
 }
 
@@ -73,7 +102,6 @@ fn own() -> &'static Journal {
     OWN.get_or_init(|| {
         let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let path = dir().join(format!("journal.{}.{start}", std::process::id()));
-        // The nemesis may have left no descriptor or no room just now: it gives them back.
         let map = loop {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
             let map = file.and_then(|file| {
@@ -82,21 +110,36 @@ fn own() -> &'static Journal {
             });
             match map {
                 Ok(map) => break map,
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+                Err(_) => lift_limits(),
             }
         };
         Journal { map, next: AtomicUsize::new(0) }
     })
 }
 
+/// The nemesis may have left no descriptor or no memory: for a moment, or for good to one who was started by whom it had struck.
+fn lift_limits() {
+    for what in [libc::RLIMIT_NOFILE, libc::RLIMIT_AS] {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a live local to write to, then to read.
+        unsafe {
+            if libc::getrlimit(what, &raw mut limit) == 0 {
+                limit.rlim_cur = limit.rlim_max;
+                libc::setrlimit(what, &raw const limit);
+            }
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(5));
+}
+
 /// Adds a record. Any thread may.
-pub fn note(task: u64, event: Event) {
+pub fn note(task: u64, entry: impl Into<Entry>) {
     let journal = own();
     let at = journal.next.fetch_add(1, Relaxed) * RECORD;
     assert!(at + RECORD <= BYTES_MAX, "the journal is full");
     // SAFETY: within the mapping, which is never unmapped; each record is written by one thread, in whole aligned words.
     let words = unsafe { &*journal.map.as_mut_ptr().add(at).cast::<[AtomicU64; 2]>() };
-    words[1].store(event as u64, Relaxed);
+    words[1].store(entry.into().bits(), Relaxed);
     // Release: a record with a task has its event; a reader that sees the one without the other comes again.
     words[0].store(task, Release);
 }
@@ -110,7 +153,7 @@ pub struct Reader {
 
 impl Reader {
     /// Reads what is new, each journal in the order of its records. `is_over`: nobody writes any more, whoever seems to live.
-    pub fn read(&mut self, dir: &Path, is_over: bool, mut each: impl FnMut(u64, Event)) {
+    pub fn read(&mut self, dir: &Path, is_over: bool, mut each: impl FnMut(u64, Entry)) {
         for entry in std::fs::read_dir(dir).expect("the folder").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(pid) = name.strip_prefix("journal.").and_then(|rest| rest.split('.').next()) else { continue };
@@ -134,18 +177,19 @@ impl Reader {
 }
 
 /// Gives the place of the first record that is not written yet.
-fn read_from(file: &File, mut at: u64, is_dead: bool, each: &mut impl FnMut(u64, Event)) -> u64 {
+fn read_from(file: &File, mut at: u64, is_dead: bool, each: &mut impl FnMut(u64, Entry)) -> u64 {
     let mut chunk = vec![0; CHUNK];
     let mut holes = 0;
     loop {
         let len = file.read_at(&mut chunk, at).expect("a journal can be read");
         for record in chunk[..len].chunks_exact(RECORD) {
-            let (task, event) = record.split_at(8);
-            let task = u64::from_le_bytes(task.try_into().expect("eight bytes"));
-            match Event::from_byte(event[0]).filter(|_| task != 0) {
-                Some(event) => {
+            let (task, entry) = record.split_at(8);
+            let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+            let task = word(task);
+            match Entry::from_bits(word(entry)).filter(|_| task != 0) {
+                Some(entry) => {
                     holes = 0;
-                    each(task, event);
+                    each(task, entry);
                 }
                 None if !is_dead || holes > HOLES_MAX => return at,
                 None => holes += 1,

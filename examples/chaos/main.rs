@@ -1,4 +1,4 @@
-//! A soak: submitters in Rust and through the C interface, workers of all kinds, tasks that exit, abort, overflow, panic, fork and close all
+//! A soak: submitters in Rust and through the C interface, workers that were spawned, forked, threads or came by themselves, tasks that exit, abort, overflow, panic, fork and close all
 //! descriptors, and a nemesis that kills, stops, continues and starves any of the processes, the pool's owner among them. Every process writes a
 //! journal; a checker follows them and tells whether each task that was accepted ran at most once and has one verdict.
 //!
@@ -9,7 +9,7 @@
 //! cargo run --release --example chaos -- --minutes 5
 //! ```
 //! The last line is `tasks: <n> kills: <k> violations: <v> leaked: <l>`; the exit status is 0 when the last two are 0 and, in an optimised run of
-//! minutes at the usual pace, the first two are no less than is demanded of each minute.
+//! minutes at the usual pace, the first two are no less than is demanded of each minute, and every deed was done.
 
 mod check;
 mod journal;
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use watch::Watch;
-use work::{MORTAL, SPARED, Submitter, pool_name};
+use work::{DEEDS, MORTAL, SPARED, Submitter, pool_name};
 
 /// Kills whatever takes part in a pool, and counts the consequences.
 #[derive(Parser)]
@@ -42,9 +42,10 @@ struct Args {
 }
 
 const PACE: u64 = 80;
-/// What each minute of an optimised run at that pace must have seen.
-const KILLS_A_MINUTE: u64 = 150;
-const TASKS_A_MINUTE: u64 = 100_000;
+/// Kills and tasks that each minute of an optimised run at that pace must have seen; in a long one the pools' starts and ends count for less.
+const A_MINUTE: (u64, u64) = (150, 100_000);
+const A_MINUTE_OF_LONG: (u64, u64) = (10_000 / LONG, 10_000_000 / LONG);
+const LONG: u64 = 30;
 /// What a process of the soak is.
 const ROLE: &str = "TASKRING_CHAOS_ROLE";
 /// Those who are killed and replaced, beside the owners and their workers. A submitter's number and seed are added.
@@ -110,6 +111,8 @@ struct Soak {
     spared_owner: Child,
     others: Vec<(String, Child)>,
     submitters: u64,
+    /// Ends that nothing explains.
+    unexplained: Vec<String>,
     begun: Instant,
     followed: Instant,
     reported: Instant,
@@ -138,6 +141,7 @@ impl Soak {
             spared_owner,
             others: Vec::new(),
             submitters: 0,
+            unexplained: Vec::new(),
             begun: now,
             followed: now,
             reported: now,
@@ -181,17 +185,22 @@ impl Soak {
     fn revive(&mut self) {
         let mut gone = Vec::new();
         self.others.retain_mut(|(role, child)| {
-            let ended = child.try_wait().expect("a child").is_some();
-            if ended {
-                gone.push(role.clone());
-            }
-            !ended
+            let ended = child.try_wait().expect("a child");
+            gone.extend(ended.map(|status| (role.clone(), child.id(), status)));
+            ended.is_none()
         });
-        for role in gone {
+        for (role, pid, status) in gone {
             self.checker.submitter_ended(number_of(&role), false);
+            // A worker's tasks may end it.
+            if !self.nemesis.doomed.remove(&pid) && !role.starts_with("worker") {
+                self.unexplained.push(format!("{role} ended with {status}"));
+            }
             self.add(role.split(' ').next().unwrap_or_default());
         }
-        if self.owner.try_wait().expect("a child").is_some() {
+        if let Some(status) = self.owner.try_wait().expect("a child") {
+            if !self.nemesis.doomed.remove(&self.owner.id()) {
+                self.unexplained.push(format!("owner {} ended with {status}", self.generation));
+            }
             self.generation += 1;
             self.owner = new_owner(&self.dir, MORTAL, self.generation);
         }
@@ -259,32 +268,47 @@ impl Soak {
                 leaked.push("a worker does not end".into());
             }
         }
-        leaked.extend(left(|| files_of(&prefix()).iter().map(|path| path.display().to_string()).collect()));
-        leaked.extend(left(processes));
+        leaked.extend(left(|| files_of(&prefix()).iter().map(|path| describe_file(path)).collect()));
+        leaked.extend(left(|| processes(&self.dir)));
         leaked
     }
 
     /// `minutes`: for which the soak must have done what is demanded.
     fn report(mut self, leaked: &[String], minutes: u64) -> ExitCode {
         let found = self.checker.finish();
-        found.texts.iter().for_each(|what| println!("VIOLATION {what}"));
+        found.texts.iter().chain(&self.unexplained).for_each(|what| println!("VIOLATION {what}"));
         leaked.iter().for_each(|what| println!("LEAKED {what}"));
         let count = &self.nemesis.count;
         println!(
             "kills with process_mrelease: {} of stopped processes: {} stops: {} without descriptors: {} without memory: {} /dev/shm full: {} owners: {}",
             count.released, count.killed_while_stopped, count.stops, count.fds, count.memory, count.shm, self.generation
         );
-        println!("verdicts: {} lost with a worker: {} unknown with an owner: {}", found.verdicts, found.lost, found.unknown);
+        println!(
+            "verdicts: {} lost with a worker: {} run again: {} unknown with an owner: {}",
+            found.verdicts, found.lost, found.again, found.unknown
+        );
+        let deeds: Vec<String> = DEEDS.iter().zip(found.deeds).map(|(deed, n)| format!("{deed} {n}")).collect();
+        println!("deeds of tasks: {}", deeds.join(", "));
         let mut enough = found.tasks > 0;
-        let kills = ("kills", count.kills, KILLS_A_MINUTE);
-        for (what, done, each) in [kills, ("tasks", found.tasks, TASKS_A_MINUTE)] {
+        let (kills_each, tasks_each) = if minutes >= LONG { A_MINUTE_OF_LONG } else { A_MINUTE };
+        let mut demands = vec![("kills", count.kills, kills_each), ("tasks", found.tasks, tasks_each)];
+        let mut own = vec![
+            ("stops", count.stops),
+            ("process_mrelease", count.released),
+            ("kills of stopped", count.killed_while_stopped),
+        ];
+        own.extend([("without descriptors", count.fds), ("without memory", count.memory), ("run again", found.again)]);
+        own.extend(self.nemesis.has_own_shm.then_some(("/dev/shm full", count.shm)));
+        demands.extend(own.into_iter().chain(DEEDS.into_iter().zip(found.deeds)).map(|(what, done)| (what, done, 1)));
+        for (what, done, each) in demands {
             if done < minutes * each {
                 println!("MISSED {what}: {done} instead of {} in {minutes} minutes", minutes * each);
                 enough = false;
             }
         }
-        println!("tasks: {} kills: {} violations: {} leaked: {}", found.tasks, count.kills, found.violations, leaked.len());
-        if found.violations == 0 && leaked.is_empty() && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let violations = found.violations + self.unexplained.len() as u64;
+        println!("tasks: {} kills: {} violations: {violations} leaked: {}", found.tasks, count.kills, leaked.len());
+        if violations == 0 && leaked.is_empty() && enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -367,9 +391,34 @@ fn left(look: impl Fn() -> Vec<String>) -> Vec<String> {
     }
 }
 
-/// Processes of this program that go on after the soak.
-fn processes() -> Vec<String> {
+/// Processes of this soak that go on after it.
+fn processes(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|&pid| pid != std::process::id() && is_ours(pid)).map(|pid| format!("process {pid}")).collect()
+    let mark = format!("{}={}", journal::DIR, dir.display());
+    let environ = |pid| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let is_of_soak = |pid: &u32| environ(*pid).split(|&byte| byte == 0).any(|line| line == mark.as_bytes());
+    pids.filter(|&pid| pid != std::process::id() && is_ours(pid)).filter(is_of_soak).map(describe_process).collect()
+}
+
+/// What a process does that should have ended: each of its threads, and where it is.
+fn describe_process(pid: u32) -> String {
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let environ = read(format!("/proc/{pid}/environ"));
+    let role = environ.split('\0').find(|line| line.starts_with(ROLE)).unwrap_or_default();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let each = threads.map(|thread| {
+        let of = |what| read(thread.path().join(what).display().to_string());
+        let state = of("status").lines().find_map(|l| l.strip_prefix("State:").map(|s| s.trim().to_owned()));
+        format!("\n  {}: {} in {} ({})", of("comm"), state.unwrap_or_default(), of("wchan"), of("syscall"))
+    });
+    format!("process {pid} {role}{}", each.collect::<String>())
+}
+
+/// A pool's file that should have gone, and what is in it.
+fn describe_file(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let pool = name.trim_start_matches("taskring.");
+    let view = taskring::inspect(pool).map_or_else(|e| e.to_string(), |view| view.to_string());
+    format!("{}: {view}", path.display())
 }

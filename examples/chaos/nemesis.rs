@@ -41,7 +41,7 @@ pub struct Nemesis {
     /// Processes that a deed has killed, or may still: starved of memory, or killed at the end of a stop.
     pub doomed: HashSet<u32>,
     /// Whether `/dev/shm` is the soak's own, and so may be filled.
-    has_own_shm: bool,
+    pub has_own_shm: bool,
     is_full: bool,
 }
 

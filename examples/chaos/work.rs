@@ -1,10 +1,10 @@
 //! The tasks of the soak, good and bad, and the processes in Rust that own pools, submit to them and work for them.
 
-use crate::journal::{Event, note};
+use crate::journal::{Entry, Event, note};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, TaskError};
+use taskring::{Cause, Error, Executor, Future, Stage, StartMethod, SubmitOptions, TaskError, TaskSet};
 
 /// What a task does, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -22,12 +22,39 @@ pub enum Deed {
     CloseAll,
 }
 
+/// Their names, by number.
+pub const DEEDS: [&str; 11] =
+    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all"];
+
+impl Deed {
+    fn number(self) -> u8 {
+        match self {
+            Deed::Square => 0,
+            Deed::Echo(_) => 1,
+            Deed::Nap(_) => 2,
+            Deed::Fail => 3,
+            Deed::Panic => 4,
+            Deed::Allocate => 5,
+            Deed::Fork => 6,
+            Deed::Exit => 7,
+            Deed::Abort => 8,
+            Deed::Overflow => 9,
+            Deed::CloseAll => 10,
+        }
+    }
+
+    /// Its worker's process does not outlive it.
+    fn is_fatal(self) -> bool {
+        self.number() >= 7
+    }
+}
+
 /// What a task says that fails or panics.
 pub const AS_TOLD: &str = "as it was told";
 
 taskring::task! {
     pub fn act(task: u64, deed: Deed, bytes: Vec<u8>) -> Result<u64, TaskError> {
-        note(task, Event::Entered);
+        note(task, Entry { event: Event::Entered, attempt: taskring::task::attempt(), deed: deed.number() });
         match deed {
             Deed::Square | Deed::Echo(_) => {}
             Deed::Nap(us) => std::thread::sleep(Duration::from_micros(us.into())),
@@ -70,8 +97,18 @@ fn overflow(n: u64) -> u64 {
     overflow(n + 1) + room[n as usize % 512]
 }
 
+/// Whether the workers of the pool are threads of its owner, which a fatal deed would kill. Its generation says how its workers start.
+fn has_threads(name: &str) -> bool {
+    let generation = name.rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
+    generation.is_some_and(|generation| method(generation) == StartMethod::Thread)
+}
+
+fn method(generation: u64) -> StartMethod {
+    [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork, StartMethod::Thread][generation as usize % 4]
+}
+
 /// What a submitter asks for: mostly small and good things. With the bytes that travel along.
-pub fn order(random: &mut Random, task: u64) -> (u64, Deed, Vec<u8>) {
+fn order(random: &mut Random, task: u64, name: &str) -> (u64, Deed, Vec<u8>) {
     let deed = match random.below(20_000) {
         0 => Deed::Exit,
         1 => Deed::Abort,
@@ -85,6 +122,7 @@ pub fn order(random: &mut Random, task: u64) -> (u64, Deed, Vec<u8>) {
         1201..=4000 => Deed::Echo(random.below(20_000) as u16),
         _ => Deed::Square,
     };
+    let deed = if deed.is_fatal() && has_threads(name) { Deed::Square } else { deed };
     let len = if let Deed::Echo(len) = deed { len as usize } else { 0 };
     (task, deed, vec![task as u8; len])
 }
@@ -129,15 +167,16 @@ pub fn is_to_stop(dir: &Path) -> bool {
     dir.join("stop").exists()
 }
 
-/// Owns a pool until it is told to stop, or killed. `method` says how its workers start.
-pub fn own(dir: &Path, name: &str, method: u64) -> Result<(), Error> {
-    let method = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork][method as usize % 3];
-    let builder = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).start(method);
+/// Owns a pool until it is told to stop, or killed.
+pub fn own(dir: &Path, name: &str, generation: u64) -> Result<(), Error> {
+    let builder = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).start(method(generation));
     let pool = loop {
         match builder.clone().create_named(name) {
             Ok(pool) => break pool,
-            // The nemesis has filled `/dev/shm`, and empties it soon.
-            Err(Error::OutOfMemory { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            // The nemesis has filled `/dev/shm` or taken the descriptors, and gives back soon.
+            Err(Error::OutOfMemory { .. } | Error::System { errno: libc::EMFILE | libc::ENOMEM, .. }) => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             Err(e) => return Err(e),
         }
     };
@@ -166,6 +205,24 @@ pub struct Submitter<'a> {
     pub next: u64,
 }
 
+/// A task under way.
+struct Open {
+    task: u64,
+    deed: Deed,
+    future: Future<u64>,
+}
+
+/// What no task of the soak dies of, but for one that overflows its stack. Of too little memory a worker aborts.
+pub fn is_fault(signal: i32) -> bool {
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE].contains(&signal)
+}
+
+/// Says how a task ended as it cannot.
+pub fn wrong(task: u64, how: &str) -> Event {
+    println!("WRONG task {task:#x}: {how}");
+    Event::Wrong
+}
+
 impl Submitter<'_> {
     /// Submits until it is told to stop, in visits to one pool or the other. `in_c`: through the C interface, or else by turns if it is `None`.
     pub fn submit(&mut self, in_c: Option<bool>) {
@@ -189,29 +246,33 @@ impl Submitter<'_> {
         round % 256 == 255 && (is_to_stop(self.dir) || !is_kept(self.dir, name) || self.random.below(64) == 0)
     }
 
-    pub fn next_order(&mut self) -> (u64, Deed, Vec<u8>) {
+    pub fn next_order(&mut self, name: &str) -> (u64, Deed, Vec<u8>) {
         self.next += 1;
-        order(&mut self.random, self.next)
+        order(&mut self.random, self.next, name)
     }
 
     fn visit(&mut self, pool: &Executor, name: &str) {
-        let mut open: VecDeque<(u64, Future<u64>)> = VecDeque::new();
-        let set = pool.task_set().ok();
+        let mut open: VecDeque<Open> = VecDeque::new();
+        let mut set = pool.task_set().ok();
         for round in 0_u64.. {
             if self.is_to_leave(name, round) {
                 break;
             }
-            let order = self.next_order();
-            let task = order.0;
-            let options = match &set {
+            let order = self.next_order(name);
+            let (task, deed) = (order.0, order.1);
+            let mut options = match &set {
                 Some(set) if self.random.below(8) == 0 => SubmitOptions::new().set(set),
                 _ => SubmitOptions::new(),
             };
+            if self.random.below(8) == 0 {
+                options = options.idempotent(true);
+                note(task, Event::Repeatable);
+            }
             note(task, Event::Intended);
             match pool.submit_with(&options, act, order) {
                 Ok(future) => {
                     note(task, Event::Accepted);
-                    open.push_back((task, future));
+                    open.push_back(Open { task, deed, future });
                 }
                 Err(e) => {
                     note(task, Event::Refused);
@@ -221,6 +282,9 @@ impl Submitter<'_> {
                 }
             }
             self.let_one_go(&mut open);
+            if self.random.below(512) == 0 {
+                set = set.filter(|set: &TaskSet| set.discard().is_err()).or_else(|| pool.task_set().ok());
+            }
             while open.len() > 64 {
                 self.collect(open.pop_front(), Duration::from_secs(60), name);
             }
@@ -234,11 +298,11 @@ impl Submitter<'_> {
     }
 
     /// Cancels a task now and then, and drops the future of another.
-    fn let_one_go(&mut self, open: &mut VecDeque<(u64, Future<u64>)>) {
+    fn let_one_go(&mut self, open: &mut VecDeque<Open>) {
         match self.random.below(64) {
             0 if !open.is_empty() => {
                 let at = self.random.below(open.len() as u64) as usize;
-                if let Some((task, future)) = open.get(at)
+                if let Some(Open { task, future, .. }) = open.get(at)
                     && future.cancel()
                 {
                     note(*task, Event::Cancelled);
@@ -246,7 +310,7 @@ impl Submitter<'_> {
                 }
             }
             1 => {
-                if let Some((task, future)) = open.pop_back() {
+                if let Some(Open { task, future, .. }) = open.pop_back() {
                     note(task, Event::Released);
                     drop(future);
                 }
@@ -255,15 +319,20 @@ impl Submitter<'_> {
         }
     }
 
-    fn collect(&self, open: Option<(u64, Future<u64>)>, limit: Duration, name: &str) {
-        let Some((task, future)) = open else { return };
+    fn collect(&self, open: Option<Open>, limit: Duration, name: &str) {
+        let Some(Open { task, deed, future }) = open else { return };
         let event = match future.result_timeout(limit) {
             Ok(value) if value == answer(task) => Event::Value,
-            Ok(value) => panic!("task {task:#x} gave {value}"),
-            Err(Error::TaskFailed { message }) if message == AS_TOLD => Event::Failed,
-            Err(Error::TaskFailed { message }) => panic!("task {task:#x}: {message}"),
-            Err(Error::Panicked { .. }) => Event::Panicked,
+            Ok(value) => wrong(task, &format!("{value}")),
+            Err(Error::TaskFailed { message }) if deed == Deed::Fail && message == AS_TOLD => Event::Failed,
+            Err(Error::Panicked { message, .. }) if deed == Deed::Panic && message.starts_with(AS_TOLD) => Event::Panicked,
+            Err(e @ (Error::TaskFailed { .. } | Error::Panicked { .. })) => wrong(task, &format!("{deed:?}: {e}")),
             Err(Error::Cancelled) => Event::Cancelled,
+            Err(Error::WorkerLost { cause: Cause::Signal(signal), pid, .. })
+                if is_fault(signal) && deed != Deed::Overflow =>
+            {
+                wrong(task, &format!("{deed:?}: its worker {pid} died of signal {signal}"))
+            }
             Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => Event::LostMayHaveRun,
             Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => Event::LostResult,
             Err(_) if !is_kept(self.dir, name) => Event::Unknown,

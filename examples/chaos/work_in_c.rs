@@ -1,8 +1,8 @@
 //! A submitter that uses the C interface as a C program would: loans, completion queues, views of results.
 
 use crate::journal::{Event, note};
-use crate::work::{AS_TOLD, Submitter, act, answer, is_kept};
-use std::collections::HashMap;
+use crate::work::{AS_TOLD, Deed, Submitter, act, answer, is_fault, is_kept, wrong};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{null, null_mut};
 use taskring::Payload;
@@ -16,7 +16,10 @@ struct Visit<'a> {
     pool: *mut taskring_pool,
     function: u32,
     queue: *mut ffi::taskring_completions,
-    open: HashMap<u64, u64>,
+    /// Their tickets, and what they do.
+    open: HashMap<u64, (u64, Deed)>,
+    /// Of these the pool has said that they will not run.
+    cancelled: HashSet<u64>,
 }
 
 /// False when there is no such pool just now.
@@ -28,7 +31,15 @@ pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
         return false;
     }
     let function = CString::new(act.name()).expect("a name");
-    let mut visit = Visit { dir: submitter.dir, name, pool, function: 0, queue: null_mut(), open: HashMap::new() };
+    let mut visit = Visit {
+        dir: submitter.dir,
+        name,
+        pool,
+        function: 0,
+        queue: null_mut(),
+        open: HashMap::new(),
+        cancelled: HashSet::new(),
+    };
     // SAFETY: a living handle; the text and the places live for the calls.
     let ready = unsafe {
         ffi::taskring_function(pool, function.as_ptr(), &raw mut visit.function) == TASKRING_OK
@@ -55,27 +66,33 @@ pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
 impl Visit<'_> {
     /// False when the pool takes nothing more.
     fn submit(&mut self, submitter: &mut Submitter<'_>) -> bool {
-        let order = submitter.next_order();
-        let task = order.0;
+        let order = submitter.next_order(self.name);
+        let (task, deed) = (order.0, order.1);
         let mut args = Vec::new();
         order.encode(&mut args).expect("encoded");
         let way = submitter.random.below(8);
+        let mut options = ffi::taskring_options { struct_size: size_of::<ffi::taskring_options>() as u32, ..NO_OPTIONS };
+        if submitter.random.below(8) == 0 {
+            options.flags = ffi::TASKRING_IDEMPOTENT;
+            note(task, Event::Repeatable);
+        }
         note(task, Event::Intended);
         let mut ticket = 0;
         let status = if way < 4 {
             // SAFETY: a living handle; the arguments and the place live for the call.
             unsafe {
-                ffi::taskring_submit(self.pool, self.function, args.as_ptr().cast(), args.len(), null(), &raw mut ticket)
+                let (bytes, len) = (args.as_ptr().cast(), args.len());
+                ffi::taskring_submit(self.pool, self.function, bytes, len, &raw const options, &raw mut ticket)
             }
         } else {
-            self.lend(&args, way == 7, &mut ticket)
+            self.lend(&args, &options, way == 7, &mut ticket)
         };
         if status != TASKRING_OK {
             note(task, Event::Refused);
             return status == TASKRING_OUT_OF_MEMORY;
         }
         note(task, Event::Accepted);
-        self.open.insert(task, ticket);
+        self.open.insert(task, (ticket, deed));
         // SAFETY: living handles.
         let added = unsafe { ffi::taskring_completions_add(self.queue, self.pool, ticket, task) };
         if added != TASKRING_OK {
@@ -84,7 +101,9 @@ impl Visit<'_> {
         let mut cancelled = 0;
         match submitter.random.below(64) {
             // Its completion comes all the same. SAFETY: a living handle and a live local.
-            0 => drop(unsafe { ffi::taskring_cancel(self.pool, ticket, &raw mut cancelled) }),
+            0 if unsafe { ffi::taskring_cancel(self.pool, ticket, &raw mut cancelled) } == TASKRING_OK && cancelled == 1 => {
+                self.cancelled.insert(task);
+            }
             // SAFETY: a living handle.
             1 if unsafe { ffi::taskring_release(self.pool, ticket) } == TASKRING_OK => {
                 note(task, Event::Released);
@@ -96,7 +115,7 @@ impl Visit<'_> {
     }
 
     /// Submits what lies in a loan; `twice`: after another was given back.
-    fn lend(&self, args: &[u8], twice: bool, ticket: &mut u64) -> taskring_status {
+    fn lend(&self, args: &[u8], options: &ffi::taskring_options, twice: bool, ticket: &mut u64) -> taskring_status {
         let (mut loan, mut data) = (0, null_mut::<c_void>());
         // SAFETY: a living handle, and live locals; a loan has room for as many bytes as were asked for.
         unsafe {
@@ -110,7 +129,7 @@ impl Visit<'_> {
             }
             std::ptr::copy_nonoverlapping(args.as_ptr(), data.cast(), args.len());
             let len = args.len();
-            let status = ffi::taskring_submit_loan(self.pool, self.function, loan, len, null(), TASKRING_INFINITE, ticket);
+            let status = ffi::taskring_submit_loan(self.pool, self.function, loan, len, options, TASKRING_INFINITE, ticket);
             if status != TASKRING_OK {
                 let _ = ffi::taskring_loan_return(self.pool, loan);
             }
@@ -143,7 +162,7 @@ impl Visit<'_> {
     /// Takes a task's outcome. Always true.
     fn end(&mut self, task: u64, timeout_ns: u64) -> bool {
         // Those that were released have completions too.
-        let Some(ticket) = self.open.remove(&task) else { return true };
+        let Some((ticket, deed)) = self.open.remove(&task) else { return true };
         let (mut data, mut len) = (null::<c_void>(), 0);
         // SAFETY: a living handle and live locals.
         let status = unsafe { ffi::taskring_view(self.pool, ticket, timeout_ns, &raw mut data, &raw mut len) };
@@ -151,20 +170,23 @@ impl Visit<'_> {
             TASKRING_OK => {
                 // SAFETY: the bytes are lent until the ticket is used up, which comes next.
                 let value = number(unsafe { std::slice::from_raw_parts(data.cast(), len) });
-                assert_eq!(value, answer(task), "task {task:#x}");
-                Event::Value
+                if value == answer(task) { Event::Value } else { wrong(task, &format!("{value}")) }
             }
-            TASKRING_TASK_FAILED => {
-                assert!(last_error().ends_with(AS_TOLD), "task {task:#x}: {}", last_error());
-                Event::Failed
-            }
-            TASKRING_PANICKED => Event::Panicked,
+            TASKRING_TASK_FAILED if last_error().ends_with(AS_TOLD) => Event::Failed,
+            TASKRING_PANICKED if last_error().contains(AS_TOLD) => Event::Panicked,
+            TASKRING_TASK_FAILED | TASKRING_PANICKED => wrong(task, &last_error()),
             TASKRING_CANCELLED => Event::Cancelled,
             TASKRING_WORKER_LOST => {
                 let mut loss = ffi::taskring_loss::default();
                 // SAFETY: a live local.
                 assert_eq!(unsafe { ffi::taskring_last_loss(&raw mut loss) }, TASKRING_OK);
-                if loss.may_have_run == 1 { Event::LostMayHaveRun } else { Event::LostResult }
+                if is_fault(loss.signal) && deed != Deed::Overflow {
+                    wrong(task, &format!("{deed:?}: its worker {} died of signal {}", loss.pid, loss.signal))
+                } else if loss.may_have_run == 1 {
+                    Event::LostMayHaveRun
+                } else {
+                    Event::LostResult
+                }
             }
             _ if !is_kept(self.dir, self.name) => Event::Unknown,
             _ => {
@@ -176,10 +198,26 @@ impl Visit<'_> {
             // SAFETY: a living handle.
             let _ = unsafe { ffi::taskring_release(self.pool, ticket) };
         }
+        let was_cancelled = self.cancelled.remove(&task);
+        let event = match event {
+            Event::Cancelled | Event::Unknown => event,
+            _ if was_cancelled => wrong(task, &format!("was cancelled, and is {event:?}")),
+            _ => event,
+        };
         note(task, event);
         true
     }
 }
+
+const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
+    struct_size: 0,
+    flags: 0,
+    attempts_max: 0,
+    reserved: 0,
+    set: null_mut(),
+    completions: null_mut(),
+    user_data: 0,
+};
 
 /// As a worker in Rust encodes it: seven bits in each byte, the least first.
 fn number(bytes: &[u8]) -> u64 {
