@@ -45,8 +45,10 @@ pub struct LaneView {
     pub tail: u64,
     /// The process that holds the mutex.
     pub mutex_owner: Option<u32>,
-    /// Slots by state: pending, running, cancelled, done; the others are free.
+    /// Slots by state: pending, running, cancelled, done; the others are free or damaged.
     pub slots: [usize; 4],
+    /// Slots whose state is one that nobody writes.
+    pub damaged: usize,
 }
 
 /// A participant of a [`Snapshot`].
@@ -81,19 +83,20 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         ..Snapshot::default()
     };
     for (index, lane) in segment.lanes() {
-        let mut slots = [0; 4];
+        let (mut slots, mut damaged) = ([0; 4], 0);
         for slot in lane.slots {
             match slot.load().phase() {
                 Some(Phase::Pending) => slots[0] += 1,
                 Some(Phase::Running) => slots[1] += 1,
                 Some(Phase::Cancelled) => slots[2] += 1,
                 Some(Phase::Done) => slots[3] += 1,
-                Some(Phase::Free) | None => {}
+                Some(Phase::Free) => {}
+                None => damaged += 1,
             }
         }
         let mutex_owner = ShmMutex(&lane.head.mutex).owner().map(pid_of);
         let (head, tail) = (lane.head.head.load(Relaxed), lane.head.tail.load(Relaxed));
-        view.lanes.push(LaneView { index, head, tail, mutex_owner, slots });
+        view.lanes.push(LaneView { index, head, tail, mutex_owner, slots, damaged });
     }
     let header = segment.header();
     for (what, word) in [("participants", &header.registry_mutex), ("payload blocks", &header.blocks_mutex)] {
@@ -143,10 +146,11 @@ impl std::fmt::Display for Snapshot {
         )?;
         for lane in &self.lanes {
             let [pending, running, cancelled, done] = lane.slots;
-            let free = self.capacity - pending - running - cancelled - done;
+            let free = self.capacity - pending - running - cancelled - done - lane.damaged;
             let owner = lane.mutex_owner.map_or_else(|| "nobody".to_owned(), |pid| format!("process {pid}"));
             write!(f, "lane {}: head {} tail {}, mutex held by {owner}; ", lane.index, lane.head, lane.tail)?;
-            writeln!(f, "pending {pending} running {running} cancelled {cancelled} done {done} free {free}")?;
+            let damaged = if lane.damaged == 0 { String::new() } else { format!(" damaged {}", lane.damaged) };
+            writeln!(f, "pending {pending} running {running} cancelled {cancelled} done {done} free {free}{damaged}")?;
         }
         for (what, pid) in &self.held {
             writeln!(f, "the mutex of the {what} is held by process {pid}")?;

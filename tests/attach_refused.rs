@@ -19,6 +19,8 @@ const SEGMENT_LEN: u64 = 16;
 const CAPACITY: u64 = 24;
 const PAYLOAD_LEN: u64 = 32;
 const PID_NAMESPACE: u64 = 40;
+/// Two halves: the number of CPUs, and whether the pool has a name.
+const CPUS_AND_NAMED: u64 = 56;
 
 /// A copy of a living pool's file under a name of its own; removed when dropped.
 struct Forged {
@@ -148,6 +150,12 @@ fn words() {
     forged.set_word(PID_NAMESPACE, namespace + 1);
     let (found, wanted) = (format!("{:#x}", namespace + 1), format!("{namespace:#x}"));
     forged.assert_refused(&incompatible("the PID namespace", found, wanted));
+
+    // The memory of a pool without a name cannot be cut off under a mapping.
+    let forged = Forged::new();
+    assert_eq!(forged.word(CPUS_AND_NAMED) >> 32, 1);
+    forged.set_word(CPUS_AND_NAMED, forged.word(CPUS_AND_NAMED) & 0xffff_ffff);
+    forged.assert_refused(&incompatible("the file of a pool without a name", "of a length that may change", "sealed"));
 }
 
 fn sizes() {

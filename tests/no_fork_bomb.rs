@@ -22,6 +22,7 @@ fn main() {
             ("a_program_without_init_is_told_the_line_that_is_missing", missing_line),
             ("a_program_that_is_its_own_worker_and_lacks_init_starts_a_few_processes_and_is_told", own_worker),
             ("a_worker_program_that_ends_at_once_is_not_a_worker", ends_at_once),
+            ("a_worker_program_whose_end_nobody_can_collect_is_not_a_worker", collected_by_others),
             ("a_worker_program_that_never_attaches_is_not_a_worker", never_attaches),
             ("a_worker_program_that_does_not_exist_is_an_error_of_build", missing_program),
             ("a_worker_program_that_attaches_too_late_is_not_a_worker", too_late),
@@ -130,6 +131,18 @@ fn ends_at_once() {
     assert_not_a_worker(builder, "/bin/sh", "code 3", Duration::from_secs(5));
     let builder = Executor::builder().workers(1).worker_exe("/bin/sh", ["-c", "kill -9 $$"], NO_ENV);
     assert_not_a_worker(builder, "/bin/sh", "signal 9", Duration::from_secs(5));
+}
+
+/// A program that ignores SIGCHLD has no children to wait for: the worker may be gone before anybody can watch it.
+fn collected_by_others() {
+    // SAFETY: the action is one of the system's own, and this process, which runs this test alone, has no children yet.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    for _ in 0..2 {
+        let builder = Executor::builder().workers(1).worker_exe("/bin/true", [""; 0], NO_ENV);
+        assert_not_a_worker(builder, "/bin/true", "cause unknown", Duration::from_secs(5));
+    }
+    // SAFETY: what was there before.
+    unsafe { libc::signal(libc::SIGCHLD, before) };
 }
 
 fn never_attaches() {

@@ -2,8 +2,7 @@
 //! unknown. A task that is over, or whose submitter is, is judged once it has rested for a while, and forgotten but for the fact that nothing may
 //! be heard of it again: so the checker's memory does not grow with the soak.
 
-use crate::journal::{Entry, Event, Reader};
-use crate::work::DEEDS;
+use crate::journal::{DEEDS, Entry, Event, Reader};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

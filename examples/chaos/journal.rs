@@ -55,6 +55,10 @@ pub enum Event {
     Repeatable = 15,
 }
 
+/// What tasks do, by the numbers in their records.
+pub const DEEDS: [&str; 11] =
+    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all"];
+
 /// A record: the event, and of `Entered` which attempt it is and what the task does.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {

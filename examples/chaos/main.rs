@@ -20,12 +20,13 @@ mod work_in_c;
 
 use check::Checker;
 use clap::Parser;
+use journal::DEEDS;
 use nemesis::{Nemesis, Victim, files_of, is_ours, pool_file};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use watch::Watch;
-use work::{DEEDS, MORTAL, SPARED, Submitter, pool_name};
+use work::{MORTAL, SPARED, Submitter, pool_name};
 
 /// Kills whatever takes part in a pool, and counts the consequences.
 #[derive(Parser)]

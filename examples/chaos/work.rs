@@ -22,10 +22,6 @@ pub enum Deed {
     CloseAll,
 }
 
-/// Their names, by number.
-pub const DEEDS: [&str; 11] =
-    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all"];
-
 impl Deed {
     fn number(self) -> u8 {
         match self {

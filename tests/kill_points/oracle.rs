@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use taskring::{Executor, Future, Snapshot, inspect};
 
-/// Within this time after the death everything is as it was before.
+/// Within this time, once the victim's and the survivor's tasks have their verdicts, everything is as it was before.
 pub const LIMIT: Duration = Duration::from_millis(1500);
 /// The numbers of the survivor's own tasks begin here.
 pub const OWN: u64 = 40;
@@ -28,7 +28,7 @@ impl Before {
 
 /// Why the pool is not as before; `None` when it is.
 fn difference(view: &Snapshot, before: &Before) -> Option<String> {
-    let free = |lane: &taskring::LaneView| lane.slots == [0; 4];
+    let free = |lane: &taskring::LaneView| lane.slots == [0; 4] && lane.damaged == 0;
     let own_lanes_free = view.lanes.iter().all(free);
     let held = view.lanes.iter().find_map(|lane| lane.mutex_owner);
     if view.life != "open" {

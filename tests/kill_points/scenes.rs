@@ -148,11 +148,14 @@ pub struct Scene {
     /// The survivor's tasks that are under way while the victim dies.
     tasks: Vec<(u64, Future<Vec<u8>>)>,
     held: Vec<Future<u64>>,
-    /// Victims that died after their window's end.
-    pub over: u64,
+    /// Victims that SIGKILL has ended in their window, and those that it ended after.
+    pub kills: usize,
+    pub over: usize,
     /// How long the shortest window was that one of them came to the end of.
     pub shortest: u64,
     last_victim: u32,
+    /// Whom the victim is to find dead.
+    dead: u32,
     /// After which instructions the segment changes.
     changes: Vec<u64>,
     /// Where victims have died: at which instruction, after how many changes.
@@ -223,9 +226,11 @@ impl Scene {
             fds: Vec::new(),
             tasks: Vec::new(),
             held: Vec::new(),
+            kills: 0,
             over: 0,
             shortest: u64::MAX,
             last_victim: 0,
+            dead: 0,
             changes: Vec::new(),
             states: HashSet::new(),
         };
@@ -281,7 +286,7 @@ impl Scene {
             tracer.tell(&order);
             let answer = tracer.numbers_within(8 * KILL_LIMIT);
             let victim = Victim { pid: answer[3] as u32, instruction: answer[2], steps: answer[0] };
-            self.over += answer[1];
+            *(if answer[1] == 1 { &mut self.over } else { &mut self.kills }) += usize::from(how.is_a_kill());
             self.shortest = self.shortest.min(if answer[1] == 1 { victim.steps } else { u64::MAX });
             stop.store(true, SeqCst);
             if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
@@ -299,6 +304,19 @@ impl Scene {
         self.states.insert((victim.instruction, changes));
         found.extend(self.after(&format!("{how:?}, {at:?}")));
         found
+    }
+
+    /// What was done before the points are chosen counts for nothing.
+    pub fn forget_kills(&mut self) {
+        (self.kills, self.over) = (0, 0);
+        self.states.clear();
+    }
+
+    /// After a window that was seen to its end, while all others are still stopped: whether it was the victim that recovered what the dead one left.
+    pub fn is_recovered(&self) -> Option<String> {
+        let view = inspect(&self.name).expect("a pool");
+        let is_there = self.kind == Kind::Recovery && view.participants.iter().any(|p| p.pid == self.dead);
+        is_there.then(|| format!("no recovery in the window\n{view}"))
     }
 
     fn set_up(&mut self) {
@@ -350,12 +368,14 @@ impl Scene {
             wait_until(SOON, || noted(&self.board, id as usize, Note::Entered) == 1);
             self.held.push(task);
             stop(self.keeper.pid());
+            self.dead = worker.pid();
             worker.kill();
         } else {
             stop(spare);
             let mut submitter = Program::start("submitter", &[&self.name, &self.board.name()]);
             submitter.expect("submitted");
             stop(self.keeper.pid());
+            self.dead = submitter.pid();
             submitter.kill();
         }
     }

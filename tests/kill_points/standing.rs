@@ -45,6 +45,11 @@ impl How {
         }
     }
 
+    /// Whether it is SIGKILL that ends the victim at its very point.
+    pub fn is_a_kill(self) -> bool {
+        matches!(self, How::Killed | How::MemoryTaken | How::StoppedAndKilled)
+    }
+
     pub fn leaves_it_standing(self) -> bool {
         !matches!(self, How::Killed | How::MemoryTaken)
     }
