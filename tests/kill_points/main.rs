@@ -150,7 +150,7 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
     }
     // A later run may be shorter than the one that was looked at, as when it finds a free block and need not make one; but a row must be about its window.
     let (kills, over) = (scene.kills, scene.over);
-    if 2 * over > kills + 8 {
+    if over > 2 * kills + 8 {
         found.push(format!("{over} victims died after their window, and {kills} in it"));
     }
     if scene.states.len() < states_min && found.is_empty() {

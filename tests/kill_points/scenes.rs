@@ -167,6 +167,8 @@ struct Victim {
     pid: u32,
     instruction: u64,
     steps: u64,
+    /// It had come to its window's end.
+    over: bool,
 }
 
 /// Submits and collects, beside the victim.
@@ -285,9 +287,9 @@ impl Scene {
             }
             tracer.tell(&order);
             let answer = tracer.numbers_within(8 * KILL_LIMIT);
-            let victim = Victim { pid: answer[3] as u32, instruction: answer[2], steps: answer[0] };
-            *(if answer[1] == 1 { &mut self.over } else { &mut self.kills }) += usize::from(how.is_a_kill());
-            self.shortest = self.shortest.min(if answer[1] == 1 { victim.steps } else { u64::MAX });
+            let victim = Victim { pid: answer[3] as u32, instruction: answer[2], steps: answer[0], over: answer[1] == 1 };
+            *(if victim.over { &mut self.over } else { &mut self.kills }) += usize::from(how.is_a_kill());
+            self.shortest = self.shortest.min(if victim.over { victim.steps } else { u64::MAX });
             stop.store(true, SeqCst);
             if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
                 signal(self.keeper.pid(), libc::SIGCONT);
@@ -300,8 +302,10 @@ impl Scene {
             victim
         });
         self.last_victim = victim.pid;
-        let changes = self.changes.partition_point(|&step| step <= victim.steps);
-        self.states.insert((victim.instruction, changes));
+        if !victim.over {
+            let changes = self.changes.partition_point(|&step| step <= victim.steps);
+            self.states.insert((victim.instruction, changes));
+        }
         found.extend(self.after(&format!("{how:?}, {at:?}")));
         found
     }
