@@ -214,7 +214,7 @@ impl Core {
             if !state.is_finished() || state.generation() != self.ticket.generation {
                 return self.outcome_fitting(room);
             }
-            if !self.pool.await_taker(self.pool.slot(self.ticket), &mut patience) {
+            if !self.pool.await_taker(self.ticket, &mut patience) {
                 return None;
             }
         }

@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use crate::hub::Hub;
-use crate::layout::Slot;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::loan::Loans;
 use crate::mutex::ShmMutex;
@@ -17,7 +16,7 @@ use crate::segment::Segment;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::spin::Patience;
 use crate::state::{Flag, Phase, State};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{futex_wait_low, now_ns};
 use crate::task::{Task, is_known};
 use std::collections::HashMap;
@@ -29,6 +28,14 @@ use std::time::Duration;
 
 /// Task numbers below this find their function's index in an array.
 const KNOWN_MAX: usize = 4096;
+
+/// Beside a mark in `Pool::taken`: the thread that has set it is still at it.
+const COPYING: u64 = 1;
+
+/// The mark of a generation; that of a later one is greater, and 0 is none.
+fn taken_at(generation: u32) -> u64 {
+    (u64::from(generation) + 1) << 1
+}
 
 /// How often a pool's words are looked at for damage, however many wait.
 const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
@@ -51,8 +58,8 @@ pub(crate) struct Pool {
     pub(crate) lane: usize,
     /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
     newest: AtomicU64,
-    /// For each slot of the lane the generation (plus one) whose outcome a thread of this process has taken or is about to. Set before
-    /// anything is copied, so exactly one thread collects.
+    /// For each slot of the lane the generation whose outcome a thread of this process has taken ([`taken_at`]), with [`COPYING`] until it has kept it. Set
+    /// before anything is copied, so exactly one thread collects.
     taken: Box<[AtomicU64]>,
     /// Outcomes that were collected to make room before anybody asked for them.
     harvested: Mutex<HashMap<Ticket, Outcome>>,
@@ -247,17 +254,20 @@ impl Pool {
 
     #[inline]
     fn mark_taken(&self, ticket: Ticket, state: State) -> bool {
-        let mark = &self.taken[self.segment().geometry().split(ticket.slot).1];
-        let wanted = u64::from(ticket.generation) + 1;
+        let (mark, wanted) = (self.mark(ticket), taken_at(ticket.generation));
         let seen = mark.load(Relaxed);
         if !state.is_finished() || state.generation() != ticket.generation {
             return false;
         }
         // Generations only go up: a later mark means that ours was taken long ago.
-        if seen > wanted {
+        if seen & !COPYING > wanted {
             self.check_generation(ticket, state);
         }
-        seen < wanted && mark.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
+        seen < wanted && mark.compare_exchange(seen, wanted | COPYING, Relaxed, Relaxed).is_ok()
+    }
+
+    fn mark(&self, ticket: Ticket) -> &AtomicU64 {
+        &self.taken[self.segment().geometry().split(ticket.slot).1]
     }
 
     /// The slot of `state` was taken at a later generation: then that is an old look, or the slot's generation went back.
@@ -269,10 +279,12 @@ impl Pool {
         }
     }
 
-    /// For who finds a finished task taken by another thread, whose outcome will be there in a moment. False when it never will: the slot's
-    /// generation went back to one that was taken before.
-    pub(crate) fn await_taker(&self, slot: &Slot, patience: &mut Patience) -> bool {
-        if patience.is_over(slot.result_len.load(Relaxed)) {
+    /// For who finds a finished task taken by another thread, whose outcome will be there once it is copied, however long that thread takes or stands
+    /// still. False when it never will: the slot's generation went back to one that was taken before.
+    pub(crate) fn await_taker(&self, ticket: Ticket, patience: &mut Patience) -> bool {
+        // Acquire: pairs with the Release in `release`: who has copied has kept the outcome, and frees the slot next.
+        let is_copied = self.mark(ticket).load(Acquire) != taken_at(ticket.generation) | COPYING;
+        if is_copied && patience.is_over() {
             self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
         }
         std::thread::yield_now();
@@ -307,6 +319,8 @@ impl Pool {
     #[inline]
     fn release(&self, ticket: Ticket, finished: State, blocks: [u32; 2]) {
         let slot = self.slot(ticket);
+        // Release: pairs with the Acquire in `await_taker`. Before the slot is free, for then another thread may mark its next task.
+        self.mark(ticket).store(taken_at(ticket.generation), Release);
         slot.give_back(finished);
         if finished.has(Flag::Waiter) {
             // A submitter may wait for just this slot to be free.
@@ -380,7 +394,7 @@ impl Pool {
             if state.generation() != ticket.generation || !state.is_finished() {
                 return lock(&self.harvested).get_mut(&ticket).map(look);
             }
-            if !self.await_taker(self.slot(ticket), &mut patience) {
+            if !self.await_taker(ticket, &mut patience) {
                 return None;
             }
         }

@@ -121,14 +121,15 @@ impl Drop for Seat {
 pub(crate) struct Member {
     pub(crate) segment: Arc<Segment>,
     pub(crate) seat: Seat,
-    /// Threads of a process share the lock description, so among themselves they need this to be the only reaper.
-    reaping: Mutex<()>,
+    /// Threads of a process share the lock description, so among themselves they need this to be the only reaper. Each first gives back the reaper's bytes
+    /// that could not be given back before.
+    reaping: Mutex<Vec<u64>>,
 }
 
 impl Member {
     pub(crate) fn join(segment: Arc<Segment>, kind: Kind) -> Result<Member> {
         let seat = Seat::take(&segment, kind)?;
-        Ok(Member { segment, seat, reaping: Mutex::new(()) })
+        Ok(Member { segment, seat, reaping: Mutex::default() })
     }
 
     pub(crate) fn who(&self) -> Participant {
@@ -297,14 +298,17 @@ impl Peers for Member {
         if who.index() >= PARTICIPANTS_MAX || !self.is_dead(who) {
             return None;
         }
-        let _alone = self.reaping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self.reaping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.retain(|&byte| sys::unlock(self.seat.fd(), byte).is_err());
         let byte = (PARTICIPANTS_MAX + who.index()) as u64;
         if !sys::try_lock(self.seat.fd(), byte).unwrap_or(false) && !seeded(Bug::TwoReapers) {
             return None;
         }
         // Again, now that nobody else can act for it: the index may have been reaped and taken anew meanwhile.
         let result = self.is_dead(who).then(act);
-        let _ = sys::unlock(self.seat.fd(), byte);
+        if sys::unlock(self.seat.fd(), byte).is_err() {
+            kept.push(byte);
+        }
         result
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn until<T>(segment: &Segment, first_ns: u64, mut found: impl FnMut()
     })
 }
 
-/// For who waits until another thread of its process has copied what it took.
+/// For who finds that another thread of its process has taken what it looks for, and no trace of it.
 #[derive(Default)]
 pub(crate) struct Patience {
     last: u64,
@@ -72,16 +72,15 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Whether the copy of so many bytes should have ended long ago, as of this look. What went by while this process was stopped is no waiting.
-    pub(crate) fn is_over(&mut self, bytes: u32) -> bool {
+    /// Whether that has been so for too long, as of this look. What went by while this process was stopped is no waiting.
+    pub(crate) fn is_over(&mut self) -> bool {
         const LIMIT_NS: u64 = 2_500_000_000;
-        const NS_PER_BYTE: u64 = 4;
         const GAP_NS_MAX: u64 = 100_000_000;
         let now = now_ns();
         if self.last != 0 {
             self.waited += (now - self.last).min(GAP_NS_MAX);
         }
         self.last = now;
-        self.waited > LIMIT_NS + u64::from(bytes) * NS_PER_BYTE
+        self.waited > LIMIT_NS
     }
 }

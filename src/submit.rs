@@ -295,7 +295,8 @@ impl Pool {
         }
         if seen.is_finished() && slot.submitted_by() == self.member.who() {
             // Another thread takes it just now.
-            self.await_taker(slot, patience);
+            let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: seen.generation() };
+            self.await_taker(ticket, patience);
             return Ok(());
         }
         if spin::until(self.segment(), 0, moved).is_some() {

@@ -16,7 +16,7 @@ fn await_trap(pid: u32) {
     assert!(found == pid.cast_signed() && libc::WIFSTOPPED(status), "waitpid: {found}, {status:#x}");
 }
 
-/// A worker that stands between two instructions.
+/// A worker, or a thread of another program, that stands between two instructions.
 pub struct Led {
     pid: u32,
 }
@@ -44,6 +44,11 @@ impl Led {
     pub fn step(&self) {
         ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0);
         await_trap(self.pid);
+    }
+
+    /// Lets it go on as if nothing had been.
+    pub fn let_go(self) {
+        ptrace(libc::PTRACE_DETACH, self.pid, 0);
     }
 
     /// Leaves it where it is, stopped by a signal like any other process.

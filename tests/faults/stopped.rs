@@ -13,10 +13,16 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use taskring::{Cause, Error, Executor, Stage, State};
 
-pub const ROLES: &[Role] = &[("anonymous owner", anonymous_owner), ("works on", works_on)];
+taskring::task! {
+    /// Takes some tenths of a second to collect.
+    fn large(len: u64) -> taskring::Bytes { taskring::Bytes(vec![7; len as usize]) }
+}
+
+pub const ROLES: &[Role] = &[("anonymous owner", anonymous_owner), ("works on", works_on), ("collects", collects)];
 
 pub const TESTS: &[Test] = &[
     ("fault_11_a_task_that_a_stopped_worker_has_reserved_runs_elsewhere", reserved),
+    ("fault_38_a_thread_that_stands_still_while_it_collects_is_waited_for", stopped_collector),
     ("fault_38_a_stopped_owner_is_not_dead_and_its_pool_goes_on", stopped_owner),
     ("fault_38_an_anonymous_pool_stands_a_long_stop_of_everybody", all_stopped),
     ("fault_18_only_the_monotonic_clock_is_asked", one_clock),
@@ -43,6 +49,44 @@ fn stop_when_reserved(name: &str, worker: u32, publish: impl FnOnce()) -> bool {
     println!("{:?} after {steps} instructions", pending(name));
     led.leave_stopped();
     pending(name) == (1, true)
+}
+
+/// Two threads ask for one large result; the first says its number before.
+fn collects(_args: &[String]) {
+    const LEN: u64 = 400 << 20;
+    let pool = Executor::builder().workers(1).payload_max(1 << 30).build().expect("a pool");
+    let future = pool.submit(large, LEN).expect("submitted");
+    wait_until("it is done", || future.is_done());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            // SAFETY: it takes no arguments.
+            say(&unsafe { libc::gettid() }.to_string());
+            future.result().map(|bytes| bytes.len() as u64)
+        });
+        hear();
+        let begin = Instant::now();
+        let second = future.result().map(|bytes| bytes.len() as u64);
+        say(&begin.elapsed().as_millis().to_string());
+        assert_eq!((first.join().expect("it ends"), second), (Ok(LEN), Ok(LEN)));
+    });
+    assert_eq!(pool.submit(square, 3).expect("submitted").result(), Ok(9), "the pool goes on");
+    say("done");
+}
+
+/// As in a debugger that stops one thread: the other one waits for the copy, and the pool is none the worse.
+fn stopped_collector() {
+    const STOP: Duration = Duration::from_secs(6);
+    let mut program = Program::start("collects", &[]);
+    let thread = program.numbers()[0] as u32;
+    std::thread::sleep(Duration::from_millis(20));
+    let led = Led::take(thread);
+    program.tell("ask, too");
+    std::thread::sleep(STOP);
+    led.let_go();
+    let waited = Duration::from_millis(program.numbers()[0]);
+    assert!(waited > STOP / 2, "caught in the copy: the other one got the result after {waited:?}");
+    program.expect("done");
+    program.end();
 }
 
 /// One worker is stopped between the reservation and the claim; the other one sleeps and is not told.
