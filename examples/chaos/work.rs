@@ -323,6 +323,8 @@ impl Submitter<'_> {
             Err(Error::TaskFailed { message }) if deed == Deed::Fail && message == AS_TOLD => Event::Failed,
             Err(Error::Panicked { message, .. }) if deed == Deed::Panic && message.starts_with(AS_TOLD) => Event::Panicked,
             Err(e @ (Error::TaskFailed { .. } | Error::Panicked { .. })) => wrong(task, &format!("{deed:?}: {e}")),
+            // The message is too long for a slot, and the nemesis has taken the room for it.
+            Err(Error::OutOfMemory { .. }) if deed == Deed::Panic => Event::Panicked,
             Err(Error::Cancelled) => Event::Cancelled,
             Err(Error::WorkerLost { cause: Cause::Signal(signal), pid, .. })
                 if is_fault(signal) && deed != Deed::Overflow =>

@@ -175,6 +175,8 @@ impl Visit<'_> {
             TASKRING_TASK_FAILED if last_error().ends_with(AS_TOLD) => Event::Failed,
             TASKRING_PANICKED if last_error().contains(AS_TOLD) => Event::Panicked,
             TASKRING_TASK_FAILED | TASKRING_PANICKED => wrong(task, &last_error()),
+            // The message is too long for a slot, and the nemesis has taken the room for it.
+            TASKRING_OUT_OF_MEMORY if deed == Deed::Panic => Event::Panicked,
             TASKRING_CANCELLED => Event::Cancelled,
             TASKRING_WORKER_LOST => {
                 let mut loss = ffi::taskring_loss::default();

@@ -1,5 +1,6 @@
-//! A model of the protocol by itself: a lane, two submitters, two workers and two reapers, of whom any may be killed or stopped at any step, the
-//! reapers too. stateright goes through every state that can be reached. `cargo test --release -p taskring-models-stateright`.
+//! A model of the protocol by itself: a lane, one or two submitters, two workers and two reapers, of whom any may be killed or stopped at any step, the
+//! reapers too. stateright goes through every state that can be reached; how many submitters, deaths and stops there are, and whether the reapers race or
+//! the second comes after the first has died, is each configuration's own (`tests.rs`). `cargo test --release -p taskring-models-stateright`.
 //!
 //! It has no weak memory and no code of the library: loom and shuttle run that. What it has is completeness: every death in every state of all the others.
 //! It leaves out what the library does for the order of tasks (a look goes over the slots as they lie) and against damaged words.

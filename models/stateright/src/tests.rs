@@ -35,6 +35,11 @@ fn one_submitter_and_two_deaths() {
 }
 
 #[test]
+fn one_submitter_a_death_and_two_reapers_that_race() {
+    complete("one submitter, a death, two reapers at a time", Machine { two_reapers: true, ..CI });
+}
+
+#[test]
 fn one_submitter_a_death_and_a_stop() {
     complete("one submitter, a death and a stop", Machine { crashes: 1, stops: 1, ..CI });
 }
