@@ -3,7 +3,7 @@
 
 use crate::error::{Cause, Error, Result};
 use crate::life::{Bit, Broken};
-use crate::limits::{SLEEP_NS_MAX, START_FAILURES_MAX};
+use crate::limits::{PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
@@ -394,6 +394,11 @@ impl Supervisor {
     }
 
     fn ended_unattached(&self, watch: &mut Watch, cause: Cause) {
+        if self.pool.member.participants().count() >= PARTICIPANTS_MAX {
+            // Others have every seat: no fault of the program's. After a pause it is tried again.
+            watch.failures = 1;
+            return;
+        }
         watch.failures += 1;
         if watch.failures >= START_FAILURES_MAX {
             let why = if watch.ever_attached { Broken::CannotStart } else { Broken::NotAWorker };

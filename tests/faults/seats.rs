@@ -1,7 +1,7 @@
 //! Rows 16, 20, 28 and 37: what lies at a participant's seat: its descriptors, its number, its user.
 
 use crate::process_support::{
-    LIMIT, Log, Program, Role, Test, hear, is_root, pid_alive, pool_file, say, unique, wait_until, wait_within,
+    LIMIT, Log, Program, Role, Test, hear, is_root, kill, pid_alive, pool_file, say, unique, wait_until, wait_within,
 };
 use crate::support::{assert_whole, count_of, hold, look, ready_workers, running, slots_in_use, square};
 use std::os::fd::AsRawFd;
@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("fault_20_a_task_that_becomes_another_program_has_killed_its_worker", task_execs),
     ("fault_20_a_submitter_that_closed_everything_is_not_dead_until_it_is", careless_submitter),
     ("fault_28_one_participant_too_many_is_refused_and_a_seat_given_back_is_taken", too_many),
+    ("fault_28_a_worker_that_finds_no_seat_is_tried_again", no_seat_for_a_worker),
     ("fault_37_a_pool_of_another_user_is_refused_both_ways", other_user),
 ];
 
@@ -150,6 +151,51 @@ fn too_many() {
     assert!(futures.iter().all(|future| future.result() == Ok(25)));
     drop((futures, worker, others));
     wait_until("they have left", || look(&name).participants.len() == 1);
+}
+
+/// Others take the seat of a worker that died, and every other: the pool waits until one is free.
+fn no_seat_for_a_worker() {
+    let name = unique("crowded");
+    let pool = Executor::builder().workers(1).capacity(64).create_named(&name).expect("a pool");
+    let mut others = Vec::new();
+    let begin = Instant::now();
+    loop {
+        let worker = *ready_workers(&pool, 1).first().expect("one worker");
+        while let Ok(other) = Executor::attach(&name) {
+            others.push(other);
+        }
+        kill(worker);
+        let is_taken = || {
+            others.extend(Executor::attach(&name));
+            others.len() == 255
+        };
+        if spin_until(Duration::from_millis(200), is_taken) {
+            break;
+        }
+        // The next worker was faster.
+        assert!(begin.elapsed() < LIMIT, "never before the next worker");
+    }
+    assert_eq!(count_of(&look(&name), "worker"), 0);
+    let pending = pool.submit(square, 5).expect("submitted");
+    // Several workers come, find no seat, and go.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(look(&name).life.split(',').next(), Some("open"), "{}", look(&name));
+    drop(others.pop());
+    assert_eq!(pending.result(), Ok(25));
+    drop(others);
+    wait_until("they have left", || count_of(&look(&name), "submitter") == 0);
+    assert_whole(&name, &pool, 0);
+}
+
+/// Asks again and again, without a pause. Whether it held in time.
+fn spin_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < limit {
+        if holds() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Tries a pool that is not its own.
