@@ -3,14 +3,20 @@
 mod cc_support;
 mod process_support;
 
-use process_support::{LIMIT, Program, say, unique, wait_until};
+use process_support::{LIMIT, Program, say, unique, wait_until, wait_within};
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use taskring::{Bytes, Executor, StartMethod, Task, TaskError};
 
 fn main() {
     taskring::init();
-    process_support::main(&[("work", work), ("submit", submit)], &[("every_pair_of_languages_works_together", every_pair)]);
+    process_support::main(
+        &[("work", work), ("submit", submit)],
+        &[
+            ("every_pair_of_languages_works_together", every_pair),
+            ("valgrind_finds_nothing_in_a_worker_and_a_submitter_that_attach", under_valgrind),
+        ],
+    );
 }
 
 /// The square of eight bytes, in the machine's order, as C has it.
@@ -51,18 +57,22 @@ impl Peer {
     }
 
     fn succeeds(self, what: &str) {
+        self.succeeds_within(LIMIT, what);
+    }
+
+    fn succeeds_within(self, limit: Duration, what: &str) {
         match self {
-            Peer::Rust(mut program) => assert!(program.end_within(LIMIT).success(), "{what}"),
+            Peer::Rust(mut program) => assert!(program.end_within(limit).success(), "{what}"),
             Peer::Foreign(mut child) => {
                 let start = Instant::now();
                 let status = loop {
                     match child.try_wait().expect("a child of ours") {
                         Some(status) => break status,
-                        None if start.elapsed() > LIMIT => {
+                        None if start.elapsed() > limit => {
                             let _ = child.kill();
                             panic!("{what} hangs");
                         }
-                        None => std::thread::sleep(std::time::Duration::from_millis(2)),
+                        None => std::thread::sleep(Duration::from_millis(2)),
                     }
                 };
                 assert!(status.success(), "{what}: {status}");
@@ -73,6 +83,33 @@ impl Peer {
 
 fn peer(language: &str) -> std::path::PathBuf {
     cc_support::out_dir().join(format!("c_api_peer_{language}"))
+}
+
+/// Both sides of a pool in programs that come by its name.
+fn under_valgrind() {
+    if !cc_support::has("cc") || !cc_support::has("valgrind") {
+        return;
+    }
+    let program = cc_support::build("peer_valgrind", "c11", &["tests/c/peer.c"], &[]);
+    let start = |role: &str, name: &str| {
+        let mut command = Command::new("valgrind");
+        command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite"]);
+        // What it finds, and also that it does not know `pidfd_open`.
+        let log = cc_support::out_dir().join(format!("valgrind.{role}.log"));
+        command.arg("--errors-for-leak-kinds=definite").arg(format!("--log-file={}", log.display()));
+        command.arg(&program).args([role, name]);
+        println!("valgrind of {role}: {}", log.display());
+        Peer::Foreign(command.spawn().expect("it starts"))
+    };
+    let name = unique("valgrind");
+    // Valgrind can map no more.
+    let pool = Executor::builder().start(StartMethod::None).payload_max(64 << 20).create_named(&name).expect("a pool");
+    let works = start("work", &name);
+    // It takes many times as long.
+    wait_within(4 * LIMIT, "the worker is ready", || pool.workers() == 1);
+    start("submit", &name).succeeds_within(4 * LIMIT, "the submitter");
+    drop(pool);
+    works.succeeds_within(4 * LIMIT, "the worker");
 }
 
 fn every_pair() {
