@@ -139,7 +139,9 @@ fn run((_, steps): &Layer, programs: &HashMap<String, PathBuf>, bug: Option<&str
         match ended {
             Some(true) => None,
             Some(false) => {
-                let line = text.lines().find(|l| failed(l)).or_else(|| text.lines().find(|l| l.contains("panicked at")));
+                let panicked = |line: &&str| line.contains("panicked at");
+                let line = text.lines().find(|l| failed(l)).or_else(|| text.lines().find(panicked));
+                let line = line.or_else(|| text.lines().rfind(|l| !l.trim().is_empty()));
                 Some(format!("{program}: {}", line.map_or_else(|| "ended badly".to_owned(), short)))
             }
             None => Some(format!("{program}: hangs")),

@@ -16,6 +16,7 @@ pub const ROLES: &[Role] = &[("keeper", keeper), ("reaper", reaper), ("pending",
 
 pub const TESTS: &[Test] = &[
     ("fault_10_reapers_that_race_and_are_killed_give_each_task_one_verdict", killed_reapers),
+    ("fault_10_who_cleans_up_is_alone_at_it", one_at_a_time),
     ("fault_12_a_stopped_worker_or_submitter_that_is_killed_is_like_any_other", stopped_then_killed),
     ("fault_13_a_worker_taken_for_dead_wrongly_changes_nothing_when_it_goes_on", taken_for_dead),
     ("fault_14_a_pid_that_passed_to_another_process_does_not_hide_a_death", pid_passed_on),
@@ -100,6 +101,43 @@ fn killed_reapers() {
         drop(worker);
         apart.end();
     }
+}
+
+/// While somebody holds the bytes by which the dead are cleaned up after, as one does that is stopped at it, nobody else does it: the seat might be
+/// another's by then.
+fn one_at_a_time() {
+    /// The second lock byte of each of the 256 seats.
+    const BYTES: (i64, i64) = (256, 256);
+    let mut apart = Apart::new("alone", 1, 8);
+    let file = std::fs::File::options().read(true).write(true).open(pool_file(&apart.name)).expect("the file");
+    // SAFETY: all fields are integers, for which zero is valid.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence, lock.l_start, lock.l_len) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16, BYTES.0, BYTES.1);
+    // SAFETY: an open file, and a live local to read.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+    let log = Log::new();
+    let mut submitter = Program::start("pending", &[&apart.name, &log.path(), &log.gate()]);
+    submitter.expect("submitted");
+    let dead = submitter.pid();
+    submitter.kill();
+    let is_there = || look(&apart.name).participants.iter().any(|p| p.pid == dead && !p.seated);
+    wait_until("its seat is free", is_there);
+    // The worker has one of the dead one's tasks.
+    let waited = apart.pool.submit(square, 3).expect("submitted");
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        // Who waits looks around, and so does the owner.
+        assert!(matches!(waited.result_timeout(Duration::from_millis(50)), Err(Error::TimedOut { .. })));
+        assert!(is_there(), "somebody else has cleaned up: {}", look(&apart.name));
+    }
+    drop(file);
+    wait_within(LIMIT / 2, "now it is cleaned up", || !look(&apart.name).participants.iter().any(|p| p.pid == dead));
+    log.open_gate();
+    assert_eq!(waited.result(), Ok(9));
+    drop(waited);
+    assert_whole(&apart.name, &apart.pool, 1);
+    drop(apart.pool);
+    apart.owner.end();
 }
 
 fn stopped_then_killed() {
