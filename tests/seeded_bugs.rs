@@ -135,14 +135,13 @@ fn run((_, steps): &Layer, programs: &HashMap<String, PathBuf>, bug: Option<&str
         let ended = wait(&mut child, log.path());
         sweep();
         let text = read(log.path());
-        let short = |line: &str| line.trim().replace('|', "/").chars().take(110).collect::<String>();
         match ended {
             Some(true) => None,
             Some(false) => {
                 let panicked = |line: &&str| line.contains("panicked at");
                 let line = text.lines().find(|l| failed(l)).or_else(|| text.lines().find(panicked));
                 let line = line.or_else(|| text.lines().rfind(|l| !l.trim().is_empty()));
-                Some(format!("{program}: {}", line.map_or_else(|| "ended badly".to_owned(), short)))
+                Some(format!("{program}: {}", line.map_or_else(|| "ended badly".to_owned(), which)))
             }
             None => Some(format!("{program}: hangs")),
         }
@@ -151,6 +150,14 @@ fn run((_, steps): &Layer, programs: &HashMap<String, PathBuf>, bug: Option<&str
 
 fn read(log: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+}
+
+/// What a line is about: the test that it names, or what it says.
+fn which(line: &str) -> String {
+    let test = line.split_once("test ").and_then(|(_, rest)| Some(rest.split_once(" ... ")?.0));
+    let thread = line.split_once("thread '").and_then(|(_, rest)| Some(rest.split_once('\'')?.0));
+    let text = test.or(thread.filter(|name| *name != "main")).unwrap_or(line);
+    text.trim().replace('|', "/").chars().take(110).collect()
 }
 
 fn failed(line: &str) -> bool {

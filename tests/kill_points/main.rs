@@ -129,7 +129,10 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
     let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
     let mut found = scene.kill(At::Step(whole), How::Killed);
     let survey = scene.survey();
-    found.extend(scene.is_recovered());
+    if survey.steps < whole {
+        // It came to its window's end.
+        found.extend(scene.is_recovered());
+    }
     found.extend(scene.after("the second run"));
     let points = points(&survey, choice.full);
     scene.forget_kills();
