@@ -16,7 +16,7 @@ const LOOKS_MIN: usize = 20;
 /// rests before it is judged; of a pool's file, steps in which it commits memory, and lanes that are used at last.
 const GROWTH_KIB: u64 = 1 << 10;
 const GROWTH_OF_SOAK_KIB: u64 = 8 << 10;
-const GROWTH_OF_FILE_KIB: u64 = 2 << 10;
+const GROWTH_OF_FILE_KIB: u64 = 4 << 10;
 const GROWTH_FDS: u64 = 4;
 
 impl Watch {
