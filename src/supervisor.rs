@@ -249,10 +249,13 @@ impl Supervisor {
             children.iter().any(|c| c.attached.is_none()) || (children.is_empty() && self.is_stopping())
         };
         let timeout_ms = if waiting || watch.lookout.expects() { LOOK_AGAIN_MS } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
-        let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter_map(|c| c.pidfd.as_ref()?.try_clone().ok()).collect();
-        let mut fds = vec![self.bell.as_fd()];
         // Acquire: pairs with the Release in `hear`.
         let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
+        // The zygote tells of its own children: their ends would wake us again and again until it does.
+        let is_ours = |child: &&Child| !child.of_zygote || zygote.is_none();
+        let watched = |child: &Child| child.pidfd.as_ref()?.try_clone().ok();
+        let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter(is_ours).filter_map(watched).collect();
+        let mut fds = vec![self.bell.as_fd()];
         fds.extend(zygote.map(Zygote::fd));
         fds.extend(pidfds.iter().map(AsFd::as_fd));
         fds.extend(watch.lookout.fds());
@@ -273,6 +276,7 @@ impl Supervisor {
             Ok(News::Started(pid)) => {
                 watch.requested = watch.requested.saturating_sub(1);
                 log::debug!(target: "taskring", "worker {pid} started");
+                // Without one it cannot be killed when it is late, or the zygote gone.
                 let pidfd = sys::pidfd_open(pid).ok().flatten();
                 lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, pidfd, None) });
             }
@@ -552,18 +556,10 @@ impl Child {
             let is_over = |fd: &OwnedFd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false);
             return (zygote_gone && self.pidfd.as_ref().is_none_or(is_over)).then_some(Cause::Unknown);
         }
-        match sys::reap(self.pidfd.as_ref()?.as_fd()) {
-            Ok(None) => None,
-            Ok(Some(sys::Exit::Code(code))) => Some(Cause::Exit(code)),
-            Ok(Some(sys::Exit::Signal(signal))) => Some(Cause::Signal(signal)),
-            // Somebody else in this process has waited for our child and thrown the cause away.
-            Err(e) if e.errno == libc::ECHILD => Some(Cause::Unknown),
-            // It may live, or be over all the same: as nobody has waited for it, the number is still its own.
-            Err(_) => {
-                let is_over =
-                    |fd: &Option<OwnedFd>| fd.as_ref().is_none_or(|fd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false));
-                sys::pidfd_open(self.pid).is_ok_and(|fd| is_over(&fd)).then_some(Cause::Unknown)
-            }
-        }
+        Some(match sys::end_of_child(self.pid, self.pidfd.as_ref()?.as_fd())? {
+            sys::Exit::Code(code) => Cause::Exit(code),
+            sys::Exit::Signal(signal) => Cause::Signal(signal),
+            sys::Exit::Unknown => Cause::Unknown,
+        })
     }
 }

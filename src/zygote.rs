@@ -6,6 +6,7 @@
 //! supervisor -> zygote   S          start a worker
 //! zygote -> supervisor   P pid      it is running         E errno  it could not be started
 //! zygote -> supervisor   X pid n    it exited with code n  K pid n  signal n killed it
+//!                        U pid      it ended, and the system does not say how
 //! ```
 //! When the supervisor's end is closed the zygote ends; its workers notice that the owner is gone by themselves.
 
@@ -44,6 +45,7 @@ fn parse(bytes: &[u8]) -> Option<News> {
         b'E' => News::NotStarted(code),
         b'X' => News::Ended(pid, Cause::Exit(code)),
         b'K' => News::Ended(pid, Cause::Signal(code)),
+        b'U' => News::Ended(pid, Cause::Unknown),
         _ => return None,
     })
 }
@@ -129,7 +131,7 @@ pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
                 continue;
             }
         }
-        report_ended(&socket, &mut children)?;
+        report_ended(&socket, &mut children, ready.get(1..).unwrap_or_default())?;
         if !ready.first().copied().unwrap_or(false) {
             continue;
         }
@@ -142,15 +144,18 @@ pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
     }
 }
 
-fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
-    let mut at = 0;
-    while at < children.len() {
+/// `ready` says which of them may have ended.
+fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>, ready: &[bool]) -> Result<()> {
+    // From the last one, for the last takes the place of one that is taken out.
+    for at in (0..children.len()).rev().filter(|&at| ready.get(at) == Some(&true)) {
         let (pid, fd) = &children[at];
-        let news = match sys::reap(fd.as_fd()) {
-            Ok(Some(sys::Exit::Code(code))) => message(b'X', *pid, code),
-            Ok(Some(sys::Exit::Signal(signal))) => message(b'K', *pid, signal),
-            Ok(None) | Err(_) => {
-                at += 1;
+        let news = match sys::end_of_child(*pid, fd.as_fd()) {
+            Some(sys::Exit::Code(code)) => message(b'X', *pid, code),
+            Some(sys::Exit::Signal(signal)) => message(b'K', *pid, signal),
+            Some(sys::Exit::Unknown) => message(b'U', *pid, 0),
+            None => {
+                // The system cannot tell just now.
+                std::thread::sleep(PAUSE);
                 continue;
             }
         };
@@ -179,7 +184,11 @@ fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, 
             children.push((pid, fd));
             message(b'P', pid, 0)
         }
-        Ok(None) => message(b'E', 0, libc::ESRCH),
+        // It has ended already, in a process that ignores SIGCHLD.
+        Ok(None) => {
+            sys::send(socket.as_fd(), &message(b'P', pid, 0))?;
+            message(b'U', pid, 0)
+        }
         Err(e) => {
             // A child that cannot be watched is not kept.
             sys::end_child(pid);
@@ -198,6 +207,7 @@ mod tests {
         assert_eq!(parse(&message(b'P', 7, 0)), Some(News::Started(7)));
         assert_eq!(parse(&message(b'X', 7, 3)), Some(News::Ended(7, Cause::Exit(3))));
         assert_eq!(parse(&message(b'K', u32::MAX, 9)), Some(News::Ended(u32::MAX, Cause::Signal(9))));
+        assert_eq!(parse(&message(b'U', 7, 0)), Some(News::Ended(7, Cause::Unknown)));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(&message(b'?', 0, 0)), None);
     }

@@ -47,6 +47,7 @@ fn main() {
             ("works", works),
             ("replaces", replaces),
             ("late news", late_news),
+            ("status thrown away", status_thrown_away),
             ("attach only", attach_only),
             ("two threads", two_threads),
             ("zygote killed", zygote_killed),
@@ -62,6 +63,9 @@ fn main() {
             ("a_killed_forked_worker_is_replaced", || each("replaces", "fork")),
             ("a_killed_fork_server_worker_is_replaced", || each("replaces", "forkserver")),
             ("fault_04_the_cause_is_told_though_the_fork_server_is_late_with_it", || each("late news", "forkserver")),
+            ("fault_04_a_spawned_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "spawn")),
+            ("fault_04_a_forked_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "fork")),
+            ("fault_04_a_fork_server_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "forkserver")),
             ("without_workers_of_its_own_a_pool_has_those_that_attach", || each("attach only", "none")),
             ("fork_with_a_second_thread_is_refused_with_the_count", || each("two threads", "fork")),
             ("a_killed_fork_server_breaks_the_pool_and_nothing_hangs", || each("zygote killed", "forkserver")),
@@ -82,6 +86,15 @@ fn each(role: &str, method: &str) {
 }
 
 /// Tells the test that every check of the role has passed.
+/// The CPU time that a process has used, in milliseconds.
+fn cpu_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("a name") + 2..].split(' ').collect();
+    // Fields 14 and 15, in ticks of 10 ms; the first one here is field 3.
+    let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
+    (ticks(14) + ticks(15)) * 10
+}
+
 fn done() {
     assert_eq!(children_of(std::process::id()), [] as [u32; 0], "a process is left");
     say("done");
@@ -187,7 +200,10 @@ fn late_news(args: &[String]) {
         let victim = held.worker_pid().expect("somebody runs it");
         signal(zygote, libc::SIGSTOP);
         kill(victim);
+        let before = cpu_ms(std::process::id());
         std::thread::sleep(Duration::from_millis(300));
+        let used = cpu_ms(std::process::id()) - before;
+        assert!(used <= 100, "round {round}: waiting for the news took {used} ms of CPU time");
         signal(zygote, libc::SIGCONT);
         match held.result() {
             Err(Error::WorkerLost { pid, cause, .. }) => {
@@ -197,6 +213,39 @@ fn late_news(args: &[String]) {
         }
     }
     drop(pool);
+    done();
+}
+
+/// A program that ignores SIGCHLD, as do its children, is never told how one of them ended: only that it did.
+fn status_thrown_away(args: &[String]) {
+    // SAFETY: the action is one of the system's own, and this process has no children yet.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let method = method(args);
+    let pool = pool(method, 2);
+    for round in 0..3 {
+        let before = ready_workers(&pool, 2);
+        let log = Log::new();
+        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+        wait_until("the task runs", || log.count("entered") == 1);
+        let victim = held.worker_pid().expect("somebody runs it");
+        kill(victim);
+        let told = held.result_timeout(Duration::from_secs(5));
+        let expected = |e: &Error| matches!(e, Error::WorkerLost { pid, cause: Cause::Unknown, .. } if *pid == victim);
+        assert!(told.as_ref().is_err_and(expected), "round {round}: {told:?}");
+        assert_squares(&pool);
+        let after = ready_workers(&pool, 2);
+        assert!(!after.contains(&victim) && !after.is_superset(&before), "round {round}: {before:?} {after:?}");
+    }
+    let zygotes = children_of(std::process::id()).into_iter().filter(|_| method != StartMethod::Spawn);
+    for pid in zygotes.chain([std::process::id()]) {
+        let before = cpu_ms(pid);
+        std::thread::sleep(Duration::from_millis(500));
+        let used = cpu_ms(pid) - before;
+        assert!(used <= 150, "process {pid}, which has nothing to do, took {used} ms of CPU time");
+    }
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
     done();
 }
 

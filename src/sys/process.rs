@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use super::{Result, SysError, retry_eintr};
@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Code(i32),
     /// This signal killed it.
     Signal(i32),
+    /// It is over, and nobody can say how: somebody else has waited for it, or this process ignores SIGCHLD.
+    Unknown,
 }
 
 /// This process. Async-signal-safe.
@@ -144,6 +146,19 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
     }))
 }
 
+/// How a child that this process has watched since it started has ended, once it has; frees its process number.
+pub(crate) fn end_of_child(pid: u32, pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    match reap(pidfd) {
+        Ok(end) => end,
+        Err(SysError { errno: libc::ECHILD, .. }) => Some(Exit::Unknown),
+        // It may live, or be over all the same: as nobody has waited for it, the number is still its own.
+        Err(_) => {
+            let is_over = |fd: Option<OwnedFd>| fd.is_none_or(|fd| pidfd_exited(fd.as_fd()).unwrap_or(false));
+            pidfd_open(pid).is_ok_and(is_over).then_some(Exit::Unknown)
+        }
+    }
+}
+
 /// Kills a child of ours that nobody has waited for, and waits for it.
 pub(crate) fn end_child(pid: u32) {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return };
@@ -236,7 +251,6 @@ pub(crate) fn name_thread(name: &CStr) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
     use super::*;
@@ -256,6 +270,7 @@ mod tests {
         assert!(born.is_some());
         assert_eq!(pidfd_exited(fd), Ok(false));
         assert_eq!(reap(fd), Ok(None));
+        assert_eq!(end_of_child(child.pid, fd), None);
         assert_eq!(pidfd_kill(fd, libc::SIGKILL), Ok(true));
         child.await_end();
 
@@ -268,6 +283,7 @@ mod tests {
         assert_eq!(pidfd_exited(fd), Ok(true));
         assert_eq!(pidfd_kill(fd, 0), Ok(false));
         assert_eq!(reap(fd).unwrap_err().errno, libc::ECHILD);
+        assert_eq!(end_of_child(child.pid, fd), Some(Exit::Unknown));
         // Its number may name a new process by now, but not with the same start time unless within one tick.
         assert!(pidfd_open(child.pid).is_ok());
     }
