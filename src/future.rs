@@ -11,7 +11,7 @@ use crate::seeded::{Bug, seeded};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{futex_wait_low, now_ns};
+use crate::sync::now_ns;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,8 @@ impl<R: Payload> Future<R> {
         decode(self.core.wait(None)?)
     }
 
-    /// The same, waiting no longer than `timeout`. A finished task's result is given even if the time is zero.
+    /// The same, waiting no longer than `timeout`. A finished task's result is given even if the time is zero; when another thread of this
+    /// process is copying it just then, that is waited for.
     ///
     /// # Errors
     /// [`Error::TimedOut`], after which the task goes on and the result may be asked for again; and those of
@@ -369,13 +370,7 @@ impl Core {
             if word.has(Flag::Detached) {
                 return Err(Error::Stale);
             }
-            match pace.until(now) {
-                Some(until) => drop(futex_wait_low(&slot.state, word.0, Some(until.min(deadline.unwrap_or(u64::MAX))))),
-                None => {
-                    self.pool.look_after_waits()?;
-                    pace.looked(now);
-                }
-            }
+            self.pool.sleep_on(self.ticket, word, &mut pace, now, deadline.unwrap_or(u64::MAX))?;
         }
     }
 

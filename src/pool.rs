@@ -267,7 +267,8 @@ impl Pool {
     }
 
     fn mark(&self, ticket: Ticket) -> &AtomicU64 {
-        &self.taken[self.segment().geometry().split(ticket.slot).1]
+        // There are as many as the lane has slots, a power of two.
+        &self.taken[ticket.slot as usize & (self.taken.len() - 1)]
     }
 
     /// The slot of `state` was taken at a later generation: then that is an old look, or the slot's generation went back.
@@ -287,7 +288,7 @@ impl Pool {
         if is_copied && patience.is_over() {
             self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
         }
-        std::thread::yield_now();
+        patience.pause();
         !self.segment().has(crate::life::Bit::Corrupt)
     }
 
@@ -505,13 +506,18 @@ impl Pool {
     pub(crate) fn wait_ended(&self, ticket: Ticket) -> Result<()> {
         let mut pace = WaitPace::new(now_ns());
         while let Ok(word) = self.slot(ticket).flag(ticket.generation, Flag::Waiter) {
-            let now = now_ns();
-            match pace.until(now) {
-                Some(until) => drop(futex_wait_low(&self.slot(ticket).state, word.0, Some(until))),
-                None => {
-                    self.look_after_waits()?;
-                    pace.looked(now);
-                }
+            self.sleep_on(ticket, word, &mut pace, now_ns(), u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Sleeps, at most until `deadline`, while the slot's word is as told; or looks after the pool, when it is time for that.
+    pub(crate) fn sleep_on(&self, ticket: Ticket, word: State, pace: &mut WaitPace, now: u64, deadline: u64) -> Result<()> {
+        match pace.until(now) {
+            Some(until) => drop(futex_wait_low(&self.slot(ticket).state, word.0, Some(until.min(deadline)))),
+            None => {
+                self.look_after_waits()?;
+                pace.looked(now);
             }
         }
         Ok(())

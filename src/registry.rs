@@ -91,7 +91,8 @@ impl Seat {
         self.lock.as_fd()
     }
 
-    /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. A failing look says nothing, and a descriptor kept by mistake is a leak that nobody can mend.
+    /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. A failing look says nothing,
+    /// and a descriptor kept by mistake is a leak that nobody can mend.
     fn has_lost_descriptor(&self, segment: &Segment) -> bool {
         match (sys::stat(self.fd()), sys::stat(segment.file())) {
             (Ok(seat), Ok(file)) => (seat.inode, seat.device) != (file.inode, file.device),

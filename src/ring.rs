@@ -101,7 +101,7 @@ impl<'a> Lane<'a> {
             cursor: tail,
             tail,
             room: usize::MAX,
-            looked: 0,
+            looks: SLOTS_PER_HOLD_MAX.min(self.slots.len()),
             published: false,
             guard,
         };
@@ -235,7 +235,8 @@ pub(crate) struct Hold<'a> {
     tail: u64,
     /// How many may be published.
     room: usize,
-    looked: usize,
+    /// How many positions may still be looked at: one hold ends soon, for others want the lane, too.
+    looks: usize,
     published: bool,
     /// It unlocks when dropped.
     guard: Guard<'a>,
@@ -261,13 +262,8 @@ impl<'a> Hold<'a> {
         }
         let left = (self.slots.len() as i64).saturating_sub(ahead).max(0) as usize;
         // No farther than one lap from the tail that is stored: beyond that nobody would look for what a dead holder has published.
-        self.looked = self.looks_max().saturating_sub(left);
+        self.looks = self.looks.min(left);
         left != 0
-    }
-
-    /// How many positions one hold looks at.
-    fn looks_max(&self) -> usize {
-        SLOTS_PER_HOLD_MAX.min(self.slots.len())
     }
 
     /// The position behind the last one looked at.
@@ -278,10 +274,10 @@ impl<'a> Hold<'a> {
     /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them, or may publish no more.
     #[inline]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
-        while self.looked < self.looks_max() && self.room != 0 {
+        while self.looks != 0 && self.room != 0 {
             let (index, slot) = self.at(self.cursor);
             let state = slot.load();
-            self.looked += 1;
+            self.looks -= 1;
             if state.is(Phase::Free) && !state.is_retired() {
                 return Some((index, slot, state));
             }

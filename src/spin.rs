@@ -8,6 +8,7 @@ use crate::segment::Segment;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{now_ns, spin_loop, yield_now};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Time to look for when there are CPUs enough: about what going to sleep and being woken would cost.
 const SPIN_NS: u64 = 50_000;
@@ -69,6 +70,7 @@ pub(crate) fn until<T>(segment: &Segment, first_ns: u64, mut found: impl FnMut()
 pub(crate) struct Patience {
     last: u64,
     waited: u64,
+    pauses: u32,
 }
 
 impl Patience {
@@ -82,5 +84,16 @@ impl Patience {
         }
         self.last = now;
         self.waited > LIMIT_NS
+    }
+
+    /// Leaves the CPU to the other thread: for a moment, or, when it does not go on for long, for a while.
+    pub(crate) fn pause(&mut self) {
+        const LATER: Duration = Duration::from_millis(1);
+        if self.pauses < YIELDS {
+            self.pauses += 1;
+            yield_now();
+        } else {
+            std::thread::sleep(LATER);
+        }
     }
 }

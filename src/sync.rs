@@ -1,5 +1,6 @@
 //! The facade for everything concurrent: atomics, fences, spin hints and the futex. The protocol code (`state`, `slot`, `ring`,
-//! `mutex`, `sleep`, `set`) uses nothing else, so that the very same code runs under the model checkers loom (`--cfg loom`) and shuttle (`--cfg shuttle` as well).
+//! `mutex`, `sleep`, `set`) uses nothing else, so that the very same code runs under the model checkers loom (`--cfg loom`) and
+//! shuttle (`--cfg shuttle` as well).
 //!
 //! In the segment all words start as zero; under loom the same structs are built with `Default`.
 

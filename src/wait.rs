@@ -36,7 +36,8 @@ pub(crate) struct Waiting {
     pub(crate) seen: u32,
     queue: Arc<Queue>,
     deadline: u64,
-    pace: WaitPace,
+    /// Once it has not found a key at its first look.
+    pace: Option<WaitPace>,
 }
 
 /// What came of one sleep.
@@ -54,10 +55,8 @@ impl Waiting {
 
     /// A wait for the keys of a queue.
     pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
-        let now = now_ns();
-        let deadline = timeout.map_or(u64::MAX, |t| now.saturating_add(crate::limits::nanos(t)));
-        let pace = WaitPace::new(queue.looked_at(now));
-        Waiting { pools: Vec::new(), seen: 0, queue, deadline, pace }
+        let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
+        Waiting { pools: Vec::new(), seen: 0, queue, deadline, pace: None }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
@@ -106,8 +105,9 @@ impl Waiting {
         if now >= self.deadline || self.pools.is_empty() {
             return Ok(Turn::TimedOut);
         }
-        let Some(until) = self.pace.until(now) else {
-            self.pace.looked(now);
+        let pace = self.pace.get_or_insert_with(|| WaitPace::new(self.queue.looked_at(now)));
+        let Some(until) = pace.until(now) else {
+            pace.looked(now);
             self.queue.note_look(now);
             for pool in &self.pools {
                 pool.look_after_waits()?;
@@ -117,7 +117,7 @@ impl Waiting {
         let Some(key) = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline)) else {
             return Ok(Turn::Again);
         };
-        self.pace.came();
+        pace.came();
         Ok(Turn::Key(key))
     }
 }

@@ -1,5 +1,5 @@
-//! `docs/tests.md` and `docs/faults.md` name only tests that exist and run. Whether they ran is read from the output of a run, in the file that `TASKRING_TEST_LOG`
-//! names; `.ci/run` does that.
+//! `docs/tests.md` and `docs/faults.md` name only tests that exist and run. Whether they ran is read from the output of a run, in the file
+//! that `TASKRING_TEST_LOG` names; `.ci/run` does that.
 
 use std::fs;
 use std::path::Path;

@@ -65,7 +65,9 @@ fn main() {
             ("fault_04_the_cause_is_told_though_the_fork_server_is_late_with_it", || each("late news", "forkserver")),
             ("fault_04_a_spawned_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "spawn")),
             ("fault_04_a_forked_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "fork")),
-            ("fault_04_a_fork_server_worker_s_end_is_seen_where_sigchld_is_ignored", || each("status thrown away", "forkserver")),
+            ("fault_04_a_fork_server_worker_s_end_is_seen_where_sigchld_is_ignored", || {
+                each("status thrown away", "forkserver")
+            }),
             ("without_workers_of_its_own_a_pool_has_those_that_attach", || each("attach only", "none")),
             ("fork_with_a_second_thread_is_refused_with_the_count", || each("two threads", "fork")),
             ("a_killed_fork_server_breaks_the_pool_and_nothing_hangs", || each("zygote killed", "forkserver")),

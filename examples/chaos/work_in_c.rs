@@ -71,7 +71,7 @@ impl Visit<'_> {
         let mut args = Vec::new();
         order.encode(&mut args).expect("encoded");
         let way = submitter.random.below(8);
-        let mut options = ffi::taskring_options { struct_size: size_of::<ffi::taskring_options>() as u32, ..NO_OPTIONS };
+        let mut options = NO_OPTIONS;
         if submitter.random.below(8) == 0 {
             options.flags = ffi::TASKRING_IDEMPOTENT;
             note(task, Event::Repeatable);
@@ -212,7 +212,7 @@ impl Visit<'_> {
 }
 
 const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
-    struct_size: 0,
+    struct_size: size_of::<ffi::taskring_options>() as u32,
     flags: 0,
     attempts_max: 0,
     reserved: 0,
