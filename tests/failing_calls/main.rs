@@ -11,14 +11,15 @@
 //! which end the process when they fail), calls that cannot fail (`getpid`, `geteuid`, `sched_yield`, `rt_sigaction`, descriptor flags), `close`, which gives the
 //! descriptor back whatever it returns, random numbers, which the standard library's hashers cannot do without, `recv`, by which the standard
 //! library learns whether a process that it starts came to be (it panics when that fails, after waiting for that process), and what only fails for a bad
-//! argument (`waitid`, `lseek`). Only the victim's main thread is led; the operations below are all done by that one. A spawned process's own
-//! calls between fork and exec belong to `tests/no_fork_bomb.rs` and `tests/bad_input.rs`.
+//! argument (`waitid`, `lseek`). One thread of a victim is led: the main one, which does the operation, or, where workers are replaced, the one that
+//! looks after them, or the process that forks them. A spawned process's own calls between fork and exec belong to `tests/no_fork_bomb.rs` and `tests/bad_input.rs`.
 
 #[path = "../process_support/mod.rs"]
 mod process_support;
 
 mod exhaustion;
 mod operations;
+mod replace;
 mod trace;
 mod work;
 
@@ -147,7 +148,8 @@ fn keeper(args: &[String]) {
 fn tracer(args: &[String]) {
     let [pool, board, keeper, row, how] = args else { panic!("{args:?}") };
     let place = Place { pool: pool.clone(), board: board.clone(), keeper: keeper.parse().expect("a process") };
-    let run = |fail| trace::run(fail, || operations::live(&place, row));
+    let led = replace::row(row).map_or(trace::Led::Main, |(led, _)| led);
+    let run = |fail| trace::run(led, fail, || operations::live(&place, row, fail));
     let mut found = Vec::new();
     let survey: Outcome = run(Fail::Nothing);
     found.extend(survey.violation.map(|what| format!("nothing fails: {what}")));

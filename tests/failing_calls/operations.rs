@@ -3,7 +3,7 @@
 
 use crate::process_support::common::Board;
 use crate::process_support::{LIMIT, kill, pid_alive, shm_entries, signal};
-use crate::trace::edge_of_window;
+use crate::trace::{Fail, edge_of_window};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -53,6 +53,9 @@ pub const ROWS: &[&str] = &[
     "remove dead",
     "recover",
     "worker",
+    "replace by spawn",
+    "replace by fork server",
+    "zygote",
 ];
 
 /// What a victim is given.
@@ -76,7 +79,10 @@ struct Life<'a> {
 }
 
 /// One victim's life.
-pub fn live(place: &Place, operation: &str) -> Result<(), String> {
+pub fn live(place: &Place, operation: &str, fail: Fail) -> Result<(), String> {
+    if crate::replace::row(operation).is_some() {
+        return crate::replace::live(place, operation, fail);
+    }
     let cells = Board::at(&place.board);
     cells.iter().for_each(|cell| cell.store(0, SeqCst));
     let attached = !operation.starts_with("create") && !matches!(operation, "attach" | "inspect" | "remove dead" | "worker");

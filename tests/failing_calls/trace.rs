@@ -1,5 +1,6 @@
 //! The tracer: a process with one thread that forks victims and lets chosen system calls of theirs fail: at its entry a call becomes one that there
-//! is not, and at its exit the result becomes the error. The victim's main thread alone is traced.
+//! is not, and at its exit the result becomes the error. The calls of one thread of a victim are led so: of its main thread, of the one that looks
+//! after its workers, or of the process that forks them.
 
 use std::io::Read;
 use std::os::fd::FromRawFd;
@@ -26,6 +27,37 @@ pub enum Fail {
     Once(usize, i32),
     /// This one and all later ones that can fail so.
     From(usize, i32),
+}
+
+/// Whose calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Led {
+    /// The victim's main thread, which does the operation.
+    Main,
+    /// Its thread of this name.
+    Thread(&'static str),
+    /// Its child of this name.
+    Child(&'static str),
+}
+
+impl Led {
+    /// Its number. In a victim that stands before its window.
+    fn find(self, pid: i32) -> Result<i32, String> {
+        let (folder, name) = match self {
+            Led::Main => return Ok(pid),
+            Led::Thread(name) => (format!("/proc/{pid}/task"), name),
+            Led::Child(name) => ("/proc".to_owned(), name),
+        };
+        let is_it = |number: &i32| {
+            let stat = std::fs::read_to_string(format!("{folder}/{number}/stat")).unwrap_or_default();
+            let Some((before, after)) = stat.rsplit_once(')') else { return false };
+            let parent = after.split_ascii_whitespace().nth(1).and_then(|parent| parent.parse().ok());
+            before.ends_with(&format!("({name}")) && (matches!(self, Led::Thread(_)) || parent == Some(pid))
+        };
+        let entries = std::fs::read_dir(&folder).map_err(|e| format!("{folder}: {e}"))?;
+        let mut numbers = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+        numbers.find(is_it).ok_or_else(|| format!("there is no {self:?}"))
+    }
 }
 
 /// What came of a victim.
@@ -121,14 +153,21 @@ fn set_registers(pid: i32, all: &libc::user_regs_struct) {
 
 /// Waits for a child to stop or end; `None` when that takes too long.
 fn wait(pid: i32, until: Instant) -> Option<i32> {
+    wait_any(&[pid], until).map(|(_, status)| status)
+}
+
+/// The same for the first of several.
+fn wait_any(pids: &[i32], until: Instant) -> Option<(i32, i32)> {
     let mut looks = 0_u32;
     loop {
-        let mut status = 0;
-        // SAFETY: `status` is a live local.
-        let found = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
-        assert!(found >= 0, "waitpid: {}", std::io::Error::last_os_error());
-        if found == pid {
-            return Some(status);
+        for &pid in pids {
+            let mut status = 0;
+            // SAFETY: `status` is a live local.
+            let found = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
+            assert!(found >= 0, "waitpid: {}", std::io::Error::last_os_error());
+            if found == pid {
+                return Some((pid, status));
+            }
         }
         if Instant::now() > until {
             return None;
@@ -139,7 +178,7 @@ fn wait(pid: i32, until: Instant) -> Option<i32> {
 }
 
 /// Forks a victim that does `life`, of which the window's calls fail as told. What `life` gives is a violation.
-pub fn run(fail: Fail, life: impl FnOnce() -> Result<(), String>) -> Outcome {
+pub fn run(led: Led, fail: Fail, life: impl FnOnce() -> Result<(), String>) -> Outcome {
     let mut ends = [0; 2];
     // SAFETY: the array is writable for two descriptors.
     assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }, 0);
@@ -159,7 +198,7 @@ pub fn run(fail: Fail, life: impl FnOnce() -> Result<(), String>) -> Outcome {
     // SAFETY: the call has just made it, and nobody else has it; the child's copies are its own.
     let (mut said, _other) = unsafe { (std::fs::File::from_raw_fd(ends[0]), std::fs::File::from_raw_fd(ends[1])) };
     let mut outcome = Outcome { pid, ..Outcome::default() };
-    outcome.violation = trace(pid, fail, &mut outcome).err();
+    outcome.violation = trace(pid, led, fail, &mut outcome).err();
     if !outcome.ended {
         // SAFETY: a child of ours that was not reaped.
         unsafe { libc::kill(pid, libc::SIGKILL) };
@@ -178,7 +217,7 @@ pub fn run(fail: Fail, life: impl FnOnce() -> Result<(), String>) -> Outcome {
 }
 
 /// Leads a victim to its window, through it, and lets it go on to its end.
-fn trace(pid: i32, fail: Fail, outcome: &mut Outcome) -> Result<(), String> {
+fn trace(pid: i32, whose: Led, fail: Fail, outcome: &mut Outcome) -> Result<(), String> {
     let before = Instant::now() + END;
     loop {
         let status = wait(pid, before).ok_or("it does not come to its window")?;
@@ -191,57 +230,133 @@ fn trace(pid: i32, fail: Fail, outcome: &mut Outcome) -> Result<(), String> {
             other => assert_eq!(ptrace(libc::PTRACE_CONT, pid, other as u64), 0),
         }
     }
-    ptrace(libc::PTRACE_SETOPTIONS, pid, (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD) as u64);
-    window(pid, fail, outcome)?;
+    ptrace(libc::PTRACE_SETOPTIONS, pid, OPTIONS);
+    let mut led = Leader { thread: whose.find(pid)?, fail, inside: false, error: 0 };
+    let passed = if led.thread == pid { window(&mut led, outcome) } else { window_of_another(pid, &mut led, outcome) };
+    if let (Err(what), Led::Child(_)) = (&passed, whose) {
+        // SAFETY: takes integers. The child is traced by us, so its number is still its own.
+        unsafe { libc::kill(led.thread, libc::SIGKILL) };
+        return Err(what.clone());
+    }
+    passed?;
     assert_eq!(ptrace(libc::PTRACE_DETACH, pid, 0), 0);
     let status = wait(pid, Instant::now() + END).ok_or_else(|| hang(pid, "it does not end after its window"))?;
     outcome.ended = true;
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0 { Ok(()) } else { Err(ended(status)) }
 }
 
-fn window(pid: i32, fail: Fail, outcome: &mut Outcome) -> Result<(), String> {
+const OPTIONS: u64 = (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD) as u64;
+
+/// The thread whose calls fail.
+struct Leader {
+    thread: i32,
+    fail: Fail,
+    /// It is in a system call.
+    inside: bool,
+    /// What the call that it is in fails with.
+    error: i32,
+}
+
+impl Leader {
+    /// Lets it go on to its next system call, or out of the one that it is in.
+    fn go(&self, signal: u64) {
+        assert_eq!(ptrace(libc::PTRACE_SYSCALL, self.thread, signal), 0);
+    }
+
+    /// It has come to a system call, or out of one.
+    fn call(&mut self, outcome: &mut Outcome) {
+        self.inside = !self.inside;
+        let mut all = registers(self.thread);
+        if self.inside {
+            let errors = errors_of(&all, self.thread);
+            if errors.is_empty() {
+                return;
+            }
+            let index = outcome.calls.len();
+            outcome.calls.push(Call { number: all.orig_rax.cast_signed(), errors });
+            // Beside other threads the calls are not the same ones each time.
+            self.error = match self.fail {
+                Fail::Once(at, errno) if at == index && errors.contains(&errno) => errno,
+                // Whoever is interrupted for ever waits for ever: twenty times is enough.
+                Fail::From(at, libc::EINTR) if index >= at + 20 => 0,
+                Fail::From(at, errno) if index >= at && errors.contains(&errno) => errno,
+                _ => 0,
+            };
+            if self.error != 0 {
+                all.orig_rax = u64::MAX;
+                set_registers(self.thread, &all);
+                outcome.failed += 1;
+            }
+        } else if self.error != 0 {
+            all.rax = i64::from(-self.error).cast_unsigned();
+            set_registers(self.thread, &all);
+            self.error = 0;
+        }
+    }
+}
+
+/// The main thread does the operation, and its own calls fail.
+fn window(main: &mut Leader, outcome: &mut Outcome) -> Result<(), String> {
     let end = Instant::now() + WINDOW;
-    let (mut pass, mut inside, mut error) = (0, false, 0);
+    let mut pass = 0;
     loop {
-        assert_eq!(ptrace(libc::PTRACE_SYSCALL, pid, pass), 0);
+        main.go(pass);
         pass = 0;
-        let status = wait(pid, end).ok_or_else(|| hang(pid, "its window does not end"))?;
+        let status = wait(main.thread, end).ok_or_else(|| hang(main.thread, "its window does not end"))?;
         if !libc::WIFSTOPPED(status) {
             outcome.ended = true;
             return Err(ended(status));
         }
         match libc::WSTOPSIG(status) {
             libc::SIGSTOP => return Ok(()),
-            signal if signal != libc::SIGTRAP | 0x80 => {
-                pass = signal as u64;
-                continue;
-            }
-            _ => inside = !inside,
+            signal if signal != libc::SIGTRAP | 0x80 => pass = signal as u64,
+            _ => main.call(outcome),
         }
-        let mut all = registers(pid);
-        if inside {
-            let errors = errors_of(&all, pid);
-            if errors.is_empty() {
+    }
+}
+
+/// The main thread does the operation, and another one's calls fail.
+fn window_of_another(pid: i32, led: &mut Leader, outcome: &mut Outcome) -> Result<(), String> {
+    let end = Instant::now() + WINDOW;
+    assert_eq!(ptrace(libc::PTRACE_SEIZE, led.thread, OPTIONS), 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(ptrace(libc::PTRACE_INTERRUPT, led.thread, 0), 0);
+    assert_eq!(ptrace(libc::PTRACE_CONT, pid, 0), 0);
+    let (mut threads, mut is_over) = (vec![pid, led.thread], false);
+    loop {
+        let (thread, status) = wait_any(&threads, end).ok_or_else(|| hang(pid, "its window does not end"))?;
+        if thread == pid {
+            if !libc::WIFSTOPPED(status) {
+                outcome.ended = true;
+                return Err(ended(status));
+            }
+            if libc::WSTOPSIG(status) != libc::SIGSTOP {
+                assert_eq!(ptrace(libc::PTRACE_CONT, pid, libc::WSTOPSIG(status) as u64), 0);
                 continue;
             }
-            let index = outcome.calls.len();
-            outcome.calls.push(Call { number: all.orig_rax.cast_signed(), errors });
-            error = match fail {
-                Fail::Once(at, errno) if at == index => errno,
-                // Whoever is interrupted for ever waits for ever: twenty times is enough.
-                Fail::From(at, libc::EINTR) if index >= at + 20 => 0,
-                Fail::From(at, errno) if index >= at && errors.contains(&errno) => errno,
-                _ => 0,
-            };
-            if error != 0 {
-                all.orig_rax = u64::MAX;
-                set_registers(pid, &all);
-                outcome.failed += 1;
+            if threads.len() == 1 {
+                return Ok(());
             }
-        } else if error != 0 {
-            all.rax = i64::from(-error).cast_unsigned();
-            set_registers(pid, &all);
-            error = 0;
+            (threads, is_over) = (vec![led.thread], true);
+            // It may have stopped already: any stop takes this one's place.
+            ptrace(libc::PTRACE_INTERRUPT, led.thread, 0);
+        } else if !libc::WIFSTOPPED(status) {
+            // A process that has ended by itself.
+            if is_over {
+                return Ok(());
+            }
+            threads.pop();
+        } else {
+            let signal = libc::WSTOPSIG(status);
+            let is_call = signal == libc::SIGTRAP | 0x80;
+            let pass = if is_call || status >> 16 == libc::PTRACE_EVENT_STOP { 0 } else { signal as u64 };
+            if is_call && (!is_over || led.error != 0) {
+                led.call(outcome);
+            }
+            if is_over && led.error == 0 {
+                assert_eq!(ptrace(libc::PTRACE_DETACH, led.thread, pass), 0);
+                return Ok(());
+            }
+            led.go(pass);
         }
     }
 }
