@@ -36,13 +36,15 @@ use trace::At;
 const CPUS_MAX: usize = 4;
 /// Kills of a row in a run that is not a full one.
 const EACH: usize = 200;
+/// The same in a full one, where a window is too long for every instruction.
+const EACH_FULL: usize = 1500;
 /// Fewer in all rows together are too few.
 const KILLS_MIN: usize = 5_000;
 /// The same of a full run.
 const KILLS_MIN_FULL: usize = 50_000;
 /// How many steps a row may take, about: half as many are made.
 const STEPS_OF_ROW: u64 = 1_500_000;
-/// The same in a full run, of a window that is too long for every instruction.
+/// The same in a full run.
 const STEPS_OF_FULL_ROW: u64 = 8_000_000;
 /// Ends of each other kind in a row, when they are asked for.
 const VARIANTS_EACH: usize = 25;
@@ -200,10 +202,9 @@ fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
     if full && survey.steps <= LONG {
         return (0..=survey.steps + 1).map(At::Step).chain(survey.calls.iter().map(|&n| At::Inside(n))).collect();
     }
-    // A point of a long window costs its stepping.
-    let budget = if full { STEPS_OF_FULL_ROW } else { STEPS_OF_ROW };
-    let each = if full { usize::MAX } else { each };
-    let each = each.min((budget / survey.steps.max(1)) as usize).max(each.min(30));
+    // A point costs the calls before it, and the stepping from the last one.
+    let (each, budget) = if full { (EACH_FULL, STEPS_OF_FULL_ROW) } else { (each, STEPS_OF_ROW) };
+    let each = each.min((budget / survey.steps_to_a_point().max(1)) as usize).max(each.min(30));
     let most = each / 4 * 3;
     if points.len() > most && !full {
         // Evenly, from the first to the last.

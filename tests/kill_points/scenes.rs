@@ -84,6 +84,7 @@ fn tracer(args: &[String]) {
     trace::pin(cpu.parse().expect("a number"));
     trace::adopt_orphans();
     say("ready");
+    let mut calls = Vec::new();
     while let Some(order) = hear() {
         if order == "survey" {
             let found = trace::survey(operation, context, pool);
@@ -92,11 +93,13 @@ fn tracer(args: &[String]) {
             say(&list(&found.changes));
             say(&list(&found.calls));
             say(&list(&found.states));
+            calls = found.calls;
             continue;
         }
         let (how, n) = order.split_once(' ').expect("how and where");
         let n = n.parse().expect("a number of instructions");
-        let victim = trace::bring_to(operation, context, if how == "inside" { At::Inside(n) } else { At::Step(n) });
+        let at = if how == "inside" { At::Inside(n) } else { At::Step(n) };
+        let victim = trace::bring_to(operation, context, at, &calls);
         let place = victim.place();
         let answer = format!("{} {} {} {}", place.steps, u64::from(place.over), place.instruction, place.pid);
         match how {

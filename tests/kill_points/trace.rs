@@ -1,5 +1,6 @@
 //! The tracer: a process with one thread that forks victims, steps them one instruction at a time through a window, and kills them there.
-//! Tracer and victim share a CPU: a step then takes about twenty microseconds.
+//! Tracer and victim share a CPU: a step then takes about twenty microseconds. On the way to a point far inside a window a victim is let go from
+//! system call to system call, and stepped from the last one before the point.
 
 use crate::board::{ENDED, READY, cells};
 use crate::operations;
@@ -17,6 +18,10 @@ const LOOKED_AT: usize = 384 << 10;
 const BLOCKED: Duration = Duration::from_millis(3);
 /// No window is that long.
 const STEPS_MAX: u64 = 4_000_000;
+
+const OPTIONS: u64 = (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD) as u64;
+/// What a stop at a system call is told by.
+const CALL: i32 = libc::SIGTRAP | 0x80;
 
 /// Where the victim is to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +42,15 @@ pub struct Survey {
     pub calls: Vec<u64>,
     /// After how many instructions the victim was first in another state: at another instruction, or after another change. Of very many an even share.
     pub states: Vec<u64>,
+}
+
+impl Survey {
+    /// How many steps and stops bring a victim to a point of this window, on average.
+    pub fn steps_to_a_point(&self) -> u64 {
+        let ends = self.calls.iter().map(|call| call + 1).chain([self.steps]);
+        let (_, squares) = ends.fold((0, 0), |(last, sum), end| (end, sum + (end - last).pow(2)));
+        squares / (2 * self.steps.max(1)) + self.calls.len() as u64
+    }
 }
 
 /// A victim at the beginning of its window. Dropped, it is killed.
@@ -110,7 +124,7 @@ impl Victim {
                 other => assert!(ptrace(libc::PTRACE_CONT, pid, 0, other as u64) == 0),
             }
         }
-        ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as u64);
+        ptrace(libc::PTRACE_SETOPTIONS, pid, 0, OPTIONS);
         Victim { pid, thread: pid, steps: 0, over: false }
     }
 
@@ -123,7 +137,7 @@ impl Victim {
             thread.is_some()
         });
         let thread = thread.expect("just found");
-        assert!(ptrace(libc::PTRACE_SEIZE, thread, 0, libc::PTRACE_O_EXITKILL as u64) == 0);
+        assert!(ptrace(libc::PTRACE_SEIZE, thread, 0, OPTIONS) == 0);
         assert!(ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0) == 0);
         wait(thread, 0);
         cells()[READY].store(0, SeqCst);
@@ -143,10 +157,44 @@ impl Victim {
         *known.entry(at).or_insert_with(|| ptrace(libc::PTRACE_PEEKTEXT, self.thread, at, 0) & 0xffff == 0x050f)
     }
 
+    /// Whether another thread has told that the window is over.
+    fn is_ended_by_another(&self) -> bool {
+        self.thread != self.pid && cells()[ENDED].load(SeqCst) != 0
+    }
+
+    /// Lets it go to its next system call, or out of the one that it is in.
+    fn next_call(&mut self) {
+        let (start, mut pass) = (Instant::now(), 0);
+        loop {
+            let gone = ptrace(libc::PTRACE_SYSCALL, self.thread, 0, pass) == 0;
+            assert!(gone, "to a system call: {}", std::io::Error::last_os_error());
+            let status = loop {
+                if let Some(status) = wait(self.thread, libc::WNOHANG) {
+                    break status;
+                }
+                if self.is_ended_by_another() {
+                    self.over = true;
+                    return;
+                }
+                assert!(start.elapsed() < Duration::from_secs(10), "the victim comes to no system call");
+                if start.elapsed() < BLOCKED { std::thread::yield_now() } else { std::thread::sleep(BLOCKED / 10) }
+            };
+            assert!(libc::WIFSTOPPED(status), "the victim ended before a system call: {status:#x}");
+            match libc::WSTOPSIG(status) {
+                CALL => {
+                    // The one in which whoever has come to the end waits.
+                    self.over = cells()[ENDED].load(SeqCst) != 0;
+                    return;
+                }
+                libc::SIGTRAP => pass = 0,
+                other => pass = other as u64,
+            }
+        }
+    }
+
     /// One instruction; false when it does not end.
     fn step(&mut self) -> bool {
-        let other_thread = self.thread != self.pid && cells()[ENDED].load(SeqCst) != 0;
-        if other_thread || self.instruction() == end_window as *const () as u64 {
+        if self.is_ended_by_another() || self.instruction() == end_window as *const () as u64 {
             self.over = true;
             return true;
         }
@@ -252,14 +300,25 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     found
 }
 
-/// Steps a victim to a point of its window.
-pub fn bring_to(operation: &str, context: &str, at: At) -> Victim {
+/// Brings a victim to a point of its window, of which these instructions are system calls.
+pub fn bring_to(operation: &str, context: &str, at: At, calls: &[u64]) -> Victim {
     reap_orphans();
     let mut victim = Victim::start(operation, context);
     let (steps, inside) = match at {
         At::Step(steps) => (steps, false),
         At::Inside(steps) => (steps, true),
     };
+    for &call in calls.iter().take_while(|&&call| call < steps) {
+        // To its entry, and out of it.
+        victim.next_call();
+        if !victim.over {
+            victim.next_call();
+        }
+        if victim.over {
+            break;
+        }
+        victim.steps = call + 1;
+    }
     while victim.steps < steps && !victim.over {
         victim.step_or_wait();
     }
