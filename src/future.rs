@@ -360,6 +360,8 @@ impl Core {
             let now = now_ns();
             if let (Some(deadline), Some(after)) = (deadline, timeout)
                 && now >= deadline
+                // One that is over is given, also while another thread copies it.
+                && over().is_none()
             {
                 return Err(Error::TimedOut { what: "a result", after });
             }

@@ -44,6 +44,7 @@ mod sync;
 
 mod audit;
 mod builder;
+mod child;
 mod codec;
 mod completion;
 mod error;

@@ -2,21 +2,24 @@
 //!
 //! A pool is made under a random temporary name, at its full size, committed and initialised, and its owner takes its seat; only then is it linked
 //! to its name, so nobody ever sees half a pool, and the link fails if the name exists. What dead creators left behind under temporary names is
-//! swept by the next one. A pool whose participants are all dead may be replaced: the replacer first locks every participant's byte.
+//! swept by the next one. A pool whose participants are all dead may be replaced: the replacer first locks every participant's byte, and then
+//! looks whether somebody who gave its own back has the pool in its memory.
 //!
 //! Files cannot be sealed: a process of the same user that truncates one makes others fail with SIGBUS. Anonymous pools cannot be truncated.
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::layout::Geometry;
+use crate::layout::{Geometry, PARTICIPANTS_AT, Record};
 use crate::limits::{PARTICIPANTS_MAX, POOL_NAME_MAX};
 use crate::pool::Pool;
-use crate::record::Kind;
+use crate::record::{Kind, Presence, RecordState};
+use crate::registry::process_is_gone;
 use crate::segment::{Plan, Segment, random, validate};
 use crate::sync::Ordering::Relaxed;
 use crate::sys;
 use shared_memory::ShmemConf;
 use std::ffi::CString;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,10 +119,43 @@ fn remove_if_dead(name: &str) -> Result<bool> {
     if !sys::try_lock_range(file.as_fd(), 0, 2 * PARTICIPANTS_MAX as u64)? {
         return Err(exists());
     }
+    if is_in_memory(&file, name)? {
+        return Err(exists());
+    }
     if still_named(&file, &path)? {
         sys::unlink(&path)?;
     }
     Ok(true)
+}
+
+/// Whether an owner or submitter that has closed every descriptor, and so gave its byte back, has the pool in its memory still. One that became
+/// another program has not.
+fn is_in_memory(file: &OwnedFd, name: &str) -> Result<bool> {
+    match validate(file.as_fd(), name) {
+        Ok(_) => {}
+        // Of what is no pool of this build, or one of another namespace, the bytes alone tell.
+        Err(Error::Incompatible { .. } | Error::NotOwner { .. }) => return Ok(false),
+        Err(e) => return Err(e),
+    }
+    let stat = sys::stat(file.as_fd())?;
+    let mut bytes = vec![0; PARTICIPANTS_MAX * size_of::<Record>()];
+    sys::read_at(file.as_fd(), &mut bytes, PARTICIPANTS_AT)?;
+    for record in bytes.chunks_exact(size_of::<Record>()) {
+        let word = |at: usize| u32::from_le_bytes(record[at..at + 4].try_into().expect("four bytes"));
+        let (state, pid) = (RecordState(word(offset_of!(Record, state))), word(offset_of!(Record, pid)));
+        let start = offset_of!(Record, start);
+        let start = u64::from(word(start)) | u64::from(word(start + 4)) << 32;
+        let is_submitter = matches!(state.kind(), Some(Kind::Owner | Kind::Submitter));
+        if state.presence() == Presence::Active
+            && is_submitter
+            && !process_is_gone(pid, start)
+            // Whose memory cannot be looked at counts as attached.
+            && sys::has_in_memory(pid, stat.device, stat.inode).unwrap_or(true)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn still_named(file: &OwnedFd, path: &CString) -> Result<bool> {
@@ -204,12 +240,12 @@ fn not_owner(name: &str) -> Error {
 
 fn read_nonce(file: &OwnedFd) -> Result<u64> {
     let mut bytes = [0; 8];
-    sys::read_at(file.as_fd(), &mut bytes, std::mem::offset_of!(crate::layout::Identity, nonce) as u64)?;
+    sys::read_at(file.as_fd(), &mut bytes, offset_of!(crate::layout::Identity, nonce) as u64)?;
     Ok(u64::from_le_bytes(bytes))
 }
 
 /// Fails when the pool lost its name before we had a seat in it: then it is over, or has been replaced.
-fn check_still_named(segment: &Segment, name: &str) -> Result<()> {
+pub(crate) fn check_still_named(segment: &Segment, name: &str) -> Result<()> {
     let ours = sys::stat(segment.file())?;
     // A pool whose creator died between its two links keeps the temporary one, so the name itself is asked as well.
     if ours.nlink == 0 || inode_at(&path(name)) != Some(ours.inode) {
@@ -252,7 +288,7 @@ impl Executor {
 pub fn work(name: &str) -> Result<()> {
     let segment = Arc::new(open(name)?);
     check_still_named(&segment, name)?;
-    crate::worker::serve(segment.clone(), Kind::Worker, crate::worker::Came::ByItself)
+    crate::worker::serve(segment.clone(), Kind::Worker, crate::worker::Came::ByName(name.into()))
         .map_err(|e| not_found_if_gone(&segment, name, e))
 }
 

@@ -283,7 +283,7 @@ impl Pool {
     /// For who finds a finished task taken by another thread, whose outcome will be there once it is copied, however long that thread takes or stands
     /// still. False when it never will: the slot's generation went back to one that was taken before.
     pub(crate) fn await_taker(&self, ticket: Ticket, patience: &mut Patience) -> bool {
-        // Acquire: pairs with the Release in `release`: who has copied has kept the outcome, and frees the slot next.
+        // Acquire: pairs with the Release in `release`: who has copied has kept the outcome, and freed the slot.
         let is_copied = self.mark(ticket).load(Acquire) != taken_at(ticket.generation) | COPYING;
         if is_copied && patience.is_over() {
             self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
@@ -320,9 +320,11 @@ impl Pool {
     #[inline]
     fn release(&self, ticket: Ticket, finished: State, blocks: [u32; 2]) {
         let slot = self.slot(ticket);
-        // Release: pairs with the Acquire in `await_taker`. Before the slot is free, for then another thread may mark its next task.
-        self.mark(ticket).store(taken_at(ticket.generation), Release);
         slot.give_back(finished);
+        // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. If another thread has
+        // marked the slot's next task since, there is nothing to say. Release: pairs with the Acquire in `await_taker`.
+        let (mark, copied) = (self.mark(ticket), taken_at(ticket.generation));
+        let _ = mark.compare_exchange(copied | COPYING, copied, Release, Relaxed);
         if finished.has(Flag::Waiter) {
             // A submitter may wait for just this slot to be free.
             crate::sync::futex_wake_low(&slot.state);
@@ -552,7 +554,7 @@ impl Pool {
         if is_pending {
             // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
-            while sleepers.anybody_idle() && sleepers.wake_one() {}
+            sleepers.wake_each();
         }
         Ok(())
     }

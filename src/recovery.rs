@@ -26,13 +26,19 @@ use crate::seeded::{Bug, seeded};
 use crate::set::SetRef;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::state::{Flag, Participant, Phase, Progress, State, Step};
-use crate::sync::Ordering::{AcqRel, Relaxed};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 
 impl Member {
     /// Looks for dead participants and recovers what they left. Returns how many.
     pub(crate) fn reap_all(&self) -> usize {
-        self.dead().into_iter().filter(|&who| self.reap(who)).count()
+        // Together they wait no longer than one of them.
+        let deadline = now_ns() + CAUSE_GRACE_NS;
+        let reap = |&who: &Participant| {
+            self.await_cause(who, deadline);
+            self.reap_now(who)
+        };
+        self.dead().into_iter().filter(reap).count()
     }
 
     /// Who is dead and has not been recovered.
@@ -42,7 +48,7 @@ impl Member {
 
     /// Recovers what one dead participant left; false when it is not proved dead, or somebody else is at it.
     pub(crate) fn reap(&self, dead: Participant) -> bool {
-        self.await_cause(dead);
+        self.await_cause(dead, now_ns() + CAUSE_GRACE_NS);
         self.reap_now(dead)
     }
 
@@ -51,12 +57,11 @@ impl Member {
         self.if_dead(dead, || self.recover(dead)).unwrap_or(false)
     }
 
-    /// Gives a living supervisor the time to write down why its worker died.
-    fn await_cause(&self, dead: Participant) {
+    /// Gives a living supervisor the time, until the deadline, to write down why its worker died.
+    fn await_cause(&self, dead: Participant, deadline: u64) {
         if !self.is_worker(dead) || !self.owner_is_alive() {
             return;
         }
-        let deadline = now_ns() + CAUSE_GRACE_NS;
         while self.awaits_cause(dead) && now_ns() < deadline && self.is_worker(dead) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -125,10 +130,11 @@ impl Member {
             false => slot.progress(),
         };
         let set = SetRef(request.set);
-        // A result block that was named but not committed belongs to nobody now.
-        // AcqRel: of two reapers in turn one frees it.
-        let unfinished = slot.result_block.swap(0, AcqRel);
+        // A result block that was named but not committed belongs to nobody now. Freed before its name is taken away: a reaper that dies in
+        // between leaves it for the next one, for whom it is somebody else's already.
+        let unfinished = slot.result_block.load(Relaxed);
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
+        slot.result_block.store(0, Relaxed);
         if progress.step == Step::None {
             if request.set != 0 && self.segment.sets().is_discarded(set) {
                 self.cancel_for_set(lane, index, who, generation, &request);

@@ -331,7 +331,7 @@ pub(crate) fn cause_of(record: &Record) -> Option<Cause> {
 }
 
 /// Whether no process of this pid and start time runs. A zombie does not run.
-fn process_is_gone(pid: u32, start: u64) -> bool {
+pub(crate) fn process_is_gone(pid: u32, start: u64) -> bool {
     match sys::start_time(pid) {
         Ok(Some(found)) if found != start && !seeded(Bug::PidIsIdentity) => true,
         // No such entry is no proof: `/proc` may not be mounted here, or hide others' processes.

@@ -74,6 +74,22 @@ impl<'a> Sleepers<'a> {
         false
     }
 
+    /// Wakes every worker that sleeps now, once: one that finds nothing and lies down again is left alone.
+    #[cold]
+    pub(crate) fn wake_each(&self) {
+        for (i, word) in self.idle.iter().enumerate() {
+            let mut marks = word.load(Relaxed);
+            while marks != 0 {
+                let bit = marks & marks.wrapping_neg();
+                marks &= !bit;
+                // AcqRel: as in `wake_one`.
+                if word.fetch_and(!bit, AcqRel) & bit != 0 {
+                    self.wake(i * 64 + bit.trailing_zeros() as usize);
+                }
+            }
+        }
+    }
+
     /// Wakes a participant that sleeps or is about to.
     pub(crate) fn wake(&self, participant: usize) {
         if let Some(record) = self.records.get(participant) {

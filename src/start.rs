@@ -181,8 +181,13 @@ fn run(exe: Option<&WorkerExe>, mark: &str, inherited: &[i32]) -> Result<u32> {
     };
     // SAFETY: between fork and exec the closure makes only fcntl calls, which are async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(leave_open) };
-    let child = command.spawn().map_err(|e| sys::SysError::from_io("spawn of a worker", &e))?;
-    Ok(child.id())
+    // Where nobody can wait for children, the standard library panics over one that could not become the program.
+    match crate::task::guarded(|| command.spawn()) {
+        Ok(child) => Ok(child.map_err(|e| sys::SysError::from_io("spawn of a worker", &e))?.id()),
+        Err(_) => {
+            Err(Error::System { call: "exec of a worker, whose error is lost as SIGCHLD is ignored", errno: libc::ECHILD })
+        }
+    }
 }
 
 /// Makes `spawn` work under a harness whose `main` is not ours: `cargo test` and criterion benches. At the top level of the file.

@@ -4,7 +4,9 @@
 //! the lane's mutex, a slot is filled and published. `submit` publishes before it returns: no task waits in private memory.
 
 use crate::error::{Error, Result};
+use crate::layout::Slot;
 use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
+use crate::pace::WaitPace;
 use crate::payload::Lease;
 use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
@@ -244,7 +246,7 @@ impl Pool {
             WhenFull::WaitFor(d) => start.saturating_add(crate::limits::nanos(d)),
             WhenFull::Wait | WhenFull::Refuse => u64::MAX,
         };
-        let (mut oldest, mut patience) = (self.oldest(), Patience::default());
+        let (mut oldest, mut patience, mut pace) = (self.oldest(), Patience::default(), WaitPace::new(start));
         loop {
             self.harvest();
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
@@ -268,6 +270,10 @@ impl Pool {
                         (oldest, patience) = (found, Patience::default());
                     }
                     self.wait_for_room(now, deadline, oldest, &mut patience)?;
+                    if pace.until(now).is_none() {
+                        self.look_after_waits()?;
+                        pace.looked(now);
+                    }
                 }
             }
         }
@@ -283,14 +289,20 @@ impl Pool {
     /// Waits until the oldest slot of the lane, which was as told, is finished or free; over the quota, for a moment. Others may be first: then the bounded
     /// sleep ends the wait.
     fn wait_for_room(&self, now: u64, deadline: u64, oldest: (usize, State), patience: &mut Patience) -> Result<()> {
+        let for_a_moment = || std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
         if self.allowance() == 0 {
-            std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
-            return self.look_after_waits();
+            for_a_moment();
+            return Ok(());
         }
         let (index, seen) = oldest;
         let slot = &self.segment().lane(self.lane).slots[index];
         let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
         if seen.is(Phase::Free) {
+            if seen.is_retired() {
+                // It is never used again; another one will be free.
+                self.check_not_used_up()?;
+                for_a_moment();
+            }
             return Ok(());
         }
         if seen.is_finished() && slot.submitted_by() == self.member.who() {
@@ -307,11 +319,42 @@ impl Pool {
             futex_wait_low(&slot.state, word.0, Some(deadline.min(now + FULL_NS_MAX)));
         } else if word.is_finished() && slot.submitted_by() != self.member.who() {
             // In a shared lane the oldest slot may wait for another submitter to collect it.
-            std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
-        }
-        if now_ns() - now >= FULL_NS_MAX {
-            self.look_after_waits()?;
+            for_a_moment();
         }
         Ok(())
+    }
+
+    /// A slot takes 2^32 tasks in its life. When all of a lane's have, there is nothing to wait for.
+    fn check_not_used_up(&self) -> Result<()> {
+        let is_used_up = |slot: &Slot| slot.load().is_retired();
+        match self.segment().lane(self.lane).slots.iter().all(is_used_up) {
+            true => Err(Error::Broken { cause: "every slot of the lane has had 2^32 tasks: make a new pool".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::search::Rings;
+    use crate::state::State;
+    use crate::{Error, Executor, StartMethod};
+
+    #[test]
+    fn slots_that_are_used_up_are_left_out_and_a_lane_of_them_is_an_error() {
+        let double = crate::register("submit::double", |x: u64| 2 * x).unwrap();
+        let pool = Executor::builder().workers(1).capacity(2).start(StartMethod::Thread).build().unwrap();
+        let slots = pool.pool().segment().lane(pool.pool().lane).slots;
+        let used_up = State(u64::from(u32::MAX) << 16);
+        assert!(used_up.is_retired());
+        slots[0].swap(slots[0].load(), used_up).unwrap();
+        // One task at a time is left.
+        for x in 0..5 {
+            assert_eq!(pool.submit(double, x).unwrap().result(), Ok(2 * x));
+        }
+        // And of the other slot, the last one of its life.
+        slots[1].swap(slots[1].load(), State(u64::from(u32::MAX - 1) << 16)).unwrap();
+        assert_eq!(pool.submit(double, 7).unwrap().result(), Ok(14));
+        assert!(matches!(pool.submit(double, 8).map(drop), Err(Error::Broken { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! The supervisor: a thread of the owner that starts the workers, learns at once when one ends, writes down why, has its task settled, and
 //! starts another in its place. It sleeps in `poll` on the workers' pidfds.
 
+use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, Result};
 use crate::life::{Bit, Broken};
 use crate::limits::{PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
@@ -14,10 +15,13 @@ use crate::sync::now_ns;
 use crate::sys;
 use crate::zygote::{News, Zygote};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// After something that should not happen, before the next look.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the owner wants.
 #[derive(Clone, Debug)]
@@ -25,52 +29,6 @@ pub(crate) struct Plan {
     pub(crate) method: StartMethod,
     pub(crate) workers: usize,
     pub(crate) exe: Option<WorkerExe>,
-}
-
-struct Child {
-    pid: u32,
-    /// Of a worker process.
-    pidfd: Option<OwnedFd>,
-    /// It is the zygote's child, and the zygote says when and how it ended.
-    of_zygote: bool,
-    thread: Option<WorkerThread>,
-    started_at: u64,
-    attached: Option<Participant>,
-    ended: Option<Cause>,
-}
-
-struct WorkerThread {
-    handle: JoinHandle<()>,
-    /// Set before the bell rings: the handle says so only some moments later.
-    ended: Arc<AtomicBool>,
-    /// Its number, once it runs.
-    id: Arc<AtomicU32>,
-}
-
-impl WorkerThread {
-    /// A task has ended its thread under it: no destructor ran, no bell rang, and whoever joined it would find no result.
-    fn has_vanished(&self) -> bool {
-        // Acquire: pairs with the end of the thread. Looked at last: a thread that ends in good order says so first.
-        let id = self.id.load(Relaxed);
-        id != 0 && sys::thread_is_gone(id) && !self.ended.load(Acquire)
-    }
-
-    fn join(self) {
-        if !self.has_vanished() {
-            let _ = self.handle.join();
-        }
-    }
-}
-
-/// Says that a worker thread ends, however it does.
-struct EndOfThread(OwnedFd, Arc<AtomicBool>);
-
-impl Drop for EndOfThread {
-    fn drop(&mut self) {
-        // Release: pairs with the Acquire in `look_for_end`.
-        self.1.store(true, Release);
-        sys::eventfd_signal(self.0.as_fd());
-    }
 }
 
 /// A pool's workers and the thread that looks after them.
@@ -85,6 +43,19 @@ pub(crate) struct Supervisor {
     over: Mutex<bool>,
     over_bell: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Says that the pool is over, when the supervisor's thread ends, however it does.
+struct Over<'a>(&'a Supervisor);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.pool.segment().break_pool(Broken::CannotStart);
+        }
+        *lock(&self.0.over) = true;
+        self.0.over_bell.notify_all();
+    }
 }
 
 /// Kept by the thread alone.
@@ -153,7 +124,7 @@ impl Supervisor {
         let is_over = *over;
         drop(over);
         if is_over && let Some(thread) = lock(&self.thread).take() {
-            // The thread's own code does not panic; if it did, the pool is over all the same.
+            // Should its code panic, the pool is over all the same: see `Over`.
             let _ = thread.join();
         }
         is_over
@@ -190,9 +161,13 @@ impl Supervisor {
     }
 
     fn run(&self, mut watch: Watch) {
+        let _over = Over(self);
         loop {
-            self.sleep(&mut watch);
-            self.collect_ended(&mut watch);
+            let somebody_ended = self.sleep(&mut watch);
+            if self.collect_ended(&mut watch) == 0 && somebody_ended {
+                // Its pidfd says so, and the system does not tell how: another process traces it, most likely.
+                std::thread::sleep(PAUSE);
+            }
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
             self.tick(&mut watch);
@@ -214,8 +189,6 @@ impl Supervisor {
         if let Some(path) = &self.pool.name {
             crate::named::unlink_own(self.pool.segment(), path);
         }
-        *lock(&self.over) = true;
-        self.over_bell.notify_all();
     }
 
     fn is_stopping(&self) -> bool {
@@ -241,8 +214,8 @@ impl Supervisor {
         passed && !segment.has_unfinished()
     }
 
-    /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over.
-    fn sleep(&self, watch: &mut Watch) {
+    /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over. True when a worker has ended that is ours to collect.
+    fn sleep(&self, watch: &mut Watch) -> bool {
         // A worker that has not attached yet rings no bell, nor do the last tasks of a closing pool: look more often.
         let waiting = {
             let children = lock(&self.children);
@@ -257,11 +230,12 @@ impl Supervisor {
         let pidfds: Vec<OwnedFd> = lock(&self.children).iter().filter(is_ours).filter_map(watched).collect();
         let mut fds = vec![self.bell.as_fd()];
         fds.extend(zygote.map(Zygote::fd));
+        let ours = fds.len()..fds.len() + pidfds.len();
         fds.extend(pidfds.iter().map(AsFd::as_fd));
         fds.extend(watch.lookout.fds());
         let mut ready = Vec::new();
         if sys::poll(&fds, &mut ready, timeout_ms).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(PAUSE);
         }
         sys::eventfd_drain(self.bell.as_fd());
         if let Some(zygote) = zygote
@@ -269,6 +243,7 @@ impl Supervisor {
         {
             self.hear(zygote, watch);
         }
+        ready.get(ours).is_some_and(|ours| ours.contains(&true))
     }
 
     fn hear(&self, zygote: &Zygote, watch: &mut Watch) {
@@ -284,6 +259,12 @@ impl Supervisor {
                 watch.requested = watch.requested.saturating_sub(1);
                 self.start_failed(watch, Error::System { call: "fork of a worker", errno });
             }
+            Ok(News::Threads(count)) => {
+                let cause = format!(
+                    "the process that forks workers has {count} threads when it begins, and a copy of it could hang: start with Spawn"
+                );
+                self.break_pool(Broken::CannotStart, Error::Broken { cause });
+            }
             Ok(News::Ended(pid, cause)) => {
                 if let Some(child) = lock(&self.children).iter_mut().find(|c| c.pid == pid) {
                     child.ended = Some(cause);
@@ -298,8 +279,8 @@ impl Supervisor {
         }
     }
 
-    /// Settles what ended workers have left.
-    fn collect_ended(&self, watch: &mut Watch) {
+    /// Settles what ended workers have left. Returns how many there were.
+    fn collect_ended(&self, watch: &mut Watch) -> usize {
         let mut ended = Vec::new();
         {
             let mut children = lock(&self.children);
@@ -316,6 +297,7 @@ impl Supervisor {
                 }
             }
         }
+        let count = ended.len();
         for mut child in ended {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
@@ -346,9 +328,10 @@ impl Supervisor {
                 self.ended_unattached(watch, cause);
             }
         }
+        count
     }
 
-    /// The participant that a child of ours is. Its pid is its own until we reap it.
+    /// The participant that a child of ours is. Its pid is its own until it is reaped, which is by us or, a moment ago, by the zygote.
     fn participant_of(&self, child: &Child) -> Option<Participant> {
         if child.thread.is_some() {
             return None;
@@ -504,19 +487,8 @@ impl Supervisor {
                 }
             }
             StartMethod::Thread => {
-                let segment = self.pool.member.segment.clone();
-                let bell = self.bell.try_clone().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
-                let (ended, id) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-                let (end, number) = (EndOfThread(bell, ended.clone()), id.clone());
-                let body = move || {
-                    let _end = end;
-                    number.store(sys::thread_id(), Relaxed);
-                    // A thread that could not attach counts as a failed start: the supervisor sees it end.
-                    let _ = crate::worker::serve(segment, Kind::ThreadWorker, crate::worker::Came::AsChild);
-                };
-                let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
-                let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
-                Child::new(sys::pid(), None, Some(WorkerThread { handle, ended, id }))
+                let thread = WorkerThread::start(self.pool.member.segment.clone(), self.bell.as_fd())?;
+                Child::new(sys::pid(), None, Some(thread))
             }
         };
         lock(&self.children).push(child);
@@ -538,28 +510,5 @@ impl Supervisor {
                 let _ = sys::reap(pidfd.as_fd());
             }
         }
-    }
-}
-
-impl Child {
-    fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
-        Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None }
-    }
-
-    fn look_for_end(&self, zygote_gone: bool) -> Option<Cause> {
-        if let Some(thread) = &self.thread {
-            // Acquire: pairs with the end of the thread.
-            return (thread.ended.load(Acquire) || thread.has_vanished()).then_some(Cause::Unknown);
-        }
-        if self.of_zygote {
-            // With the zygote gone nobody tells us the cause.
-            let is_over = |fd: &OwnedFd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false);
-            return (zygote_gone && self.pidfd.as_ref().is_none_or(is_over)).then_some(Cause::Unknown);
-        }
-        Some(match sys::end_of_child(self.pid, self.pidfd.as_ref()?.as_fd())? {
-            sys::Exit::Code(code) => Cause::Exit(code),
-            sys::Exit::Signal(signal) => Cause::Signal(signal),
-            sys::Exit::Unknown => Cause::Unknown,
-        })
     }
 }

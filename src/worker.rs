@@ -52,20 +52,26 @@ pub(crate) struct Worker {
 struct Inline([u8; INLINE_MAX]);
 
 /// How a worker came to its pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Came {
     /// The owner started it, and will see how it ends.
     AsChild,
-    /// By the pool's name.
-    ByItself,
+    /// By itself, by the pool's name.
+    #[cfg(feature = "named")]
+    ByName(String),
 }
 
 /// Serves a pool in this thread until it ends.
 pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()> {
     install_panic_hook();
     let member = Member::join(segment, kind)?;
-    if came == Came::ByItself {
-        member.expect_no_cause();
+    match came {
+        Came::AsChild => {}
+        #[cfg(feature = "named")]
+        Came::ByName(name) => {
+            member.expect_no_cause();
+            // Before we had a seat, the pool may have been replaced.
+            crate::named::check_still_named(&member.segment, &name)?;
+        }
     }
     let (mut runners, mut names) = (Vec::new(), Vec::new());
     for (name, runner) in known() {
@@ -226,7 +232,7 @@ impl Worker {
             sleepers.wake_one();
         } else if task.is_none() && self.search.passes_on() {
             // Whoever can run it may be any of the sleepers, so all of them look.
-            while sleepers.wake_one() {}
+            sleepers.wake_each();
         }
         task
     }

@@ -7,6 +7,7 @@
 //! zygote -> supervisor   P pid      it is running         E errno  it could not be started
 //! zygote -> supervisor   X pid n    it exited with code n  K pid n  signal n killed it
 //!                        U pid      it ended, and the system does not say how
+//!                        T n        it cannot fork: it has n threads
 //! ```
 //! When the supervisor's end is closed the zygote ends; its workers notice that the owner is gone by themselves.
 
@@ -26,6 +27,8 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 pub(crate) enum News {
     Started(u32),
     NotStarted(i32),
+    /// It has so many threads, and starts none.
+    Threads(usize),
     Ended(u32, Cause),
 }
 
@@ -43,6 +46,7 @@ fn parse(bytes: &[u8]) -> Option<News> {
     Some(match bytes[0] {
         b'P' => News::Started(pid),
         b'E' => News::NotStarted(code),
+        b'T' => News::Threads(pid as usize),
         b'X' => News::Ended(pid, Cause::Exit(code)),
         b'K' => News::Ended(pid, Cause::Signal(code)),
         b'U' => News::Ended(pid, Cause::Unknown),
@@ -55,8 +59,8 @@ pub(crate) struct Zygote {
     socket: OwnedFd,
     /// Where forked children find the socket to close: as long as one has it open, the zygote sees no end of us.
     guard_slot: Option<usize>,
-    /// Taken when it has been ended.
-    pid: Mutex<Option<u32>>,
+    /// Its pidfd; taken when it has been ended.
+    process: Mutex<Option<OwnedFd>>,
 }
 
 impl Zygote {
@@ -71,18 +75,20 @@ impl Zygote {
             let ended = serve(theirs, segment);
             sys::exit_now(i32::from(ended.is_err()));
         }
-        Ok(Zygote::of(ours, pid))
+        Zygote::of(ours, pid)
     }
 
     /// Runs this program (or `exe`) anew.
     pub(crate) fn spawn(segment: &Segment, exe: Option<&crate::start::WorkerExe>) -> Result<Zygote> {
         let (ours, theirs) = sys::socketpair()?;
         let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe)?;
-        Ok(Zygote::of(ours, pid))
+        Zygote::of(ours, pid)
     }
 
-    fn of(socket: OwnedFd, pid: u32) -> Zygote {
-        Zygote { guard_slot: crate::fork::guard(socket.as_raw_fd()), socket, pid: Mutex::new(Some(pid)) }
+    fn of(socket: OwnedFd, pid: u32) -> Result<Zygote> {
+        // None: it has ended already, in a process that ignores SIGCHLD.
+        let process = sys::pidfd_open(pid).inspect_err(|_| sys::end_child(pid))?;
+        Ok(Zygote { guard_slot: crate::fork::guard(socket.as_raw_fd()), socket, process: Mutex::new(process) })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -91,8 +97,8 @@ impl Zygote {
 
     /// Ends the process and waits for it. Workers that it started live on.
     pub(crate) fn end(&self) {
-        if let Some(pid) = lock(&self.pid).take() {
-            sys::end_child(pid);
+        if let Some(process) = lock(&self.process).take() {
+            sys::end_watched(process.as_fd());
         }
     }
 
@@ -117,6 +123,8 @@ impl Drop for Zygote {
 
 /// The zygote's life: until the other end is closed.
 pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
+    // A library may have started one before `main`.
+    let threads = sys::thread_count()?;
     sys::ignore_interrupt();
     sys::name_thread(c"taskring-zygote");
     let mut children: Vec<(u32, OwnedFd)> = Vec::new();
@@ -138,6 +146,7 @@ pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
         let mut bytes = [0; LEN + 1];
         match sys::receive(socket.as_fd(), &mut bytes)? {
             0 => return Ok(()),
+            _ if threads != 1 => sys::send(socket.as_fd(), &message(b'T', threads as u32, 0))?,
             _ if bytes[0] == b'S' => start_one(&socket, segment, &mut children)?,
             _ => {}
         }
@@ -166,7 +175,7 @@ fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>, ready: &[b
 }
 
 fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
-    // SAFETY: the zygote has one thread, so the child is a whole copy of it.
+    // SAFETY: the zygote has one thread, as `serve` has seen, so the child is a whole copy of it.
     let pid = match unsafe { sys::fork() } {
         Ok(0) => {
             // The worker must not keep the zygote's end of the socket open, nor its watches on its siblings.
@@ -208,6 +217,7 @@ mod tests {
         assert_eq!(parse(&message(b'X', 7, 3)), Some(News::Ended(7, Cause::Exit(3))));
         assert_eq!(parse(&message(b'K', u32::MAX, 9)), Some(News::Ended(u32::MAX, Cause::Signal(9))));
         assert_eq!(parse(&message(b'U', 7, 0)), Some(News::Ended(7, Cause::Unknown)));
+        assert_eq!(parse(&message(b'T', 3, 0)), Some(News::Threads(3)));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(&message(b'?', 0, 0)), None);
     }

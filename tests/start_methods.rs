@@ -53,6 +53,9 @@ fn main() {
             ("zygote killed", zygote_killed),
             ("interrupted", interrupted),
             ("two pools", two_pools),
+            ("early thread", early_thread),
+            ("program gone", program_gone),
+            ("stopped zygote", stopped_zygote),
         ],
         &[
             ("spawned_workers_are_fresh_runs_of_this_program", || each("works", "spawn")),
@@ -75,6 +78,12 @@ fn main() {
             ("the_interrupt_key_ends_no_spawned_worker", || each("interrupted", "spawn")),
             ("the_interrupt_key_ends_no_forked_worker", || each("interrupted", "fork")),
             ("the_interrupt_key_ends_no_fork_server_worker", || each("interrupted", "forkserver")),
+            ("a_fork_server_with_a_second_thread_is_refused_with_the_count", || each("early thread", "forkserver")),
+            ("fault_34_a_worker_program_that_is_gone_breaks_the_pool_where_sigchld_is_ignored", || {
+                each("program gone", "spawn")
+            }),
+            ("fault_11_a_pool_ends_though_its_zygote_is_stopped", || each("stopped zygote", "fork")),
+            ("fault_11_a_pool_ends_though_its_fork_server_is_stopped", || each("stopped zygote", "forkserver")),
             ("two_pools_of_two_kinds_live_side_by_side", || each("two pools", "fork")),
         ],
     );
@@ -87,7 +96,6 @@ fn each(role: &str, method: &str) {
     assert_eq!(program.rest(), ["done"]);
 }
 
-/// Tells the test that every check of the role has passed.
 /// The CPU time that a process has used, in milliseconds.
 fn cpu_ms(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
@@ -97,6 +105,7 @@ fn cpu_ms(pid: u32) -> u64 {
     (ticks(14) + ticks(15)) * 10
 }
 
+/// Tells the test that every check of the role has passed.
 fn done() {
     assert_eq!(children_of(std::process::id()), [] as [u32; 0], "a process is left");
     say("done");
@@ -341,5 +350,72 @@ fn two_pools(_args: &[String]) {
     drop(forked);
     others.iter().for_each(assert_squares);
     drop(others);
+    done();
+}
+
+/// Starts a thread before `main`, as some libraries do, in programs that are told to.
+extern "C" fn before_main() {
+    if std::env::var_os("START_METHODS_EARLY_THREAD").is_some() {
+        std::thread::spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        });
+    }
+}
+
+#[used]
+// SAFETY: the section holds pointers to functions of this signature, which the C runtime calls once before `main`.
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+fn early_thread(args: &[String]) {
+    let own = std::env::current_exe().expect("this program");
+    let builder = Executor::builder().workers(1).start(method(args));
+    let pool = builder.worker_exe(own, [""; 0], [("START_METHODS_EARLY_THREAD", "1")]).build().expect("a pool");
+    let told = pool.submit(square, 3).map(|future| future.result());
+    let expected =
+        |e: &Error| matches!(e, Error::Broken { cause } if cause.contains("2 threads") && cause.contains("Spawn"));
+    match &told {
+        Ok(Err(e)) | Err(e) => assert!(expected(e), "{e}"),
+        Ok(Ok(_)) => panic!("{told:?}"),
+    }
+    drop(pool);
+    done();
+}
+
+/// The program of the workers goes away while the pool is in use, and nobody can wait for children.
+fn program_gone(args: &[String]) {
+    // SAFETY: the action is one of the system's own, and this process has no children yet.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("worker");
+    std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy");
+    let builder = || Executor::builder().workers(1).start(method(args)).worker_exe(&program, [""; 0], [("", ""); 0]);
+    let pool = builder().build().expect("a pool");
+    assert_squares(&pool);
+    std::fs::remove_file(&program).expect("removed");
+    kill(pool.worker_pids()[0]);
+    let is_broken = |result: Result<u64, Error>| matches!(result, Err(Error::Broken { .. } | Error::System { .. }));
+    wait_until("the pool is broken", || {
+        is_broken(pool.submit(square, 3).and_then(|f| f.result_timeout(Duration::from_secs(5))))
+    });
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
+    assert!(matches!(builder().build().map(drop), Err(Error::System { .. })));
+    done();
+}
+
+/// The process that forks the workers is stopped when the pool ends.
+fn stopped_zygote(args: &[String]) {
+    let pool = pool(method(args), 2);
+    let workers = ready_workers(&pool, 2);
+    let zygotes = children_of(std::process::id());
+    signal(zygotes[0], libc::SIGSTOP);
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < Duration::from_secs(5), "the drop took {:?}", start.elapsed());
+    wait_within(Duration::from_secs(2), "the workers go", || !workers.iter().any(|&pid| pid_alive(pid)));
     done();
 }

@@ -170,6 +170,29 @@ pub(crate) fn end_child(pid: u32) {
     }
 }
 
+/// The same for one that is watched by a pidfd, and may have been waited for.
+pub(crate) fn end_watched(pidfd: BorrowedFd<'_>) {
+    let _ = pidfd_kill(pidfd, libc::SIGKILL);
+    let mut entry = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: `entry` is one writable element.
+    let _ = retry_eintr("poll", || unsafe { libc::poll(&raw mut entry, 1, -1).into() });
+    let _ = reap(pidfd);
+}
+
+/// Whether a process has this file in its memory.
+#[cfg(feature = "named")]
+pub(crate) fn has_in_memory(pid: u32, device: u64, inode: u64) -> Result<bool> {
+    let maps =
+        std::fs::read(format!("/proc/{pid}/maps")).map_err(|error| SysError::from_io("read /proc/PID/maps", &error))?;
+    let device = format!("{:02x}:{:02x}", libc::major(device), libc::minor(device));
+    let inode = inode.to_string();
+    // {range} {permissions} {offset} {device} {inode} {path}
+    Ok(maps.split(|&byte| byte == b'\n').any(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
+    }))
+}
+
 /// Number of threads in this process, at least 1.
 pub(crate) fn thread_count() -> Result<usize> {
     let failed = |error: io::Error| SysError::from_io("read /proc/self/task", &error);

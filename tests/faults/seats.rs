@@ -1,7 +1,8 @@
 //! Rows 16, 20, 28 and 37: what lies at a participant's seat: its descriptors, its number, its user.
 
 use crate::process_support::{
-    LIMIT, Log, Program, Role, Test, hear, is_root, kill, pid_alive, pool_file, say, unique, wait_until, wait_within,
+    LIMIT, Log, Program, Role, Test, command_line, hear, is_root, kill, pid_alive, pool_file, say, unique, wait_until,
+    wait_within,
 };
 use crate::support::{assert_whole, count_of, hold, look, ready_workers, running, slots_in_use, square};
 use std::os::fd::AsRawFd;
@@ -21,12 +22,14 @@ taskring::task! {
     fn resize_pool() -> (i32, i32, i32) { resize(&memory_file()) }
 }
 
-pub const ROLES: &[Role] = &[("careless", careless), ("of another user", of_another_user)];
+pub const ROLES: &[Role] =
+    &[("careless", careless), ("careless owner", careless_owner), ("of another user", of_another_user)];
 
 pub const TESTS: &[Test] = &[
     ("fault_16_nobody_can_change_the_size_of_an_anonymous_pool", sealed),
     ("fault_20_a_task_that_becomes_another_program_has_killed_its_worker", task_execs),
     ("fault_20_a_submitter_that_closed_everything_is_not_dead_until_it_is", careless_submitter),
+    ("fault_20_a_pool_whose_owner_closed_everything_is_replaced_only_when_it_is_gone", pool_of_a_careless_owner),
     ("fault_28_one_participant_too_many_is_refused_and_a_seat_given_back_is_taken", too_many),
     ("fault_28_a_worker_that_finds_no_seat_is_tried_again", no_seat_for_a_worker),
     ("fault_37_a_pool_of_another_user_is_refused_both_ways", other_user),
@@ -127,6 +130,46 @@ fn careless_submitter() {
         drop(held);
         assert_whole(&name, &pool, 0);
         assert_eq!(log.lines(), [""; 0], "{how}: cancelled with its submitter");
+    }
+}
+
+/// Owns a pool, and then lets go of every descriptor.
+fn careless_owner(args: &[String]) {
+    let [name, how] = args else { panic!("{args:?}") };
+    let builder = Executor::builder().start(StartMethod::None).capacity(8);
+    let pool = builder.create_named(name).expect("a pool");
+    say("made");
+    hear();
+    if how == "exec" {
+        panic!("{}", Command::new("sleep").arg("1000").exec());
+    }
+    // SAFETY: as in `careless`.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0) };
+    hear();
+    drop(pool);
+}
+
+fn pool_of_a_careless_owner() {
+    let create = |name: &str| Executor::builder().start(StartMethod::None).capacity(8).create_named(name).map(drop);
+    for how in ["close", "exec"] {
+        let name = unique("careless-owner");
+        let mut owner = Program::start("careless owner", &[&name, how]);
+        owner.expect("made");
+        let exists = Err(Error::Exists { name: name.clone() });
+        assert_eq!(create(&name), exists);
+        owner.tell("go on");
+        wait_until("its seat is free", || look(&name).participants.iter().all(|p| !p.seated));
+        if how == "close" {
+            for _ in 0..3 {
+                assert_eq!(create(&name), exists, "it has the pool in its memory");
+                assert_eq!(taskring::remove_dead(&name).map(drop), exists);
+            }
+            owner.kill();
+        } else {
+            wait_until("it is another program", || command_line(owner.pid()).starts_with("sleep"));
+        }
+        assert_eq!(create(&name), Ok(()), "{how}");
+        owner.kill();
     }
 }
 

@@ -225,7 +225,7 @@ impl Worker {
         if task.is_some() && segment.ring().has_backlog() {
             segment.sleepers().wake_one();
         } else if task.is_none() && self.search.passes_on() {
-            while segment.sleepers().wake_one() {}
+            segment.sleepers().wake_each();
         }
         task
     }

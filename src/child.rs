@@ -1,0 +1,109 @@
+//! A worker that the owner has started: a process or a thread, and how it is seen that it has ended.
+
+use crate::error::{Cause, Result};
+use crate::limits::CAUSE_GRACE_NS;
+use crate::record::Kind;
+use crate::segment::Segment;
+use crate::state::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::now_ns;
+use crate::sys;
+use crate::worker;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread::JoinHandle;
+
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    /// Of a worker process.
+    pub(crate) pidfd: Option<OwnedFd>,
+    /// It is the zygote's child, and the zygote says when and how it ended.
+    pub(crate) of_zygote: bool,
+    pub(crate) thread: Option<WorkerThread>,
+    pub(crate) started_at: u64,
+    pub(crate) attached: Option<Participant>,
+    pub(crate) ended: Option<Cause>,
+    /// It is over, and since then nobody has told how.
+    pub(crate) over_since: Option<u64>,
+}
+
+pub(crate) struct WorkerThread {
+    handle: JoinHandle<()>,
+    /// Set before the bell rings: the handle says so only some moments later.
+    ended: Arc<AtomicBool>,
+    /// Its number, once it runs.
+    id: Arc<AtomicU32>,
+}
+
+impl WorkerThread {
+    /// Starts one, which rings the bell at its end.
+    pub(crate) fn start(segment: Arc<Segment>, bell: BorrowedFd<'_>) -> Result<WorkerThread> {
+        let bell = bell.try_clone_to_owned().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
+        let (ended, id) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (end, number) = (EndOfThread(bell, ended.clone()), id.clone());
+        let body = move || {
+            let _end = end;
+            number.store(sys::thread_id(), Relaxed);
+            // A thread that could not attach counts as a failed start: the supervisor sees it end.
+            let _ = worker::serve(segment, Kind::ThreadWorker, worker::Came::AsChild);
+        };
+        let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
+        let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
+        Ok(WorkerThread { handle, ended, id })
+    }
+
+    /// A task has ended its thread under it: no destructor ran, no bell rang, and whoever joined it would find no result.
+    fn has_vanished(&self) -> bool {
+        // Acquire: pairs with the end of the thread. Looked at last: a thread that ends in good order says so first.
+        let id = self.id.load(Relaxed);
+        id != 0 && sys::thread_is_gone(id) && !self.ended.load(Acquire)
+    }
+
+    pub(crate) fn join(self) {
+        if !self.has_vanished() {
+            let _ = self.handle.join();
+        }
+    }
+}
+
+/// Says that a worker thread ends, however it does.
+struct EndOfThread(OwnedFd, Arc<AtomicBool>);
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `look_for_end`.
+        self.1.store(true, Release);
+        sys::eventfd_signal(self.0.as_fd());
+    }
+}
+
+impl Child {
+    pub(crate) fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
+        Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None, over_since: None }
+    }
+
+    /// Why it ended, once it has.
+    pub(crate) fn look_for_end(&mut self, zygote_gone: bool) -> Option<Cause> {
+        if let Some(thread) = &self.thread {
+            // Acquire: pairs with the end of the thread.
+            return (thread.ended.load(Acquire) || thread.has_vanished()).then_some(Cause::Unknown);
+        }
+        if self.of_zygote {
+            let is_over = |fd: &OwnedFd| sys::pidfd_exited(fd.as_fd()).unwrap_or(false);
+            if zygote_gone {
+                // Nobody tells us the cause.
+                return self.pidfd.as_ref().is_none_or(is_over).then_some(Cause::Unknown);
+            }
+            let now = now_ns();
+            let since = self.pidfd.as_ref().is_some_and(is_over).then(|| *self.over_since.get_or_insert(now));
+            // A stopped zygote is not waited for any longer than by others.
+            return since.is_some_and(|since| now - since >= CAUSE_GRACE_NS).then_some(Cause::Unknown);
+        }
+        Some(match sys::end_of_child(self.pid, self.pidfd.as_ref()?.as_fd())? {
+            sys::Exit::Code(code) => Cause::Exit(code),
+            sys::Exit::Signal(signal) => Cause::Signal(signal),
+            sys::Exit::Unknown => Cause::Unknown,
+        })
+    }
+}
