@@ -157,12 +157,14 @@ fn read(log: &Path) -> String {
 fn which(line: &str) -> String {
     let test = line.split_once("test ").and_then(|(_, rest)| Some(rest.split_once(" ... ")?.0));
     let thread = line.split_once("thread '").and_then(|(_, rest)| Some(rest.split_once('\'')?.0));
-    let text = test.or(thread.filter(|name| *name != "main")).unwrap_or(line);
+    let place =
+        line.split_once("panicked at ").and_then(|(_, rest)| Some(format!("a panic in {}", rest.split_once(':')?.0)));
+    let text = test.or(thread.filter(|name| *name != "main")).or(place.as_deref()).unwrap_or(line);
     text.trim().replace('|', "/").chars().take(110).collect()
 }
 
 fn failed(line: &str) -> bool {
-    line.contains("FAILED") && !line.contains("result") || line.contains("VIOLATION")
+    line.contains("FAILED") && !line.starts_with("test result") || line.contains("VIOLATION")
 }
 
 /// Whether it ended well, which it does not after the first test that failed; `None` when it did not end within the limit. Nothing of it is left afterwards.
