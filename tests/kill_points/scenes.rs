@@ -93,7 +93,7 @@ fn tracer(args: &[String]) {
             say(&list(&found.changes));
             say(&list(&found.calls));
             say(&list(&found.states));
-            calls = found.calls;
+            calls = found.calls.into_iter().zip(found.numbers).collect();
             continue;
         }
         let (how, n) = order.split_once(' ').expect("how and where");
@@ -265,7 +265,8 @@ impl Scene {
         self.set_up();
         self.tracer.tell("survey");
         let numbers = || self.tracer.numbers_within(8 * KILL_LIMIT);
-        let survey = Survey { steps: numbers()[0], changes: numbers(), calls: numbers(), states: numbers() };
+        let survey =
+            Survey { steps: numbers()[0], changes: numbers(), calls: numbers(), states: numbers(), ..Survey::default() };
         self.changes.clone_from(&survey.changes);
         survey
     }

@@ -40,6 +40,8 @@ pub struct Survey {
     pub changes: Vec<u64>,
     /// Which instructions are system calls.
     pub calls: Vec<u64>,
+    /// Which calls these are. For the tracer alone.
+    pub numbers: Vec<u64>,
     /// After how many instructions the victim was first in another state: at another instruction, or after another change. Of very many an even share.
     pub states: Vec<u64>,
 }
@@ -146,9 +148,12 @@ impl Victim {
     }
 
     fn instruction(&self) -> u64 {
-        const RIP: u64 =
-            std::mem::offset_of!(libc::user, regs) as u64 + std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
-        ptrace(libc::PTRACE_PEEKUSER, self.thread, RIP, 0) as u64
+        self.register(std::mem::offset_of!(libc::user_regs_struct, rip))
+    }
+
+    fn register(&self, offset: usize) -> u64 {
+        let place = std::mem::offset_of!(libc::user, regs) + offset;
+        ptrace(libc::PTRACE_PEEKUSER, self.thread, place as u64, 0) as u64
     }
 
     /// Whether the next instruction is a system call.
@@ -277,6 +282,7 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     loop {
         if victim.is_call(&mut known) {
             found.calls.push(victim.steps);
+            found.numbers.push(victim.register(std::mem::offset_of!(libc::user_regs_struct, rax)));
         }
         if seen.insert((victim.instruction(), found.changes.len())) {
             found.states.push(victim.steps);
@@ -300,20 +306,26 @@ pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
     found
 }
 
-/// Brings a victim to a point of its window, of which these instructions are system calls.
-pub fn bring_to(operation: &str, context: &str, at: At, calls: &[u64]) -> Victim {
+/// Brings a victim to a point of its window, in which an earlier one made these system calls: after which steps, and which.
+pub fn bring_to(operation: &str, context: &str, at: At, calls: &[(u64, u64)]) -> Victim {
     reap_orphans();
     let mut victim = Victim::start(operation, context);
     let (steps, inside) = match at {
         At::Step(steps) => (steps, false),
         At::Inside(steps) => (steps, true),
     };
-    for &call in calls.iter().take_while(|&&call| call < steps) {
+    let mut before = calls.iter().take_while(|(call, _)| *call < steps);
+    while let Some(&(call, number)) = before.next() {
         // To its entry, and out of it.
         victim.next_call();
-        if !victim.over {
-            victim.next_call();
+        if victim.over {
+            break;
         }
+        let made = victim.register(std::mem::offset_of!(libc::user_regs_struct, orig_rax));
+        // It may leave calls out that the earlier one made, such as those that bring memory once.
+        let call =
+            if made == number { call } else { before.find(|(_, number)| *number == made).map_or(call, |&(call, _)| call) };
+        victim.next_call();
         if victim.over {
             break;
         }
