@@ -1056,9 +1056,9 @@ taskring_status taskring_map_new(struct taskring_pool *pool,
  *
  * Returns TASKRING_OK; TASKRING_END when all results were given. The end of one task, with its *index, after which the map goes on: those of
  * taskring_result; TASKRING_ENCODE when the input failed, and what taskring_submit returns when it could not be submitted, after which
- * nothing is left. TASKRING_BUFFER_TOO_SMALL (*len is what is needed, and *index its number): the same result comes again. TASKRING_TIMED_OUT: ask again, unless the
- * time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows. TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
- * TASKRING_FORKED.
+ * nothing is left. TASKRING_BUFFER_TOO_SMALL (*len is what is needed, and *index its number): the same result comes again.
+ * TASKRING_TIMED_OUT: ask again, unless the time of the whole map is over; then what had not started was cancelled, and TASKRING_END follows.
+ * TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
  *
  * Requires:
  * map is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len and index are NULL or valid for a write.

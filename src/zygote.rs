@@ -59,8 +59,8 @@ pub(crate) struct Zygote {
     socket: OwnedFd,
     /// Where forked children find the socket to close: as long as one has it open, the zygote sees no end of us.
     guard_slot: Option<usize>,
-    /// Its pidfd; taken when it has been ended.
-    process: Mutex<Option<OwnedFd>>,
+    /// Its pid and pidfd; taken when it has been ended.
+    process: Mutex<Option<(u32, OwnedFd)>>,
 }
 
 impl Zygote {
@@ -87,7 +87,7 @@ impl Zygote {
 
     fn of(socket: OwnedFd, pid: u32) -> Result<Zygote> {
         // None: it has ended already, in a process that ignores SIGCHLD.
-        let process = sys::pidfd_open(pid).inspect_err(|_| sys::end_child(pid))?;
+        let process = sys::pidfd_open(pid).inspect_err(|_| sys::end_child(pid))?.map(|pidfd| (pid, pidfd));
         Ok(Zygote { guard_slot: crate::fork::guard(socket.as_raw_fd()), socket, process: Mutex::new(process) })
     }
 
@@ -97,8 +97,8 @@ impl Zygote {
 
     /// Ends the process and waits for it. Workers that it started live on.
     pub(crate) fn end(&self) {
-        if let Some(process) = lock(&self.process).take() {
-            sys::end_watched(process.as_fd());
+        if let Some((pid, pidfd)) = lock(&self.process).take() {
+            sys::end_watched(pid, pidfd.as_fd());
         }
     }
 

@@ -126,13 +126,7 @@ pub(crate) fn pidfd_kill(fd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
 /// Takes the exit status of a child and frees its process number; `None` while it runs. `ECHILD` if it is no child of
 /// this process, or somebody has reaped it already. Async-signal-safe.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
-    // SAFETY: all fields are integers and unions of plain data, for which zero is valid.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let id = pidfd.as_raw_fd().cast_unsigned();
-    // SAFETY: `info` is a whole siginfo, writable for the call.
-    retry_eintr("waitid", || unsafe {
-        libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | libc::WNOHANG).into()
-    })?;
+    let info = wait_id(pidfd, libc::WEXITED | libc::WNOHANG)?;
     // SAFETY: waitid filled in the fields of SIGCHLD, or left the zeros of above.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {
@@ -144,6 +138,15 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
         // A stop, which the kernel tells a waiter that is the child's tracer too.
         _ => return Ok(None),
     }))
+}
+
+fn wait_id(pidfd: BorrowedFd<'_>, options: libc::c_int) -> Result<libc::siginfo_t> {
+    // SAFETY: all fields are integers and unions of plain data, for which zero is valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let id = pidfd.as_raw_fd().cast_unsigned();
+    // SAFETY: `info` is a whole siginfo, writable for the call.
+    retry_eintr("waitid", || unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options).into() })?;
+    Ok(info)
 }
 
 /// How a child that this process has watched since it started has ended, once it has; frees its process number.
@@ -171,12 +174,14 @@ pub(crate) fn end_child(pid: u32) {
 }
 
 /// The same for one that is watched by a pidfd, and may have been waited for.
-pub(crate) fn end_watched(pidfd: BorrowedFd<'_>) {
-    let _ = pidfd_kill(pidfd, libc::SIGKILL);
-    let mut entry = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: `entry` is one writable element.
-    let _ = retry_eintr("poll", || unsafe { libc::poll(&raw mut entry, 1, -1).into() });
-    let _ = reap(pidfd);
+pub(crate) fn end_watched(pid: u32, pidfd: BorrowedFd<'_>) {
+    let is_unwaited = || wait_id(pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok();
+    if pidfd_kill(pidfd, libc::SIGKILL).is_err() && is_unwaited() {
+        // Where the call is forbidden: the number is still its own.
+        end_child(pid);
+    } else {
+        let _ = wait_id(pidfd, libc::WEXITED);
+    }
 }
 
 /// Whether a process has this file in its memory.
