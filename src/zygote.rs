@@ -175,12 +175,20 @@ fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>, ready: &[b
 }
 
 fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
+    // It begins when this is closed: one that cannot be watched is killed, and must not have a task by then.
+    let (go, gate) = match sys::socketpair() {
+        Ok(pair) => pair,
+        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', 0, e.errno))?),
+    };
     // SAFETY: the zygote has one thread, as `serve` has seen, so the child is a whole copy of it.
     let pid = match unsafe { sys::fork() } {
         Ok(0) => {
             // The worker must not keep the zygote's end of the socket open, nor its watches on its siblings.
             sys::close_raw(socket.as_raw_fd());
             children.iter().for_each(|(_, fd)| sys::close_raw(fd.as_raw_fd()));
+            drop(go);
+            let _ = sys::receive(gate.as_fd(), &mut [0; LEN]);
+            drop(gate);
             let ended = crate::start::serve_as_process(segment.clone());
             sys::exit_now(i32::from(ended.is_err()));
         }
