@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::JoinHandle;
 
+/// A started worker, until its end was seen.
 pub(crate) struct Child {
     pub(crate) pid: u32,
     /// Of a worker process.
@@ -28,6 +29,7 @@ pub(crate) struct Child {
     pub(crate) over_since: Option<u64>,
 }
 
+/// One that is a thread of this process.
 pub(crate) struct WorkerThread {
     handle: JoinHandle<()>,
     /// Set before the bell rings: the handle says so only some moments later.

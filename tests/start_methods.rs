@@ -139,6 +139,22 @@ fn ready_workers(pool: &Executor, count: usize) -> BTreeSet<u32> {
     pids
 }
 
+/// A task that a worker holds, and which one.
+fn held_task(pool: &Executor) -> (Log, Future<u32>, u32) {
+    let log = Log::new();
+    let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
+    wait_until("the task runs", || log.count("entered") == 1);
+    let worker = held.worker_pid().expect("somebody runs it");
+    (log, held, worker)
+}
+
+/// Ends the pool, which may take so long.
+fn drop_within(limit: Duration, pool: Executor) {
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < limit, "the drop took {:?}", start.elapsed());
+}
+
 fn assert_squares(pool: &Executor) {
     let squares = pool.submit_bulk(square, 0..200).expect("submitted");
     for (x, future) in squares.iter().enumerate() {
@@ -178,10 +194,7 @@ fn replaces(args: &[String]) {
     let pool = pool(method, 2);
     for round in 0..3 {
         let before = ready_workers(&pool, 2);
-        let log = Log::new();
-        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
-        wait_until("the task runs", || log.count("entered") == 1);
-        let victim = held.worker_pid().expect("somebody runs it");
+        let (_log, held, victim) = held_task(&pool);
         kill(victim);
         match held.result() {
             Err(Error::WorkerLost { pid, cause, .. }) => assert_eq!((pid, cause), (victim, Cause::Signal(libc::SIGKILL))),
@@ -205,10 +218,7 @@ fn late_news(args: &[String]) {
     let pool = pool(method(args), 1);
     let zygote = children_of(std::process::id())[0];
     for round in 0..10 {
-        let log = Log::new();
-        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
-        wait_until("the task runs", || log.count("entered") == 1);
-        let victim = held.worker_pid().expect("somebody runs it");
+        let (_log, held, victim) = held_task(&pool);
         signal(zygote, libc::SIGSTOP);
         kill(victim);
         let before = cpu_ms(std::process::id());
@@ -235,10 +245,7 @@ fn status_thrown_away(args: &[String]) {
     let pool = pool(method, 2);
     for round in 0..3 {
         let before = ready_workers(&pool, 2);
-        let log = Log::new();
-        let held = pool.submit(hold, (log.path(), log.gate())).expect("submitted");
-        wait_until("the task runs", || log.count("entered") == 1);
-        let victim = held.worker_pid().expect("somebody runs it");
+        let (_log, held, victim) = held_task(&pool);
         kill(victim);
         let told = held.result_timeout(Duration::from_secs(5));
         let expected = |e: &Error| matches!(e, Error::WorkerLost { pid, cause: Cause::Unknown, .. } if *pid == victim);
@@ -254,9 +261,7 @@ fn status_thrown_away(args: &[String]) {
         let used = cpu_ms(pid) - before;
         assert!(used <= 150, "process {pid}, which has nothing to do, took {used} ms of CPU time");
     }
-    let start = Instant::now();
-    drop(pool);
-    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
+    drop_within(Duration::from_secs(3), pool);
     done();
 }
 
@@ -313,9 +318,7 @@ fn zygote_killed(args: &[String]) {
             "{ended:?}"
         );
     }
-    let start = Instant::now();
-    drop(pool);
-    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
+    drop_within(Duration::from_secs(3), pool);
     wait_within(Duration::from_secs(2), "the workers go", || !workers.iter().any(|&pid| pid_alive(pid)));
     done();
 }
@@ -400,9 +403,7 @@ fn program_gone(args: &[String]) {
     wait_until("the pool is broken", || {
         is_broken(pool.submit(square, 3).and_then(|f| f.result_timeout(Duration::from_secs(5))))
     });
-    let start = Instant::now();
-    drop(pool);
-    assert!(start.elapsed() < Duration::from_secs(3), "the drop took {:?}", start.elapsed());
+    drop_within(Duration::from_secs(3), pool);
     assert!(matches!(builder().build().map(drop), Err(Error::System { .. })));
     done();
 }
@@ -413,9 +414,7 @@ fn stopped_zygote(args: &[String]) {
     let workers = ready_workers(&pool, 2);
     let zygotes = children_of(std::process::id());
     signal(zygotes[0], libc::SIGSTOP);
-    let start = Instant::now();
-    drop(pool);
-    assert!(start.elapsed() < Duration::from_secs(5), "the drop took {:?}", start.elapsed());
+    drop_within(Duration::from_secs(5), pool);
     wait_within(Duration::from_secs(2), "the workers go", || !workers.iter().any(|&pid| pid_alive(pid)));
     done();
 }

@@ -1,6 +1,7 @@
 //! A soak: submitters in Rust and through the C interface, workers that were spawned, forked, threads or came by themselves, tasks that
 //! exit, abort, overflow, panic, fork and close all descriptors, and a nemesis that kills, stops, continues and starves any of the
-//! processes, the pool's owner among them. Every process writes a journal; a checker follows them and tells whether each task that was accepted ran at most once and has one verdict.
+//! processes, the pool's owner among them. Every process writes a journal; a checker follows them and tells whether each task that was
+//! accepted ran at most once and has one verdict.
 //!
 //! There are two pools: one whose owner is killed now and then, and comes back with workers started in another way; and one whose owner is spared,
 //! to see whether anything grows in it while everybody around it dies.
