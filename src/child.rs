@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 /// A started worker, until its end was seen.
 pub(crate) struct Child {
     pub(crate) pid: u32,
-    /// Of a worker process.
+    /// Of a worker process; none while the system gives none.
     pub(crate) pidfd: Option<OwnedFd>,
     /// It is the zygote's child, and the zygote says when and how it ended.
     pub(crate) of_zygote: bool,
@@ -85,6 +85,24 @@ impl Child {
         Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None, over_since: None }
     }
 
+    /// A process of our own that the system gave no pidfd of. It may have a task, so it is kept.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.thread.is_none() && !self.of_zygote && self.pidfd.is_none() && self.ended.is_none()
+    }
+
+    /// Asks for the pidfd that is missing. Nobody has waited for the child, so the number is its own; where somebody has, the
+    /// pidfd is of nobody's or of no child of ours, and `look_for_end` says so.
+    pub(crate) fn watch(&mut self) {
+        if self.is_unwatched() {
+            match sys::pidfd_open(self.pid) {
+                Ok(Some(pidfd)) => self.pidfd = Some(pidfd),
+                // Somebody else in this process has waited for it already.
+                Ok(None) => self.ended = Some(Cause::Unknown),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Why it ended, once it has.
     pub(crate) fn look_for_end(&mut self, zygote_gone: bool) -> Option<Cause> {
         if let Some(thread) = &self.thread {
@@ -101,6 +119,10 @@ impl Child {
             let since = self.pidfd.as_ref().is_some_and(is_over).then(|| *self.over_since.get_or_insert(now));
             // A stopped zygote is not waited for any longer than by others.
             return since.is_some_and(|since| now - since >= CAUSE_GRACE_NS).then_some(Cause::Unknown);
+        }
+        self.watch();
+        if self.ended.is_some() {
+            return self.ended;
         }
         Some(match sys::end_of_child(self.pid, self.pidfd.as_ref()?.as_fd())? {
             sys::Exit::Code(code) => Cause::Exit(code),

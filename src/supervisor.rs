@@ -219,7 +219,7 @@ impl Supervisor {
         // A worker that has not attached yet rings no bell, nor do the last tasks of a closing pool: look more often.
         let waiting = {
             let children = lock(&self.children);
-            children.iter().any(|c| c.attached.is_none()) || (children.is_empty() && self.is_stopping())
+            children.iter().any(|c| c.attached.is_none() || c.is_unwatched()) || (children.is_empty() && self.is_stopping())
         };
         let timeout_ms = if waiting || watch.lookout.expects() { LOOK_AGAIN_MS } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
         // Acquire: pairs with the Release in `hear`.
@@ -475,16 +475,9 @@ impl Supervisor {
             StartMethod::Spawn => {
                 let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
                 log::debug!(target: "taskring", "worker {pid} started");
-                match sys::pidfd_open(pid) {
-                    // Somebody else in this process has waited for it already.
-                    Ok(None) => Child { ended: Some(Cause::Unknown), ..Child::new(pid, None, None) },
-                    Ok(pidfd) => Child::new(pid, pidfd, None),
-                    Err(e) => {
-                        // A child that cannot be watched is not kept.
-                        sys::end_child(pid);
-                        return Err(e.into());
-                    }
-                }
+                let mut child = Child::new(pid, None, None);
+                child.watch();
+                child
             }
             StartMethod::Thread => {
                 let thread = WorkerThread::start(self.pool.member.segment.clone(), self.bell.as_fd())?;
@@ -500,7 +493,11 @@ impl Supervisor {
             if let Some(thread) = child.thread.take() {
                 thread.join();
             }
-            if let Some(pidfd) = &child.pidfd {
+            child.watch();
+            if child.is_unwatched() {
+                // The pool is over: nothing is left for it to do.
+                sys::end_child(child.pid);
+            } else if let Some(pidfd) = &child.pidfd {
                 let mut ready = Vec::new();
                 let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
                 if !ready.first().copied().unwrap_or(false) && sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) == Ok(true) {
