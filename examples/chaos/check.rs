@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What became of a task, as a set of facts in thirty-two bits.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 struct Fate(u32);
 
 const INTENDED: u32 = 1;
@@ -31,6 +31,10 @@ impl Fate {
     }
     fn verdicts(self) -> u32 {
         self.0 >> VERDICTS & 3
+    }
+    /// Its submitter was about to submit it, and was killed before it said so.
+    fn is_nothing(self) -> bool {
+        self.0 & !REPEATABLE == 0
     }
     fn entered(self) -> u32 {
         (self.0 >> ATTEMPTS).count_ones()
@@ -181,7 +185,7 @@ impl Open {
             if !fate.is_over() && self.ended.is_none() {
                 return false;
             }
-            if fate != Fate::default() {
+            if !fate.is_nothing() {
                 found.judge(submitter << 32 | self.base as u64, fate, self.ended == Some(true));
             }
             self.fates.pop_front();
@@ -195,7 +199,9 @@ impl Found {
     fn add(&mut self, task: u64, what: &str) {
         self.violations += 1;
         if self.texts.len() < 100 {
-            self.texts.push(format!("task {task:#x}: {what}"));
+            let text = format!("task {task:#x}: {what}");
+            println!("VIOLATION {text}");
+            self.texts.push(text);
         }
     }
 
@@ -208,7 +214,7 @@ impl Found {
         self.unknown += u64::from(verdict == Some(Event::Unknown));
         let mut wrong = |what: &str| self.add(task, &format!("{what} (entered {entered}, verdict {verdict:?})"));
         if !fate.has(INTENDED) {
-            wrong("ran, and nobody had submitted it");
+            wrong("is told of, and nobody had submitted it");
         }
         if fate.has(TWICE) || entered > 1 && !fate.has(REPEATABLE) {
             wrong("ran more than once");
@@ -279,6 +285,7 @@ mod tests {
         assert_eq!(said(&[Repeatable, Intended, Accepted, Entered, LostMayHaveRun], true), [""; 0]);
         assert_eq!(said(&[Repeatable, Intended, Accepted, Entered, Cancelled], true), [""; 0]);
         // The submitter was killed: before the submit, in it, or before it collected.
+        assert_eq!(said(&[Repeatable], false), [""; 0]);
         assert_eq!(said(&[Intended], false), [""; 0]);
         assert_eq!(said(&[Intended, Entered], false), [""; 0]);
         assert_eq!(said(&[Intended, Accepted, Entered], false), [""; 0]);
