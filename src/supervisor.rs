@@ -492,6 +492,7 @@ impl Supervisor {
         for mut child in lock(&self.children).drain(..) {
             if let Some(thread) = child.thread.take() {
                 thread.join();
+                continue;
             }
             child.watch();
             if child.is_unwatched() {
