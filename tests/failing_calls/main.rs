@@ -126,7 +126,9 @@ fn row(row: &str, how: &str) -> (u64, usize) {
     tracer.end();
     let mut found = tracer.rest();
     keeper.end();
-    found.extend(shm_entries(&format!("taskring.{name}")).iter().map(|file| format!("{file} is left behind")));
+    let file = format!("taskring.{name}");
+    // Beside this one a row goes on whose name begins with this one's.
+    found.extend(shm_entries(&file).into_iter().filter(|found| *found == file).map(|file| format!("{file} is left behind")));
     let seconds = start.elapsed().as_secs_f64();
     let lines = found.iter().map(|what| format!("\n  VIOLATION {row}: {what}")).collect::<String>();
     println!("{row:<22} {:>6} {:>7} {:>7} {:>8} {seconds:>6.1}{lines}", numbers[0], numbers[1], numbers[2], numbers[3]);
