@@ -13,7 +13,7 @@ use crate::segment::Segment;
 use crate::set::SetRef;
 use crate::slot::{OPTION_CHUNK, Request};
 use crate::spin;
-use crate::state::{Flag, Phase, Progress, Step};
+use crate::state::{Flag, Phase, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task::{Call, Current, Runner, guarded, install_panic_hook, known, set_current};
@@ -28,6 +28,9 @@ const FIRST_LOOK_NS: u64 = 120;
 
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
+
+/// Slots looked at each time for one that we are said to run: in a large pool it takes several times to see them all.
+const OWN_SLOTS_AT_A_TIME: usize = 1 << 14;
 
 /// A worker: one thread's life in a pool.
 pub(crate) struct Worker {
@@ -45,6 +48,8 @@ pub(crate) struct Worker {
     orphaned_at: Option<u64>,
     /// It was taken for dead, and leaves.
     is_out: Cell<bool>,
+    /// Where the look at the slots goes on that nobody but we can judge.
+    own_slots_from: usize,
 }
 
 /// Arguments taken out of a slot, aligned for C functions that look at them as values. Blocks are aligned as well.
@@ -100,6 +105,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
         is_out: Cell::new(false),
+        own_slots_from: 0,
     };
     worker.run();
     worker.leave();
@@ -367,6 +373,7 @@ impl Worker {
         self.pace.looked(now_ns());
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
         let _ = self.member.audit(None);
+        self.look_for_own_slots();
         let is_process = self.member.seat.kind == Kind::Worker;
         let wrong = |(number, name): &&(u16, &'static str)| is_process && !self.member.is_server(*number, name);
         if let Some((number, name)) = self.names.iter().find(wrong) {
@@ -389,6 +396,20 @@ impl Worker {
         if now - since > LINGER_NS && !others && !self.member.segment.has_unfinished() {
             self.member.segment.set(Bit::Closing);
         }
+    }
+
+    /// Between two tasks nothing is run by us. A slot that says so would be waited for for ever, and nobody else can tell it from a long task.
+    fn look_for_own_slots(&mut self) {
+        let segment = &self.member.segment;
+        let (lanes, capacity): (Vec<_>, _) = (segment.lanes().collect(), segment.geometry().capacity);
+        let is_ours = |state: State| state.is(Phase::Running) && state.owner() == self.member.who();
+        let from = if self.own_slots_from < lanes.len() * capacity { self.own_slots_from } else { 0 };
+        let until = (from + OWN_SLOTS_AT_A_TIME).min(lanes.len() * capacity);
+        if let Some(at) = (from..until).find(|at| is_ours(lanes[at / capacity].1.slots[at % capacity].load())) {
+            let lane = lanes[at / capacity].0;
+            segment.poison(format!("slot {} of lane {lane}, which this worker is said to run", at % capacity));
+        }
+        self.own_slots_from = until;
     }
 
     fn leave(&mut self) {

@@ -115,6 +115,18 @@ fn state_word(to: impl Fn(u64) -> u64 + Copy, ends: bool) {
     p.ends_corrupt();
 }
 
+/// A task that is over is said to run once more, by a worker that lives and knows nothing of it.
+fn run_by_nobody() {
+    let p = Pool::new();
+    let future = p.pool.submit(double, 4).expect("submitted");
+    let at = slot_at((future.id() >> 32) as usize);
+    wait_until(TOLD, || p.image.word(at).load(SeqCst) & 0xff == 0x06);
+    p.set(at, |word| word ^ 0x06 ^ 0x05);
+    told(&future);
+    drop(future);
+    p.ends_corrupt();
+}
+
 fn heals(damage: impl Fn(&Pool)) {
     let p = Pool::new();
     damage(&p);
@@ -204,6 +216,7 @@ fn state_words() -> Vec<(&'static str, Case)> {
         ("free at the generation of a running task", Box::new(|| state_word(|word| word & 0xffff_ffff << 16, false))),
         ("free when its worker comes to the end", Box::new(|| state_word(|word| word & 0xffff_ffff << 16, true))),
         ("a running task of a later generation", Box::new(|| poisons(later_generation, small))),
+        ("a task that is over, and runs", Box::new(run_by_nobody)),
         ("a running task of nobody", Box::new(|| state_word(|word| word | 0xffc0 << 48, false))),
     ]
 }
