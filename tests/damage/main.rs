@@ -79,8 +79,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts what a trial gave; a violation is said at once.
-    pub fn add(&mut self, place: &str, class: Class, outcome: &str) {
+    /// Counts what a trial gave; a violation is said at once. True when it is one.
+    pub fn add(&mut self, place: &str, class: Class, outcome: &str) -> bool {
         let (kind, rest) = outcome.split_once(": ").unwrap_or((outcome, ""));
         let word = rest.split([' ', '(', ',', '{']).next().unwrap_or_default();
         *self.outcomes.entry(format!("{kind} {word}").trim_end().to_owned()).or_default() += 1;
@@ -90,10 +90,12 @@ impl Tally {
                 || part.starts_with("left")
                 || part.starts_with("content") && class == Class::Rules
         };
-        if outcome.split("; ").any(bad) {
+        let wrong = outcome.split("; ").any(bad);
+        if wrong {
             println!("  VIOLATION {place}: {outcome}");
             self.violations.push(place.to_owned());
         }
+        wrong
     }
 
     /// Says what came of them. The number of violations.
@@ -113,21 +115,26 @@ fn in_pools(count: usize, what: &str, trial: impl Fn(&mut Scene, usize) -> (Stri
     std::thread::scope(|scope| {
         for _ in 0..at_a_time {
             scope.spawn(|| {
-                let mut pool: Option<(Scene, usize)> = None;
+                let mut pool: Option<(Scene, Vec<String>)> = None;
                 loop {
                     let i = next.fetch_add(1, SeqCst);
                     if i >= count {
                         break;
                     }
-                    let (mut scene, done) = pool.take().unwrap_or_else(|| (Scene::new(), 0));
+                    let (mut scene, mut before) = pool.take().unwrap_or_else(|| (Scene::new(), Vec::new()));
                     let (place, class, outcome) = trial(&mut scene, i);
-                    tally.lock().unwrap().add(&place, class, &outcome);
-                    if outcome == "ok" && done + 1 < TRIALS_OF_POOL {
-                        pool = Some((scene, done + 1));
+                    let mut wrong = tally.lock().unwrap().add(&place, class, &outcome);
+                    if outcome == "ok" && before.len() + 1 < TRIALS_OF_POOL {
+                        before.push(place);
+                        pool = Some((scene, before));
                         continue;
                     }
                     for found in scene.end() {
-                        tally.lock().unwrap().add(&format!("the end after {place}"), class, &found);
+                        wrong |= tally.lock().unwrap().add(&format!("the end after {place}"), class, &found);
+                    }
+                    if wrong {
+                        // What came of it may show only later.
+                        println!("  before it, in the same pool: {}", before.join("; "));
                     }
                 }
                 for found in pool.into_iter().flat_map(|(scene, _)| scene.end()) {
