@@ -13,11 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two looks whether one has ended, at the end of its pool.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A started worker, until its end was seen.
 pub(crate) struct Child {
     pub(crate) pid: u32,
-    /// Of a worker process; none while the system gives none.
+    /// Of a worker process, where the system gives one.
     pub(crate) pidfd: Option<OwnedFd>,
     /// It is the zygote's child, and the zygote says when and how it ended.
     pub(crate) of_zygote: bool,
@@ -85,20 +89,40 @@ impl Child {
         Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None, over_since: None }
     }
 
-    /// A process of our own that the system gave no pidfd of. It may have a task, so it is kept.
+    /// A process of our own that there is no pidfd of: a poll does not tell of its end.
     pub(crate) fn is_unwatched(&self) -> bool {
         self.thread.is_none() && !self.of_zygote && self.pidfd.is_none() && self.ended.is_none()
     }
 
-    /// Asks for the pidfd that is missing. Nobody has waited for the child, so the number is its own; where somebody has, the
-    /// pidfd is of nobody's or of no child of ours, and `look_for_end` says so.
+    /// Asks for the pidfd that is missing. It may have a task by now, so it is kept without one.
     pub(crate) fn watch(&mut self) {
         if self.is_unwatched() {
-            match sys::pidfd_open(self.pid) {
-                Ok(Some(pidfd)) => self.pidfd = Some(pidfd),
-                // Somebody else in this process has waited for it already.
-                Ok(None) => self.ended = Some(Cause::Unknown),
-                Err(_) => {}
+            self.pidfd = sys::pidfd_open(self.pid).ok().flatten();
+        }
+    }
+
+    /// Kills a process that was not seen to end.
+    pub(crate) fn kill(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+        } else if self.is_unwatched() {
+            sys::kill_unwatched(self.pid);
+        }
+    }
+
+    /// Waits for its end. A process that takes long is killed: it may hang, or be a program that serves no pool.
+    pub(crate) fn join(mut self) {
+        const PATIENCE_NS: u64 = 1_000_000_000;
+        if let Some(thread) = self.thread.take() {
+            return thread.join();
+        }
+        for is_killed in [false, true] {
+            if is_killed {
+                self.kill();
+            }
+            let until = now_ns() + PATIENCE_NS;
+            while self.look_for_end(true).is_none() && now_ns() < until {
+                std::thread::sleep(LOOK_AGAIN);
             }
         }
     }
@@ -120,11 +144,14 @@ impl Child {
             // A stopped zygote is not waited for any longer than by others.
             return since.is_some_and(|since| now - since >= CAUSE_GRACE_NS).then_some(Cause::Unknown);
         }
-        self.watch();
-        if self.ended.is_some() {
-            return self.ended;
+        let end = match &self.pidfd {
+            Some(pidfd) => sys::end_of_child(self.pid, pidfd.as_fd()),
+            None => sys::end_of_unwatched(self.pid),
+        };
+        if end.is_none() {
+            self.watch();
         }
-        Some(match sys::end_of_child(self.pid, self.pidfd.as_ref()?.as_fd())? {
+        Some(match end? {
             sys::Exit::Code(code) => Cause::Exit(code),
             sys::Exit::Signal(signal) => Cause::Signal(signal),
             sys::Exit::Unknown => Cause::Unknown,

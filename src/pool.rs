@@ -451,8 +451,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends a pending task with a verdict of ours, by claiming it as a worker would.
-    pub(crate) fn fail_pending(&self, lane: usize, index: usize, state: State, kind: OutcomeKind, detail: u32) {
+    /// Ends a pending task with a verdict of ours, by claiming it as a worker would. Under the lock of `unserved`.
+    fn fail_pending(&self, lane: usize, index: usize, state: State, kind: OutcomeKind, detail: u32) {
         let slot = &self.segment().lane(lane).slots[index];
         let me = self.member.who();
         let Ok(claimed) = slot.claim(state, me) else { return };
@@ -473,12 +473,15 @@ impl Pool {
         let mut unserved = lock(&self.unserved);
         let now = now_ns();
         unserved.retain(|&f, _| !segment.is_served(f));
-        let owner = self.member.seat.kind == Kind::Owner;
-        let closing = segment.has(crate::life::Bit::Closing);
+        let (owner, closing) = (self.member.seat.kind == Kind::Owner, segment.has(crate::life::Bit::Closing));
         for (lane, ring) in segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
                 let function = slot.function_index();
+                if state.is(Phase::Running) && state.owner() == self.member.who() {
+                    // We run none but for a moment in `fail_pending`, under the same lock: a cancelled one was damaged.
+                    segment.poison(format!("slot {index} of lane {lane}, which this submitter is said to run"));
+                }
                 let ours = slot.submitted_by() == self.member.who() || owner && (closing || state.has(Flag::Detached));
                 if !state.is(Phase::Pending) || !ours || segment.is_served(function) {
                     continue;
@@ -494,12 +497,10 @@ impl Pool {
 
     /// Ends every pending task of a pool that can run none any more.
     pub(crate) fn fail_all_pending(&self) {
+        let _as_one = lock(&self.unserved);
         for (lane, ring) in self.segment().lanes() {
-            for (index, slot) in ring.slots.iter().enumerate() {
-                let state = slot.load();
-                if state.is(Phase::Pending) {
-                    self.fail_pending(lane, index, state, OutcomeKind::Broken, 0);
-                }
+            for (index, slot) in ring.slots.iter().enumerate().filter(|(_, slot)| slot.load().is(Phase::Pending)) {
+                self.fail_pending(lane, index, slot.load(), OutcomeKind::Broken, 0);
             }
         }
     }

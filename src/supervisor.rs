@@ -87,6 +87,10 @@ impl Supervisor {
             thread: Mutex::default(),
         });
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
+        if supervisor.plan.method == StartMethod::Spawn {
+            // Where the call is forbidden no death could be proved.
+            drop(sys::pidfd_open(sys::pid())?);
+        }
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
         if let Err(e) = supervisor.refill(&mut watch) {
             supervisor.give_up();
@@ -153,11 +157,7 @@ impl Supervisor {
             // First, so that it starts no other.
             zygote.end();
         }
-        for child in lock(&self.children).iter().filter(|c| c.thread.is_none()) {
-            if let Some(pidfd) = &child.pidfd {
-                let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-            }
-        }
+        lock(&self.children).iter().for_each(Child::kill);
     }
 
     fn run(&self, mut watch: Watch) {
@@ -354,9 +354,7 @@ impl Supervisor {
                 watch.ever_attached = true;
             } else if now - child.started_at > crate::limits::nanos(self.pool.start_timeout) {
                 late = Some(child.pid);
-                if let Some(pidfd) = &child.pidfd {
-                    let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-                }
+                child.kill();
             }
         }
         if late.is_some() && !self.is_stopping() {
@@ -489,24 +487,6 @@ impl Supervisor {
     }
 
     fn join_children(&self) {
-        for mut child in lock(&self.children).drain(..) {
-            if let Some(thread) = child.thread.take() {
-                thread.join();
-                continue;
-            }
-            child.watch();
-            if child.is_unwatched() {
-                // The pool is over: nothing is left for it to do.
-                sys::end_child(child.pid);
-            } else if let Some(pidfd) = &child.pidfd {
-                let mut ready = Vec::new();
-                let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
-                if !ready.first().copied().unwrap_or(false) && sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL) == Ok(true) {
-                    // It may hang, or be a program that serves no pool.
-                    let _ = sys::poll(&[pidfd.as_fd()], &mut ready, 1000);
-                }
-                let _ = sys::reap(pidfd.as_fd());
-            }
-        }
+        lock(&self.children).drain(..).for_each(Child::join);
     }
 }

@@ -29,9 +29,6 @@ const FIRST_LOOK_NS: u64 = 120;
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
 
-/// Slots looked at each time for one that we are said to run: in a large pool it takes several times to see them all.
-const OWN_SLOTS_AT_A_TIME: usize = 1 << 14;
-
 /// A worker: one thread's life in a pool.
 pub(crate) struct Worker {
     member: Member,
@@ -48,8 +45,6 @@ pub(crate) struct Worker {
     orphaned_at: Option<u64>,
     /// It was taken for dead, and leaves.
     is_out: Cell<bool>,
-    /// Where the look at the slots goes on that nobody but we can judge.
-    own_slots_from: usize,
 }
 
 /// Arguments taken out of a slot, aligned for C functions that look at them as values. Blocks are aligned as well.
@@ -105,7 +100,6 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
         is_out: Cell::new(false),
-        own_slots_from: 0,
     };
     worker.run();
     worker.leave();
@@ -141,7 +135,7 @@ impl Worker {
                 self.search.look_everywhere();
                 match self.next() {
                     Some(task) => self.perform_one(task),
-                    None => return,
+                    None => return self.look_for_own_slots(),
                 }
             } else if let Some(task) = self.idle() {
                 self.pace.pause();
@@ -398,18 +392,15 @@ impl Worker {
         }
     }
 
-    /// Between two tasks nothing is run by us. A slot that says so would be waited for for ever, and nobody else can tell it from a long task.
-    fn look_for_own_slots(&mut self) {
+    /// Between two tasks nothing is run by us. A slot that says so would be waited for for ever, and others cannot tell it from a long task.
+    fn look_for_own_slots(&self) {
         let segment = &self.member.segment;
-        let (lanes, capacity): (Vec<_>, _) = (segment.lanes().collect(), segment.geometry().capacity);
         let is_ours = |state: State| state.is(Phase::Running) && state.owner() == self.member.who();
-        let from = if self.own_slots_from < lanes.len() * capacity { self.own_slots_from } else { 0 };
-        let until = (from + OWN_SLOTS_AT_A_TIME).min(lanes.len() * capacity);
-        if let Some(at) = (from..until).find(|at| is_ours(lanes[at / capacity].1.slots[at % capacity].load())) {
-            let lane = lanes[at / capacity].0;
-            segment.poison(format!("slot {} of lane {lane}, which this worker is said to run", at % capacity));
+        for (lane, ring) in segment.lanes() {
+            if let Some(slot) = ring.slots.iter().position(|slot| is_ours(slot.load())) {
+                segment.poison(format!("slot {slot} of lane {lane}, which this worker is said to run"));
+            }
         }
-        self.own_slots_from = until;
     }
 
     fn leave(&mut self) {

@@ -56,6 +56,7 @@ fn main() {
             ("early thread", early_thread),
             ("program gone", program_gone),
             ("stopped zygote", stopped_zygote),
+            ("no pidfds", no_pidfds),
         ],
         &[
             ("spawned_workers_are_fresh_runs_of_this_program", || each("works", "spawn")),
@@ -82,6 +83,7 @@ fn main() {
             ("fault_34_a_worker_program_that_is_gone_breaks_the_pool_where_sigchld_is_ignored", || {
                 each("program gone", "spawn")
             }),
+            ("fault_34_workers_that_no_pidfd_is_to_be_had_of_are_replaced_and_joined", || each("no pidfds", "spawn")),
             ("fault_11_a_pool_ends_though_its_zygote_is_stopped", || each("stopped zygote", "fork")),
             ("fault_11_a_pool_ends_though_its_fork_server_is_stopped", || each("stopped zygote", "forkserver")),
             ("two_pools_of_two_kinds_live_side_by_side", || each("two pools", "fork")),
@@ -417,4 +419,43 @@ fn stopped_zygote(args: &[String]) {
     drop_within(Duration::from_secs(5), pool);
     wait_within(Duration::from_secs(2), "the workers go", || !workers.iter().any(|&pid| pid_alive(pid)));
     done();
+}
+
+/// From some moment on the system gives no pidfds, as when descriptors run out and others take each that comes free.
+fn no_pidfds(args: &[String]) {
+    let pool = pool(method(args), 1);
+    assert_squares(&pool);
+    refuse_pidfds();
+    let mut seen = BTreeSet::new();
+    for _ in 0..3 {
+        let worker = pool.submit(own_pid, ()).expect("submitted").result().expect("it ran");
+        assert!(seen.insert(worker), "another one");
+        kill(worker);
+        wait_until("it is waited for", || !pid_alive(worker) && !children_of(std::process::id()).contains(&worker));
+    }
+    drop_within(Duration::from_secs(5), pool);
+    // And where it is so from the beginning, there is no pool.
+    let refused = Executor::builder().workers(1).start(method(args)).build().map(drop);
+    assert!(matches!(refused, Err(Error::System { call: "pidfd_open", errno: libc::EMFILE })), "{refused:?}");
+    done();
+}
+
+/// `pidfd_open` fails in all threads of this process and in its children, for good.
+fn refuse_pidfds() {
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut steps = [
+        // The number of the call is the first word of what the filter sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_pidfd_open as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EMFILE.cast_unsigned()),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: the program and its steps are readable for the calls.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let all = libc::SECCOMP_FILTER_FLAG_TSYNC;
+        let set = libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, all, &raw const program);
+        assert_eq!(set, 0, "seccomp: {}", std::io::Error::last_os_error());
+    }
 }

@@ -32,9 +32,9 @@ impl Fate {
     fn verdicts(self) -> u32 {
         self.0 >> VERDICTS & 3
     }
-    /// Its submitter was about to submit it, and was killed before it said so.
-    fn is_nothing(self) -> bool {
-        self.0 & !REPEATABLE == 0
+    /// Nobody has told of it, or a submitter that was killed before it said that it would submit it.
+    fn is_nothing(self, submitter_ended_well: bool) -> bool {
+        self.0 & !(if submitter_ended_well { 0 } else { REPEATABLE }) == 0
     }
     fn entered(self) -> u32 {
         (self.0 >> ATTEMPTS).count_ones()
@@ -185,8 +185,9 @@ impl Open {
             if !fate.is_over() && self.ended.is_none() {
                 return false;
             }
-            if !fate.is_nothing() {
-                found.judge(submitter << 32 | self.base as u64, fate, self.ended == Some(true));
+            let ended_well = self.ended == Some(true);
+            if !fate.is_nothing(ended_well) {
+                found.judge(submitter << 32 | self.base as u64, fate, ended_well);
             }
             self.fates.pop_front();
             self.base += 1;
@@ -296,6 +297,8 @@ mod tests {
         use Event::*;
         let bad: &[(&[Event], bool, &str)] = &[
             (&[Entered], false, "nobody had submitted"),
+            (&[Repeatable, Entered], false, "nobody had submitted"),
+            (&[Repeatable], true, "nobody had submitted"),
             (&[Intended, Accepted, Entered, Entered, Value], true, "more than once"),
             (&[Intended, Refused, Entered], true, "was refused, and ran"),
             (&[Intended, Accepted, Entered, Value, Cancelled], true, "more than one verdict"),

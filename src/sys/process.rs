@@ -126,27 +126,52 @@ pub(crate) fn pidfd_kill(fd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
 /// Takes the exit status of a child and frees its process number; `None` while it runs. `ECHILD` if it is no child of
 /// this process, or somebody has reaped it already. Async-signal-safe.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {
-    let info = wait_id(pidfd, libc::WEXITED | libc::WNOHANG)?;
+    Ok(exit_of(&wait_id(pidfd, libc::WEXITED | libc::WNOHANG)?))
+}
+
+/// How a child ended, as `waitid` tells it.
+fn exit_of(info: &libc::siginfo_t) -> Option<Exit> {
     // SAFETY: waitid filled in the fields of SIGCHLD, or left the zeros of above.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(match info.si_code {
+    Some(match info.si_code {
         libc::CLD_EXITED => Exit::Code(status),
         libc::CLD_KILLED | libc::CLD_DUMPED => Exit::Signal(status),
         // A stop, which the kernel tells a waiter that is the child's tracer too.
-        _ => return Ok(None),
-    }))
+        _ => return None,
+    })
 }
 
 fn wait_id(pidfd: BorrowedFd<'_>, options: libc::c_int) -> Result<libc::siginfo_t> {
-    // SAFETY: all fields are integers and unions of plain data, for which zero is valid.
+    wait_for(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, options)
+}
+
+fn wait_for(sort: libc::idtype_t, id: libc::id_t, options: libc::c_int) -> Result<libc::siginfo_t> {
+    // SAFETY: all fields are integers, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let id = pidfd.as_raw_fd().cast_unsigned();
     // SAFETY: `info` is a whole siginfo, writable for the call.
-    retry_eintr("waitid", || unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options).into() })?;
+    retry_eintr("waitid", || unsafe { libc::waitid(sort, id, &raw mut info, options).into() })?;
     Ok(info)
+}
+
+/// How a child that there is no pidfd of has ended, once it has; frees its process number. For a child that this process alone waits for: the number is
+/// its own until then.
+pub(crate) fn end_of_unwatched(pid: u32) -> Option<Exit> {
+    match wait_for(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG) {
+        Ok(info) => exit_of(&info),
+        Err(SysError { errno: libc::ECHILD, .. }) => Some(Exit::Unknown),
+        Err(_) => None,
+    }
+}
+
+/// Kills a child that there is no pidfd of, and that nobody has waited for.
+pub(crate) fn kill_unwatched(pid: u32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: takes integers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
 }
 
 /// How a child that this process has watched since it started has ended, once it has; frees its process number.

@@ -127,6 +127,18 @@ fn run_by_nobody() {
     p.ends_corrupt();
 }
 
+/// The same of one that was cancelled: by its word, whoever cancelled it runs it.
+fn run_by_its_canceller() {
+    let p = Pool::new();
+    let (busy, _) = p.held();
+    let future = p.pool.submit(double, 4).expect("submitted");
+    assert!(future.cancel());
+    p.set(slot_at((future.id() >> 32) as usize), |word| word ^ 0x09 ^ 0x05);
+    told(&future);
+    drop((busy, future));
+    p.ends_corrupt();
+}
+
 fn heals(damage: impl Fn(&Pool)) {
     let p = Pool::new();
     damage(&p);
@@ -217,6 +229,7 @@ fn state_words() -> Vec<(&'static str, Case)> {
         ("free when its worker comes to the end", Box::new(|| state_word(|word| word & 0xffff_ffff << 16, true))),
         ("a running task of a later generation", Box::new(|| poisons(later_generation, small))),
         ("a task that is over, and runs", Box::new(run_by_nobody)),
+        ("a task that is cancelled, and runs", Box::new(run_by_its_canceller)),
         ("a running task of nobody", Box::new(|| state_word(|word| word | 0xffc0 << 48, false))),
     ]
 }

@@ -134,11 +134,13 @@ fn in_pools(count: usize, what: &str, trial: impl Fn(&mut Scene, usize) -> (Stri
                     }
                     if wrong {
                         // What came of it may show only later.
-                        println!("  before it, in the same pool: {}", before.join("; "));
+                        println!("  before {place}, in the same pool: {}", before.join("; "));
                     }
                 }
-                for found in pool.into_iter().flat_map(|(scene, _)| scene.end()) {
-                    tally.lock().unwrap().add("the end", Class::Rules, &found);
+                if let Some((scene, before)) = pool {
+                    for found in scene.end() {
+                        tally.lock().unwrap().add(&format!("the end after {}", before.join("; ")), Class::Rules, &found);
+                    }
                 }
             });
         }
