@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::exit;
-use crate::layout::Geometry;
+use crate::layout::{Geometry, MutexKind};
 use crate::limits::*;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::pool::Pool;
@@ -31,6 +31,7 @@ pub struct Builder {
     exit_wait_max: Option<Duration>,
     detach_on_exit: bool,
     payload_max: u64,
+    mutexes: MutexKind,
 }
 
 impl Builder {
@@ -45,6 +46,7 @@ impl Builder {
             exit_wait_max: None,
             detach_on_exit: false,
             payload_max: PAYLOAD_AREA_DEFAULT,
+            mutexes: MutexKind::default(),
         }
     }
 
@@ -116,6 +118,12 @@ impl Builder {
         self
     }
 
+    /// What guards the lanes. The default is [`MutexKind::OwnerWord`].
+    pub fn lane_mutex(mut self, kind: MutexKind) -> Builder {
+        self.mutexes = kind;
+        self
+    }
+
     fn check(&self) -> Result<(SegmentPlan, Plan)> {
         let workers = self.workers.unwrap_or_else(|| sys::cpu_count().min(WORKERS_MAX));
         let workers = if self.method == StartMethod::None && self.workers.is_none() { 0 } else { workers };
@@ -128,7 +136,10 @@ impl Builder {
         if self.policy.kills_max == 0 {
             return Err(Error::invalid("kills_max", 0, "at least 1"));
         }
-        let geometry = Geometry::new(self.capacity.next_power_of_two(), self.payload_max & !4095);
+        if self.mutexes == MutexKind::Pthread && cfg!(not(feature = "raw-sync")) {
+            return Err(Error::invalid("lane_mutex", "Pthread", "OwnerWord, or a build with the feature raw-sync"));
+        }
+        let geometry = Geometry::new(self.capacity.next_power_of_two(), self.payload_max & !4095).guarded_by(self.mutexes);
         let room = SEGMENT_MAX - Geometry::new(geometry.capacity, 0).segment_len();
         if !(4096..=room).contains(&self.payload_max) {
             return Err(Error::invalid("payload_max", self.payload_max, format!("4096 to {room} bytes")));

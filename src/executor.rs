@@ -149,6 +149,13 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     Ok(Future::new(pool.clone(), ticket))
 }
 
+/// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
+#[doc(hidden)]
+pub fn holding_lane<T>(executor: &Executor, f: impl FnOnce() -> T) -> Result<T> {
+    let _hold = executor.pool.member.hold_lane(executor.pool.lane)?;
+    Ok(f())
+}
+
 impl Executor {
     /// The way to a new pool.
     pub fn builder() -> Builder {

@@ -6,7 +6,7 @@
 //! PARTICIPANTS_AT   Record   x PARTICIPANTS_MAX, 384 B     at creation
 //! FUNCTIONS_AT      Function x FUNCTIONS_MAX, 256 B        at creation
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
-//! LANES_AT          LaneHead x LANES_MAX, 640 B            at creation
+//! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! payload_at        payload memory                         step by step
@@ -32,6 +32,20 @@ impl<T> std::ops::Deref for Apart<T> {
     fn deref(&self) -> &T {
         &self.0
     }
+}
+
+/// What guards a lane. The creator of a pool chooses; it stands in the segment's format word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MutexKind {
+    /// A word that names its owner, so that whoever waits can prove the owner dead and go on in its place.
+    #[default]
+    OwnerWord = 1,
+    /// A robust pthread mutex shared between processes, driven through the `raw_sync` crate. Needs the feature `raw-sync` in every program that
+    /// attaches, and promises less: where the kernel does not pass the mutex on at its owner's death (it cannot when the owner's memory went
+    /// first, as the out-of-memory killer may have it), the pool ends with [`Error::Corrupt`](crate::Error::Corrupt); and a damaged mutex may do
+    /// anything.
+    Pthread = 2,
 }
 
 /// The first page. `identity` is written by the creator alone, before anybody else can attach.
@@ -160,6 +174,8 @@ pub(crate) struct LaneHead {
     pub(crate) users: Apart<AtomicU32>,
     /// Announcements made so far: positions in the list behind the bitmap that tells their order.
     pub(crate) announced: Apart<AtomicU32>,
+    /// The mutex itself in a pool of [`MutexKind::Pthread`], where `mutex` only names the owner. Written by the C library.
+    pub(crate) pthread: Apart<[AtomicU64; PTHREAD_MUTEX_WORDS]>,
 }
 
 /// A task slot. A small task's words share the first cache line with the state word.
@@ -205,6 +221,9 @@ pub(crate) struct Block {
     pub(crate) resv: AtomicU64,
 }
 
+/// The size of a `pthread_mutex_t`: 40 bytes on x86-64, 48 on aarch64.
+const PTHREAD_MUTEX_WORDS: usize = 6;
+
 pub(crate) const PARTICIPANTS_AT: u64 = 4096;
 pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
 pub(crate) const SETS_AT: u64 = FUNCTIONS_AT + (FUNCTIONS_MAX * size_of::<Function>()) as u64;
@@ -214,11 +233,12 @@ pub(crate) const LANES_AT: u64 = (SET_COUNTS_AT + (SETS_MAX * 8) as u64).next_mu
 /// Where the lanes' slots begin; everything before is committed at creation.
 pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>()) as u64).next_multiple_of(4096);
 
-/// Where things lie in a segment of a given capacity. A private copy: computed once from checked numbers, never re-read from shared memory.
+/// Where things lie in a segment of a given capacity, and what guards its lanes. A private copy: computed once from checked numbers, never re-read from shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) capacity: usize,
     pub(crate) payload_len: u64,
+    pub(crate) mutexes: MutexKind,
     /// `capacity` is 1 << this: the path of every task takes slot numbers apart.
     shift: u32,
     lane_len: u64,
@@ -230,7 +250,11 @@ impl Geometry {
         debug_assert!(capacity.is_power_of_two());
         let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * 4;
         let lane_len = (bytes as u64).next_multiple_of(4096);
-        Geometry { capacity, payload_len, shift: capacity.trailing_zeros(), lane_len }
+        Geometry { capacity, payload_len, mutexes: MutexKind::OwnerWord, shift: capacity.trailing_zeros(), lane_len }
+    }
+    /// The same with lanes that are guarded so.
+    pub(crate) fn guarded_by(self, mutexes: MutexKind) -> Geometry {
+        Geometry { mutexes, ..self }
     }
     /// Takes a slot's number apart: lane, and index in the lane.
     #[inline]
@@ -259,8 +283,7 @@ impl Geometry {
 }
 
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
-pub(crate) const fn format_word() -> u64 {
-    const MUTEX_KIND_OWNER_WORD: u64 = 1;
+pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
         2, // the layout's own version, for changes that no size shows
         size_of::<Header>() as u64,
@@ -277,7 +300,7 @@ pub(crate) const fn format_word() -> u64 {
         SETS_MAX as u64,
         size_of::<usize>() as u64,
         cfg!(target_endian = "little") as u64,
-        MUTEX_KIND_OWNER_WORD,
+        mutexes as u64,
     ];
     // FNV-1a: it only has to tell one build from another.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -292,7 +315,7 @@ pub(crate) const fn format_word() -> u64 {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Header>() <= 4096);
-    assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 640);
+    assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
     assert!(size_of::<Block>() == 32);

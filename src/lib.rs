@@ -73,6 +73,8 @@ mod pace;
 mod payload;
 mod policy;
 mod pool;
+#[cfg(feature = "raw-sync")]
+mod pthread_mutex;
 mod record;
 mod recovery;
 mod registry;
@@ -97,6 +99,7 @@ mod public {
     pub use crate::future::{Future, State};
     #[cfg(feature = "named")]
     pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
+    pub use crate::layout::MutexKind;
     pub use crate::map::{Map, MapOptions};
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
@@ -108,9 +111,10 @@ mod public {
 }
 pub use public::*;
 
-/// For the macros.
+/// For the macros, and for what the project measures of itself.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::executor::holding_lane;
     #[cfg(feature = "seeded-bugs")]
     pub use crate::seeded::seeded_bugs;
     pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};

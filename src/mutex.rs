@@ -9,7 +9,7 @@
 //! the dead owner. A living owner that does not go on is never robbed: the wait ends with `Stalled`.
 //! It is held over no user code, no blocking system call, and at most `SLOTS_PER_HOLD_MAX` slots.
 //!
-//! A pthread mutex is not enough: a robust one stays locked when its owner's memory is reaped before its list is walked (the
+//! A pthread mutex is not enough, and therefore only the other choice (`pthread_mutex.rs`): a robust one stays locked when its owner's memory is reaped before its list is walked (the
 //! kernel's out-of-memory path), and equal thread ids in two PID namespaces break exclusion.
 
 use crate::limits::{MUTEX_NS_MAX, MUTEX_SLICE_NS};
@@ -38,6 +38,25 @@ pub(crate) struct Stalled(pub(crate) Participant);
 #[derive(Clone, Copy)]
 pub(crate) struct ShmMutex<'a>(pub(crate) &'a AtomicU32);
 
+impl<'a> Guard<'a> {
+    #[inline]
+    fn of_word(word: &'a AtomicU32, taken_over: bool) -> Guard<'a> {
+        Guard {
+            word,
+            #[cfg(feature = "raw-sync")]
+            _pthread: None,
+            taken_over,
+        }
+    }
+
+    /// Of a locked pthread mutex, beside which the word only says who has it.
+    #[cfg(feature = "raw-sync")]
+    pub(crate) fn of_pthread(word: &'a AtomicU32, me: Participant, locked: Locked<'a>) -> Guard<'a> {
+        word.store(word_of(me), Relaxed);
+        Guard { word, taken_over: locked.owner_died, _pthread: Some(locked) }
+    }
+}
+
 /// The word of a mutex that `who` holds.
 fn word_of(who: Participant) -> u32 {
     u32::from(who.bits()) << OWNER_SHIFT | LOCKED
@@ -53,10 +72,29 @@ fn is_possible(word: u32) -> bool {
         && Participant::from_bits((word >> OWNER_SHIFT) as u16).index() < crate::limits::PARTICIPANTS_MAX
 }
 
+/// A pthread mutex that this thread has locked. Dropping it unlocks.
+#[cfg(feature = "raw-sync")]
+pub(crate) struct Locked<'a> {
+    pub(crate) lock: &'a dyn raw_sync::locks::LockImpl,
+    /// What it guards may be half done.
+    pub(crate) owner_died: bool,
+}
+
+#[cfg(feature = "raw-sync")]
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // It fails only for who does not hold it.
+        let _ = self.lock.release();
+    }
+}
+
 /// Holds the mutex until dropped.
 #[must_use]
 pub(crate) struct Guard<'a> {
     word: &'a AtomicU32,
+    /// Unlocked after the word, by its own drop.
+    #[cfg(feature = "raw-sync")]
+    _pthread: Option<Locked<'a>>,
     /// It was taken from a dead owner: what it guards may be half done.
     pub(crate) taken_over: bool,
 }
@@ -75,7 +113,7 @@ impl<'a> ShmMutex<'a> {
     pub(crate) fn try_lock(self, me: Participant) -> Option<Guard<'a>> {
         // Acquire: pairs with the Release in `drop`: what the last owner wrote is visible.
         let taken = self.0.compare_exchange(0, word_of(me), Acquire, Relaxed).is_ok() || seeded(Bug::PublishUnlocked);
-        taken.then(|| Guard { word: self.0, taken_over: false })
+        taken.then(|| Guard::of_word(self.0, false))
     }
 
     #[cold]
@@ -83,7 +121,7 @@ impl<'a> ShmMutex<'a> {
         for _ in 0..SPINS {
             // Acquire: as in `lock`.
             if self.0.load(Relaxed) == 0 && self.0.compare_exchange(0, mine, Acquire, Relaxed).is_ok() {
-                return Ok(Guard { word: self.0, taken_over: false });
+                return Ok(Guard::of_word(self.0, false));
             }
             spin_loop();
         }
@@ -95,7 +133,7 @@ impl<'a> ShmMutex<'a> {
             if seen & LOCKED == 0 {
                 // Others may sleep behind us, so we take it with the mark that makes our unlock wake one. Acquire: as in `lock`.
                 if self.0.compare_exchange(seen, mine | WAITERS, Acquire, Relaxed).is_ok() {
-                    return Ok(Guard { word: self.0, taken_over: false });
+                    return Ok(Guard::of_word(self.0, false));
                 }
                 continue;
             }
@@ -119,12 +157,12 @@ impl<'a> ShmMutex<'a> {
             if !is_possible(marked) {
                 // An owner would have unlocked it meanwhile: nobody holds it.
                 if take() {
-                    return Ok(Guard { word: self.0, taken_over: true });
+                    return Ok(Guard::of_word(self.0, true));
                 }
                 continue;
             }
             match peers.if_dead(owner, take) {
-                Some(true) => return Ok(Guard { word: self.0, taken_over: true }),
+                Some(true) => return Ok(Guard::of_word(self.0, true)),
                 Some(false) => {}
                 None if !cfg!(loom) && now_ns() >= give_up => return Err(Stalled(owner)),
                 None => {}
@@ -147,7 +185,7 @@ impl<'a> ShmMutex<'a> {
             }
             // Acquire: as at a takeover in `lock_slow`. A waiter may set its mark in between: look again.
             if self.0.compare_exchange(seen, mine, Acquire, Relaxed).is_ok() {
-                return Some(Guard { word: self.0, taken_over: true });
+                return Some(Guard::of_word(self.0, true));
             }
         }
     }

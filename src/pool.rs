@@ -546,7 +546,7 @@ impl Pool {
         {
             self.member.audit(Some(self.lane))?;
             self.hub.deliver_unannounced(self);
-            if is_pending && let Some(mut hold) = segment.lane(self.lane).try_hold(self.member.who()) {
+            if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
                 hold.mend();
             }
             // A mark that nobody takes away would keep everybody asleep.

@@ -287,9 +287,8 @@ impl Member {
         if seeded(Bug::LocksKept) {
             return;
         }
-        for (lane, ring) in self.segment.lanes() {
-            if let Some(guard) = ShmMutex(&ring.head.mutex).take_from(dead, self.who()) {
-                let hold = ring.held(guard);
+        for (lane, _) in self.segment.lanes() {
+            if let Some(hold) = self.take_lane_from(lane, dead) {
                 self.segment.sweep_unpublished(lane, &hold);
             }
         }

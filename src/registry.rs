@@ -11,7 +11,7 @@
 use crate::error::{Cause, Error, Result};
 use crate::layout::Record;
 use crate::limits::PARTICIPANTS_MAX;
-use crate::mutex::{Peers, Stalled};
+use crate::mutex::{Peers, ShmMutex, Stalled};
 use crate::record::{Kind, Presence, RecordState};
 use crate::ring::Hold;
 use crate::search::Rings;
@@ -140,10 +140,24 @@ impl Member {
     /// Locks a lane for publishing. What a dead holder left is put right first.
     #[inline]
     pub(crate) fn hold_lane(&self, lane: usize) -> Result<Hold<'_>> {
+        #[cfg(feature = "raw-sync")]
+        if let Some(all) = self.segment.pthread_mutexes() {
+            return self.hold_pthread(all, lane);
+        }
         match self.segment.lane(lane).try_hold(self.who()) {
             Some(hold) => Ok(hold),
             None => self.wait_for_lane(lane),
         }
+    }
+
+    /// Locks a lane if nobody has it.
+    #[inline]
+    pub(crate) fn try_hold_lane(&self, lane: usize) -> Option<Hold<'_>> {
+        #[cfg(feature = "raw-sync")]
+        if let Some(all) = self.segment.pthread_mutexes() {
+            return self.try_hold_pthread(all, lane);
+        }
+        self.segment.lane(lane).try_hold(self.who())
     }
 
     #[cold]
@@ -153,6 +167,16 @@ impl Member {
             self.segment.sweep_unpublished(lane, &hold);
         }
         Ok(hold)
+    }
+
+    /// For the reaper of `dead`, which holds its reaper byte: the lane, if the dead participant held it.
+    pub(crate) fn take_lane_from(&self, lane: usize, dead: Participant) -> Option<Hold<'_>> {
+        let ring = self.segment.lane(lane);
+        #[cfg(feature = "raw-sync")]
+        if let Some(all) = self.segment.pthread_mutexes() {
+            return self.take_pthread_from(all, lane, dead);
+        }
+        ShmMutex(&ring.head.mutex).take_from(dead, self.who()).map(|guard| ring.held(guard))
     }
 
     pub(crate) fn record(&self) -> &Record {

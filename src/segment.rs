@@ -31,6 +31,8 @@ pub(crate) struct Segment {
     base: *mut u8,
     geometry: Geometry,
     file: OwnedFd,
+    #[cfg(feature = "raw-sync")]
+    pthread_mutexes: Option<crate::pthread_mutex::PthreadMutexes>,
     _mapping: Mapping,
 }
 
@@ -56,43 +58,74 @@ impl Segment {
         sys::seal_size(file.as_fd())?;
         let map = map_file(file.as_fd(), plan.geometry.segment_len())?;
         let base = map.as_mut_ptr();
-        let segment = Segment { base, geometry: plan.geometry, file, _mapping: Mapping::Anonymous(map) };
-        segment.initialise(plan)?;
-        Ok(segment)
+        Segment::new(base, plan.geometry, file, Mapping::Anonymous(map)).initialised(plan)
     }
 
     /// A named segment that was just created, under its temporary name.
     #[cfg(feature = "named")]
     pub(crate) fn created(plan: &Plan, file: OwnedFd, shmem: shared_memory::Shmem) -> Result<Segment> {
-        let segment = Segment { base: shmem.as_ptr(), geometry: plan.geometry, file, _mapping: Mapping::Named(shmem) };
-        segment.initialise(plan)?;
-        Ok(segment)
+        Segment::new(shmem.as_ptr(), plan.geometry, file, Mapping::Named(shmem)).initialised(plan)
     }
 
     /// An anonymous segment that a parent process handed down.
     pub(crate) fn inherited(file: OwnedFd) -> Result<Segment> {
         let geometry = validate(file.as_fd(), "the inherited segment")?;
         let map = map_file(file.as_fd(), geometry.segment_len())?;
-        Ok(Segment { base: map.as_mut_ptr(), geometry, file, _mapping: Mapping::Anonymous(map) })
+        Ok(Segment::new(map.as_mut_ptr(), geometry, file, Mapping::Anonymous(map)).attached())
     }
 
     /// A named segment whose file was opened and validated, and whose mapping has the right size.
     #[cfg(feature = "named")]
     pub(crate) fn opened(geometry: Geometry, file: OwnedFd, shmem: shared_memory::Shmem) -> Segment {
-        Segment { base: shmem.as_ptr(), geometry, file, _mapping: Mapping::Named(shmem) }
+        Segment::new(shmem.as_ptr(), geometry, file, Mapping::Named(shmem)).attached()
     }
 
     /// A segment to look at: any attempt to write to it ends the process.
     pub(crate) fn read_only(file: OwnedFd, geometry: Geometry) -> Result<Segment> {
         let map = memmap2::MmapOptions::new().len(geometry.segment_len() as usize).map_raw_read_only(file.as_raw_fd());
         let map = map.map_err(|e| sys::SysError::from_io("mmap", &e))?;
-        Ok(Segment { base: map.as_mut_ptr(), geometry, file, _mapping: Mapping::Anonymous(map) })
+        Ok(Segment::new(map.as_mut_ptr(), geometry, file, Mapping::Anonymous(map)))
+    }
+
+    fn new(base: *mut u8, geometry: Geometry, file: OwnedFd, mapping: Mapping) -> Segment {
+        Segment {
+            base,
+            geometry,
+            file,
+            #[cfg(feature = "raw-sync")]
+            pthread_mutexes: None,
+            _mapping: mapping,
+        }
+    }
+
+    fn initialised(self, plan: &Plan) -> Result<Segment> {
+        self.initialise(plan)?;
+        Ok(self.attached())
+    }
+
+    /// One whose lanes may be locked from here on.
+    #[allow(unused_mut, reason = "there is one kind of mutex without the feature")]
+    fn attached(mut self) -> Segment {
+        #[cfg(feature = "raw-sync")]
+        if self.geometry.mutexes == MutexKind::Pthread {
+            let heads: &[LaneHead] = self.table(LANES_AT, LANES_MAX);
+            // SAFETY: the creator has initialised them, before anybody could attach; they lie in the mapping, and are dropped with it.
+            self.pthread_mutexes = Some(unsafe { crate::pthread_mutex::PthreadMutexes::over(heads) });
+        }
+        self
+    }
+
+    /// The lanes' mutexes, in a pool that is guarded by such.
+    #[cfg(feature = "raw-sync")]
+    #[inline]
+    pub(crate) fn pthread_mutexes(&self) -> Option<&crate::pthread_mutex::PthreadMutexes> {
+        self.pthread_mutexes.as_ref()
     }
 
     fn initialise(&self, plan: &Plan) -> Result<()> {
         self.commit(0, SLOTS_AT, "the pool")?;
         let id = &self.header().identity;
-        id.format.store(format_word(), Relaxed);
+        id.format.store(format_word(plan.geometry.mutexes), Relaxed);
         id.segment_len.store(plan.geometry.segment_len(), Relaxed);
         id.capacity.store(plan.geometry.capacity as u64, Relaxed);
         id.payload_len.store(plan.geometry.payload_len, Relaxed);
@@ -102,6 +135,13 @@ impl Segment {
         id.cpus.store(sys::cpu_count() as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);
+        #[cfg(feature = "raw-sync")]
+        if plan.geometry.mutexes == MutexKind::Pthread {
+            for head in self.table::<LaneHead>(LANES_AT, LANES_MAX) {
+                // SAFETY: fresh memory of the right size and alignment (`layout.rs`), which nobody else can find yet.
+                unsafe { sys::robust_mutex_init(head.pthread.as_ptr().cast_mut().cast())? };
+            }
+        }
         // Release: pairs with nothing but the rule "magic last"; attachers read the page by a system call.
         id.magic.store(MAGIC, Release);
         Ok(())
@@ -270,6 +310,23 @@ pub(crate) fn validate(file: BorrowedFd<'_>, name: &str) -> Result<Geometry> {
     Ok(geometry)
 }
 
+/// What guards the lanes of a segment with this format word.
+fn check_format(found: u64) -> Result<MutexKind> {
+    let kinds = [MutexKind::OwnerWord, MutexKind::Pthread];
+    match kinds.into_iter().find(|&kind| found == format_word(kind)) {
+        Some(MutexKind::Pthread) if cfg!(not(feature = "raw-sync")) => Err(Error::incompatible(
+            "the kind of the lanes' mutexes",
+            "Pthread",
+            "OwnerWord, or a build with the feature raw-sync",
+        )),
+        Some(kind) => Ok(kind),
+        None => {
+            let what = "the format of the segment (another version or build options)";
+            Err(Error::incompatible(what, format!("{found:#x}"), format!("{:#x}", format_word(MutexKind::OwnerWord))))
+        }
+    }
+}
+
 fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometry> {
     use std::mem::offset_of;
     let expect = |what, offset: usize, wanted: u64| match word(offset) {
@@ -277,7 +334,7 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
         found => Err(Error::incompatible(what, format!("{found:#x}"), format!("{wanted:#x}"))),
     };
     expect("the magic word", offset_of!(Identity, magic), MAGIC)?;
-    expect("the format of the segment (another version or build options)", offset_of!(Identity, format), format_word())?;
+    let mutexes = check_format(word(offset_of!(Identity, format)))?;
     let capacity = word(offset_of!(Identity, capacity));
     if !(1..=CAPACITY_MAX as u64).contains(&capacity) || !capacity.is_power_of_two() {
         return Err(Error::incompatible("the capacity", capacity, format!("a power of two up to {CAPACITY_MAX}")));
@@ -286,7 +343,7 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
     if payload_len > SEGMENT_MAX {
         return Err(Error::incompatible("the payload area", payload_len, format!("up to {SEGMENT_MAX} bytes")));
     }
-    let geometry = Geometry::new(capacity as usize, payload_len);
+    let geometry = Geometry::new(capacity as usize, payload_len).guarded_by(mutexes);
     let wanted = geometry.segment_len();
     expect("the segment's length", offset_of!(Identity, segment_len), wanted)?;
     if file_len != wanted {
@@ -295,4 +352,25 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
     expect("the PID namespace", offset_of!(Identity, pid_namespace), sys::pid_namespace()?)?;
     expect("the time namespace", offset_of!(Identity, time_namespace), sys::time_namespace()?)?;
     Ok(geometry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_of_a_mutex_that_this_build_lacks_is_refused_by_name() {
+        assert_eq!(check_format(format_word(MutexKind::OwnerWord)), Ok(MutexKind::OwnerWord));
+        let of_pthread = check_format(format_word(MutexKind::Pthread));
+        let built = crate::Executor::builder().start(crate::StartMethod::None).lane_mutex(MutexKind::Pthread).build();
+        if cfg!(feature = "raw-sync") {
+            assert_eq!((of_pthread, built.map(drop)), (Ok(MutexKind::Pthread), Ok(())));
+        } else {
+            for error in [of_pthread.map(drop).unwrap_err(), built.map(drop).unwrap_err()] {
+                let text = error.to_string();
+                assert!(text.contains("Pthread") && text.contains("the feature raw-sync"), "{text}");
+            }
+        }
+        assert!(matches!(check_format(1), Err(Error::Incompatible { .. })));
+    }
 }

@@ -28,12 +28,16 @@ pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod machine;
 pub(crate) mod process;
+#[cfg(feature = "raw-sync")]
+pub(crate) mod pthread;
 
 pub(crate) use file::*;
 pub(crate) use futex::*;
 pub(crate) use lock::*;
 pub(crate) use machine::*;
 pub(crate) use process::*;
+#[cfg(feature = "raw-sync")]
+pub(crate) use pthread::*;
 
 /// A system call that failed: which, and with what error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ const BLOCKS_AT: usize = SLOTS_AT + 16 * LANE_LEN;
 const PAYLOAD_AT: usize = BLOCKS_AT + (1 << 18) * BLOCK;
 const RECORD: usize = 384;
 const FUNCTION: usize = 256;
-const LANE: usize = 640;
+const LANE: usize = 768;
 const SLOT: usize = 128;
 const BLOCK: usize = 32;
 /// Up to the first payload blocks' descriptors: what is looked at and damaged.

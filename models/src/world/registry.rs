@@ -3,9 +3,11 @@
 
 use crate::error::Cause;
 use crate::layout::Record;
-use crate::mutex::Peers;
+use crate::mutex::{Peers, ShmMutex};
 use crate::record::{Kind, Presence, RecordState};
 use crate::seeded::{Bug, seeded};
+use crate::ring::Hold;
+use crate::search::Rings;
 use crate::segment::Segment;
 use crate::state::Participant;
 use crate::sync::Ordering::{AcqRel, Acquire, Release};
@@ -72,6 +74,11 @@ impl Member {
     }
     pub(crate) fn is_dead(&self, who: Participant) -> bool {
         !RecordState::of(&self.segment.records[who.index()]).is_active_as(who) || self.segment.kernel.is_gone(who)
+    }
+    /// As in the library.
+    pub(crate) fn take_lane_from(&self, lane: usize, dead: Participant) -> Option<Hold<'_>> {
+        let ring = self.segment.lane(lane);
+        ShmMutex(&ring.head.mutex).take_from(dead, self.who()).map(|guard| ring.held(guard))
     }
     pub(crate) fn owner_is_alive(&self) -> bool {
         false

@@ -1,0 +1,213 @@
+//! The second kind of lane mutex, a robust pthread mutex through `raw_sync`: what it keeps, what it cannot keep, and what `raw_sync` alone does.
+//!
+//! `cargo test --features raw-sync --test lane_mutex`
+
+#[path = "process_support/mod.rs"]
+mod process_support;
+
+use process_support::common::Board;
+use process_support::{
+    LIMIT, Program, Random, Role, Test, hear, kill_and_release, pid_alive, say, signal, unique, wait_until,
+};
+use raw_sync::Timeout;
+use raw_sync::locks::{LockImpl, LockInit, Mutex};
+use std::time::{Duration, Instant};
+use taskring::{Error, Executor, MutexKind, StartMethod, inspect};
+
+taskring::task! {
+    fn square(x: u64) -> u64 { x * x }
+}
+
+const ROLES: &[Role] = &[("holds a lane", holds_a_lane), ("holds a plain mutex", holds_a_plain_mutex)];
+
+const TESTS: &[Test] = &[
+    ("a_pool_with_pthread_mutexes_does_what_others_do", works),
+    ("fault_02_a_pthread_mutex_whose_holder_was_killed_is_passed_on", passed_on),
+    ("fault_11_a_stopped_holder_of_a_pthread_mutex_is_not_robbed", not_robbed),
+    ("fault_32_a_pthread_mutex_that_stays_locked_ends_the_pool", stays_locked),
+    ("raw_sync_alone_leaves_a_killed_owners_mutex_locked", plain_hangs),
+];
+
+fn main() {
+    taskring::init();
+    process_support::main(ROLES, TESTS);
+}
+
+/// Publishes and cancels without end: most of its time it holds its lane.
+fn holds_a_lane(args: &[String]) {
+    let pool = Executor::attach(&args[0]).expect("attached");
+    say("begins");
+    loop {
+        let futures = pool.submit_bulk(square, 0..64).expect("submitted");
+        futures.iter().for_each(|f| _ = f.cancel());
+    }
+}
+
+fn named(what: &str, workers: usize, capacity: usize) -> (String, Executor) {
+    let name = unique(what);
+    let builder = Executor::builder().workers(workers).capacity(capacity).lane_mutex(MutexKind::Pthread);
+    let pool = builder.create_named(&name).expect("a pool");
+    (name, pool)
+}
+
+/// Several threads and an attached submitter, with more tasks than slots; workers of each sort.
+fn works() {
+    for method in [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Thread] {
+        let name = unique("pthread");
+        let builder = Executor::builder().workers(2).start(method).capacity(64).lane_mutex(MutexKind::Pthread);
+        let pool = builder.create_named(&name).expect("a pool");
+        let other = Executor::attach(&name).expect("attached");
+        std::thread::scope(|scope| {
+            for pool in [&pool, &pool, &other] {
+                scope.spawn(move || {
+                    for x in 0..2000 {
+                        assert_eq!(pool.submit(square, x).expect("submitted").result(), Ok(x * x));
+                    }
+                    for (x, future) in pool.submit_bulk(square, 0..500).expect("submitted").into_iter().enumerate() {
+                        assert_eq!(future.result(), Ok((x * x) as u64));
+                    }
+                    let squares = pool.map(square, 0..300_u64).expect("a map");
+                    assert!(squares.enumerate().all(|(x, found)| found == Ok((x * x) as u64)));
+                });
+            }
+        });
+        let view = inspect(&name).expect("a pool");
+        assert!(view.lanes.iter().all(|lane| lane.mutex_owner.is_none()), "{view}");
+        pool.shutdown(true, false).expect("it ends");
+        assert_eq!(other.submit(square, 1).map(drop), Err(Error::ShutDown));
+    }
+}
+
+/// A program stopped while it holds its lane.
+fn catch(name: &str) -> Program {
+    let mut random = Random::new();
+    let program = Program::start("holds a lane", &[name]);
+    program.expect("begins");
+    let (pid, start) = (program.pid(), Instant::now());
+    loop {
+        std::thread::sleep(Duration::from_micros(random.below(700)));
+        signal(pid, libc::SIGSTOP);
+        wait_until("it stops", || state_of(pid) == 'T');
+        let view = inspect(name).expect("a pool");
+        if view.lanes.iter().any(|lane| lane.mutex_owner == Some(pid)) {
+            return program;
+        }
+        assert!(pid_alive(pid) && start.elapsed() < 3 * LIMIT, "it never stood still with the mutex");
+        signal(pid, libc::SIGCONT);
+    }
+}
+
+fn state_of(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
+}
+
+/// Handles enough for two to a lane, so that one of them shares whatever lane the holder has.
+fn two_to_a_lane(name: &str) -> Vec<Executor> {
+    (0..24).map(|_| Executor::attach(name).expect("attached")).collect()
+}
+
+fn passed_on() {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let (name, pool) = named("passed", 1, 256);
+        let mut holder = catch(&name);
+        let pools = two_to_a_lane(&name);
+        holder.kill();
+        let start = Instant::now();
+        for pool in &pools {
+            pool.submit_timeout(square, 1, LIMIT).expect("submitted").cancel();
+        }
+        times.push(start.elapsed());
+        drop(pools);
+        let is_whole = || {
+            let view = inspect(&name).expect("a pool");
+            view.lanes.iter().all(|l| l.slots.iter().sum::<usize>() == 0 && l.mutex_owner.is_none())
+        };
+        wait_until("nothing is left of the dead one", is_whole);
+        for (x, future) in pool.submit_bulk(square, 0..512).expect("submitted").into_iter().enumerate() {
+            assert_eq!(future.result(), Ok((x * x) as u64));
+        }
+    }
+    times.sort_unstable();
+    println!("passed on: {times:?}");
+    assert!(times[2] < Duration::from_millis(100) && times[4] < Duration::from_secs(2), "{times:?}");
+}
+
+fn not_robbed() {
+    let (name, pool) = named("robbed", 1, 256);
+    let mut holder = catch(&name);
+    let pools = two_to_a_lane(&name);
+    let start = Instant::now();
+    let refused: Vec<Error> = std::thread::scope(|scope| {
+        let each = pools.iter().map(|pool| scope.spawn(|| pool.submit(square, 1).map(|f| f.cancel()).err()));
+        let all: Vec<_> = each.collect();
+        all.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(!refused.is_empty() && refused.iter().all(|e| *e == Error::Stalled { pid: holder.pid() }), "{refused:?}");
+    assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+    signal(holder.pid(), libc::SIGCONT);
+    // It goes on with a whole lane, as those do who share it.
+    wait_until("it lets the lane go", || pools.iter().all(|pool| pool.submit(square, 1).is_ok()));
+    assert!(pid_alive(holder.pid()));
+    holder.kill();
+    assert_eq!(pool.submit(square, 7).expect("submitted").result(), Ok(49));
+}
+
+/// The kernel finds no list in memory that is gone: now and then it comes to it first. Either way nobody waits for ever, and nothing is done twice.
+fn stays_locked() {
+    let (mut ended, mut passed) = (0, 0);
+    for _ in 0..12 {
+        let (name, pool) = named("locked", 1, 256);
+        let holder = catch(&name);
+        let pools = two_to_a_lane(&name);
+        kill_and_release(holder.pid());
+        let start = Instant::now();
+        let results: Vec<Result<bool, Error>> = pools.iter().map(|p| p.submit(square, 1).map(|f| f.cancel())).collect();
+        assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
+        match results.iter().find_map(|r| r.as_ref().err()) {
+            None => passed += 1,
+            Some(Error::Corrupt { .. }) => {
+                ended += 1;
+                assert!(matches!(pool.submit(square, 1).map(drop), Err(Error::Corrupt { .. })), "for everybody");
+            }
+            Some(other) => panic!("{other}"),
+        }
+        drop(holder);
+        if ended > 0 && passed > 0 {
+            break;
+        }
+    }
+    println!("its memory reaped: {ended} pools ended, {passed} mutexes passed on");
+}
+
+/// A mutex of `raw_sync`'s own making, in memory that others have mapped.
+fn plain_mutex(board: &'static [std::sync::atomic::AtomicU64], is_new: bool) -> Box<dyn LockImpl> {
+    let at = board.as_ptr().cast_mut().cast::<u8>();
+    assert!(size_of_val(board) >= Mutex::size_of(Some(at)));
+    // SAFETY: a mapping that stays, large enough; the first of its users makes the mutex, before others are told of it.
+    let made = unsafe {
+        if is_new { Mutex::new(at, std::ptr::null_mut()) } else { Mutex::from_existing(at, std::ptr::null_mut()) }
+    };
+    made.expect("a mutex").0
+}
+
+fn holds_a_plain_mutex(args: &[String]) {
+    let mutex = plain_mutex(Board::at(&args[0]), false);
+    let _held = mutex.lock().expect("locked");
+    say("holds");
+    hear();
+}
+
+fn plain_hangs() {
+    let board = Board::new(8);
+    let mutex = plain_mutex(Board::at(&board.name()), true);
+    drop(mutex.try_lock(Timeout::Val(Duration::from_secs(1))).expect("nobody has it"));
+    let mut holder = Program::start("holds a plain mutex", &[&board.name()]);
+    holder.expect("holds");
+    holder.kill();
+    for _ in 0..2 {
+        let error = mutex.try_lock(Timeout::Val(Duration::from_secs(1))).map(drop).expect_err("nobody will ever have it");
+        assert!(error.to_string().ends_with(&format!(" {}", libc::ETIMEDOUT)), "{error}");
+    }
+}
