@@ -35,7 +35,7 @@ use trace::At;
 /// Rows at a time, at most: they wait for real time now and then.
 const CPUS_MAX: usize = 4;
 /// Kills of a row in a run that is not a full one.
-const EACH: usize = 200;
+const EACH: usize = 160;
 /// The same in a full one, where a window is too long for every instruction.
 const EACH_FULL: usize = 1500;
 /// Fewer in all rows together are too few.
