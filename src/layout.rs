@@ -43,8 +43,8 @@ pub enum MutexKind {
     OwnerWord = 1,
     /// A robust pthread mutex shared between processes, driven through the `raw_sync` crate. Needs the feature `raw-sync` in every program that
     /// attaches, and promises less: where the kernel does not pass the mutex on at its owner's death (it cannot when the owner's memory went
-    /// first, as the out-of-memory killer may have it), the pool ends with [`Error::Corrupt`](crate::Error::Corrupt); and a damaged mutex may do
-    /// anything.
+    /// first, as the out-of-memory killer may have it), the pool ends with [`Error::Corrupt`](crate::Error::Corrupt); waits for a lane are by the
+    /// wall clock, so one that is set back makes them longer; and a damaged mutex may do anything.
     Pthread = 2,
 }
 
@@ -222,7 +222,7 @@ pub(crate) struct Block {
 }
 
 /// The size of a `pthread_mutex_t`: 40 bytes on x86-64, 48 on aarch64.
-const PTHREAD_MUTEX_WORDS: usize = 6;
+pub(crate) const PTHREAD_MUTEX_WORDS: usize = 6;
 
 pub(crate) const PARTICIPANTS_AT: u64 = 4096;
 pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
@@ -301,6 +301,8 @@ pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
         size_of::<usize>() as u64,
         cfg!(target_endian = "little") as u64,
         mutexes as u64,
+        // The C library's mutexes are not those of another one.
+        (matches!(mutexes, MutexKind::Pthread) && cfg!(target_env = "gnu")) as u64,
     ];
     // FNV-1a: it only has to tell one build from another.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;

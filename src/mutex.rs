@@ -9,8 +9,8 @@
 //! the dead owner. A living owner that does not go on is never robbed: the wait ends with `Stalled`.
 //! It is held over no user code, no blocking system call, and at most `SLOTS_PER_HOLD_MAX` slots.
 //!
-//! A pthread mutex is not enough, and therefore only the other choice (`pthread_mutex.rs`): a robust one stays locked when its owner's memory is reaped before its list is walked (the
-//! kernel's out-of-memory path), and equal thread ids in two PID namespaces break exclusion.
+//! A pthread mutex is not enough, and therefore only the other choice (`pthread_mutex.rs`): a robust one stays locked when its
+//! owner's memory is reaped before its list is walked (the kernel's out-of-memory path), and equal thread ids in two PID namespaces break exclusion.
 
 use crate::limits::{MUTEX_NS_MAX, MUTEX_SLICE_NS};
 use crate::seeded::{Bug, seeded};

@@ -2,18 +2,20 @@
 //!
 //! The kernel passes such a mutex on when its owner dies: the next one gets it with `EOWNERDEAD`, repairs the lane, and declares it consistent. It
 //! cannot where the owner's memory is gone before the list of its mutexes is walked (`process_mrelease`, the out-of-memory killer): then the mutex stays
-//! locked for good. So every wait here is bounded, and who finds the owner dead and the mutex locked all the same ends the pool.
+//! locked for good. So every wait here is bounded (by the wall clock: `raw_sync` asks no other), and who finds that the thread is gone which the
+//! mutex says has it ends the pool.
 //!
 //! Beside the mutex the lane's word says who has it, for these looks and for `inspect`: written after locking, cleared before unlocking.
 
 use crate::error::{Error, Result};
-use crate::layout::LaneHead;
+use crate::layout::{LaneHead, PTHREAD_MUTEX_WORDS};
 use crate::limits::MUTEX_NS_MAX;
-use crate::mutex::{Guard, Locked, Peers, ShmMutex, Stalled};
+use crate::mutex::{Guard, Locked, ShmMutex, Stalled};
 use crate::registry::Member;
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::state::Participant;
+use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::sys;
 use raw_sync::Timeout;
@@ -25,6 +27,19 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// In place of a holder that has not said who it is: it has no record.
 const NOBODY: Participant = Participant::from_bits(u16::MAX);
+
+/// Where a lane has its mutex.
+pub(crate) fn mutex_of(head: &LaneHead) -> *mut sys::PthreadMutex {
+    const { assert!(size_of::<sys::PthreadMutex>() <= 8 * PTHREAD_MUTEX_WORDS && align_of::<sys::PthreadMutex>() <= 128) };
+    head.pthread.as_ptr().cast_mut().cast()
+}
+
+/// Whether it is locked by a thread that there is no more. False where the C library does not keep the kernel's word first.
+fn is_held_by_nobody(head: &LaneHead) -> bool {
+    const TID: u32 = 0x3fff_ffff;
+    let holder = head.pthread[0].load(Relaxed) as u32 & TID;
+    cfg!(target_env = "gnu") && holder != 0 && sys::is_unused_number(holder)
+}
 
 /// The mutexes of all lanes.
 pub(crate) struct PthreadMutexes(Vec<Box<dyn LockImpl>>);
@@ -46,7 +61,7 @@ impl PthreadMutexes {
     /// The mutexes in `heads` are initialised, and stay where they are for as long as this value lives.
     pub(crate) unsafe fn over(heads: &[LaneHead]) -> PthreadMutexes {
         let open = |head: &LaneHead| {
-            let at = head.pthread.as_ptr().cast_mut().cast::<u8>();
+            let at = mutex_of(head).cast::<u8>();
             // SAFETY: an initialised mutex, by the caller's promise; it is aligned to 128 bytes, so nothing is left out before it.
             unsafe { Mutex::from_existing(at, std::ptr::null_mut()) }.expect("it does nothing that could fail").0
         };
@@ -96,8 +111,6 @@ impl Member {
     /// Locks it, and puts right what a dead holder left.
     pub(crate) fn hold_pthread<'a>(&'a self, all: &'a PthreadMutexes, lane: usize) -> Result<Hold<'a>> {
         let give_up = now_ns() + MUTEX_NS_MAX;
-        let word = ShmMutex(&self.segment.lane(lane).head.mutex);
-        let mut seen = word.owner();
         loop {
             match all.lock(lane, SLICE) {
                 Ok(locked) => return Ok(self.hold_locked(lane, locked)),
@@ -106,18 +119,13 @@ impl Member {
                 }
                 Err(NotHad::Held) => {}
             }
-            let owner = word.owner();
-            // The same as a second ago, so nobody has been given the mutex in between and has yet to say so.
-            if owner == seen
-                && let Some(owner) = owner
-                && self.if_dead(owner, || ()).is_some()
-            {
+            if self.is_stuck(all, lane) {
                 return Err(self.stuck(lane));
             }
             if now_ns() >= give_up {
+                let owner = ShmMutex(&self.segment.lane(lane).head.mutex).owner();
                 return Err(self.stalled(Stalled(owner.unwrap_or(NOBODY))));
             }
-            seen = owner;
         }
     }
 
@@ -132,13 +140,29 @@ impl Member {
         if word.owner() != Some(dead) {
             return None;
         }
-        // Held by somebody else, who is told and repairs it: the word will say so soon.
+        // Another who waits may be given it first, and repairs it: the word will say so soon.
         match all.lock(lane, SLICE) {
             Ok(locked) => return Some(self.hold_locked(lane, locked)),
-            Err(NotHad::Held) if word.owner() != Some(dead) => {}
+            Err(NotHad::Held) if !self.is_stuck(all, lane) => {}
             Err(_) => drop(self.stuck(lane)),
         }
         None
+    }
+
+    /// Whether nobody can ever have it: the thread that the mutex itself names is gone, and the kernel has not passed it on, though that comes
+    /// before a thread's number is free. So a last attempt finds it locked by the same.
+    fn is_stuck(&self, all: &PthreadMutexes, lane: usize) -> bool {
+        let ring = self.segment.lane(lane);
+        if !is_held_by_nobody(ring.head) {
+            return false;
+        }
+        match all.lock(lane, Duration::ZERO) {
+            Ok(locked) => {
+                drop(self.hold_locked(lane, locked));
+                false
+            }
+            Err(_) => is_held_by_nobody(ring.head),
+        }
     }
 
     fn stuck(&self, lane: usize) -> Error {

@@ -363,8 +363,8 @@ pub(crate) fn process_is_gone(pid: u32, start: u64) -> bool {
             Ok(None) => true,
             // The pid may have passed on between the two looks, but then the process meant is gone just the same.
             Ok(Some(pidfd)) => sys::pidfd_exited(pidfd.as_fd()).unwrap_or(false),
-            Err(_) => false,
+            Err(_) => sys::is_unused_number(pid),
         },
-        Err(_) => false,
+        Err(_) => sys::is_unused_number(pid),
     }
 }

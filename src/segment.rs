@@ -138,8 +138,8 @@ impl Segment {
         #[cfg(feature = "raw-sync")]
         if plan.geometry.mutexes == MutexKind::Pthread {
             for head in self.table::<LaneHead>(LANES_AT, LANES_MAX) {
-                // SAFETY: fresh memory of the right size and alignment (`layout.rs`), which nobody else can find yet.
-                unsafe { sys::robust_mutex_init(head.pthread.as_ptr().cast_mut().cast())? };
+                // SAFETY: fresh memory of the right size and alignment (see `mutex_of`), which nobody else can find yet.
+                unsafe { sys::robust_mutex_init(crate::pthread_mutex::mutex_of(head))? };
             }
         }
         // Release: pairs with nothing but the rule "magic last"; attachers read the page by a system call.

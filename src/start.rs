@@ -133,6 +133,8 @@ pub(crate) fn check_can_start(method: StartMethod, exe: Option<&WorkerExe>) -> R
         StartMethod::Spawn | StartMethod::ForkServer if exe.is_none() && !INITIALISED.load(Relaxed) => {
             Err(Error::NotInitialized)
         }
+        // Where the call is forbidden no worker could be watched.
+        StartMethod::Spawn => Ok(sys::pidfd_open(sys::pid()).map(drop)?),
         StartMethod::Fork => match sys::thread_count()? {
             1 => Ok(()),
             count => Err(Error::ManyThreads { count }),

@@ -87,10 +87,6 @@ impl Supervisor {
             thread: Mutex::default(),
         });
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
-        if supervisor.plan.method == StartMethod::Spawn {
-            // Where the call is forbidden no death could be proved.
-            drop(sys::pidfd_open(sys::pid())?);
-        }
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
         if let Err(e) = supervisor.refill(&mut watch) {
             supervisor.give_up();

@@ -433,6 +433,10 @@ fn no_pidfds(args: &[String]) {
         kill(worker);
         wait_until("it is waited for", || !pid_alive(worker) && !children_of(std::process::id()).contains(&worker));
     }
+    let (_log, held, worker) = held_task(&pool);
+    kill(worker);
+    assert!(matches!(held.result(), Err(Error::WorkerLost { pid, .. }) if pid == worker), "{held:?}");
+    drop(held);
     drop_within(Duration::from_secs(5), pool);
     // And where it is so from the beginning, there is no pool.
     let refused = Executor::builder().workers(1).start(method(args)).build().map(drop);

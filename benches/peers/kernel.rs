@@ -58,7 +58,10 @@ fn count_calls(tasks: u64, dir: &Path) -> io::Result<u64> {
     let text = std::fs::read_to_string(&file)?;
     let calls = |line: &str| line.split_whitespace().nth(3)?.parse::<u64>().ok();
     let rows = text.lines().filter(|line| !line.ends_with("total"));
-    Ok(rows.filter_map(calls).sum())
+    match rows.filter_map(calls).sum() {
+        0 => Err(io::Error::other(format!("strace: nothing was counted: {text}"))),
+        sum => Ok(sum),
+    }
 }
 
 /// The role under strace.

@@ -120,7 +120,7 @@ fn empty_tasks(setup: &Setup, report: &mut Report, partner: &Partner) {
         return;
     }
     let foreign = RefCell::new(if with_peers { Foreign::start(report, setup) } else { Foreign::default() });
-    let ours = Ours::new(setup, report);
+    let ours = Ours::new(setup);
     if setup.wants("N1") {
         speed::round_trips(setup, report, &ours, partner, &foreign);
     }

@@ -28,9 +28,9 @@ pub struct Ours {
 }
 
 impl Ours {
-    pub fn new(setup: &Setup, report: &mut Report) -> Ours {
+    pub fn new(setup: &Setup) -> Ours {
         let crowded = Executor::builder().capacity(CAPACITY).build().expect("a pool");
-        let named = here(report, "taskring by name", Named::new(setup.second));
+        let named = Some(Named::new(setup.second).expect("a pool by name"));
         Ours { rust: ours::pinned_pool(setup.second), c: CPool::new(setup.second), named, crowded }
     }
 }
@@ -45,7 +45,7 @@ const IDLE: Duration = Duration::from_millis(5);
 /// Tasks before the clock starts.
 const WARM_UP: u64 = 200;
 
-/// N1 and N4's round trips.
+/// N1's round trips.
 pub fn round_trips(setup: &Setup, report: &mut Report, ours: &Ours, partner: &Partner, foreign: &RefCell<Foreign>) {
     report.heading("one task there and back, the worker awake");
     let (second, count, slow) = (setup.second, setup.pick(10_000, 4_000), setup.pick(500, 200));

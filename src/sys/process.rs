@@ -166,12 +166,22 @@ pub(crate) fn end_of_unwatched(pid: u32) -> Option<Exit> {
     }
 }
 
-/// Kills a child that there is no pidfd of, and that nobody has waited for.
+/// Kills a child that there is no pidfd of, unless somebody has waited for it: then the number may be another's.
 pub(crate) fn kill_unwatched(pid: u32) {
-    if let Ok(pid) = libc::pid_t::try_from(pid) {
+    let lives = |info: libc::siginfo_t| exit_of(&info).is_none();
+    if wait_for(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok_and(lives)
+        && let Ok(pid) = libc::pid_t::try_from(pid)
+    {
         // SAFETY: takes integers.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
+}
+
+/// Whether no process or thread has this number: proof of an end that needs no descriptor. One that nobody has waited for still has its own.
+pub(crate) fn is_unused_number(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: takes integers; signal 0 only asks.
+    pid > 0 && unsafe { libc::kill(pid, 0) } != 0 && super::last_errno() == libc::ESRCH
 }
 
 /// How a child that this process has watched since it started has ended, once it has; frees its process number.

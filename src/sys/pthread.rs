@@ -2,11 +2,14 @@
 
 use super::{Result, SysError};
 
+/// The C library's mutex.
+pub(crate) type PthreadMutex = libc::pthread_mutex_t;
+
 /// Makes a mutex that processes share, and that the kernel passes on when its owner dies.
 ///
 /// # Safety
 /// `at` is writable for a `pthread_mutex_t`, aligned for it, and in nobody's use.
-pub(crate) unsafe fn robust_mutex_init(at: *mut libc::pthread_mutex_t) -> Result<()> {
+pub(crate) unsafe fn robust_mutex_init(at: *mut PthreadMutex) -> Result<()> {
     let done = |call, errno| if errno == 0 { Ok(()) } else { Err(SysError { call, errno }) };
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
     let attributes = attributes.as_mut_ptr();
@@ -31,7 +34,7 @@ pub(crate) unsafe fn robust_mutex_init(at: *mut libc::pthread_mutex_t) -> Result
 ///
 /// # Safety
 /// `at` is a robust mutex that the calling thread has been given with `EOWNERDEAD`.
-pub(crate) unsafe fn robust_mutex_consistent(at: *mut libc::pthread_mutex_t) -> Result<()> {
+pub(crate) unsafe fn robust_mutex_consistent(at: *mut PthreadMutex) -> Result<()> {
     // SAFETY: the caller's promise.
     match unsafe { libc::pthread_mutex_consistent(at) } {
         0 => Ok(()),
