@@ -6,12 +6,14 @@
 mod common;
 
 use common::affinity::{self, Pinned};
+use common::c_pool::{CPool, encoded};
+use common::feed;
 use common::rounds::{Figure, entry, interleave};
 use common::{Mode, per, verdict};
 use std::collections::VecDeque;
 use std::time::Instant;
-use taskring::ffi::{self, taskring_status::TASKRING_OK};
-use taskring::{Executor, Future, StartMethod};
+use taskring::ffi;
+use taskring::{Executor, StartMethod};
 
 taskring::test_support!();
 
@@ -30,7 +32,7 @@ fn main() {
         let tasks = args[at + 2].parse().expect("a number of tasks");
         let sum = match args[at + 1].as_str() {
             "rust" => rust(&rust_pool(StartMethod::Thread), tasks, 64),
-            "c" => c(&CPool::new(ffi::TASKRING_THREAD), tasks, 64),
+            "c" => c(&c_pool(ffi::TASKRING_THREAD), tasks, 64),
             other => panic!("rust or c, not {other}"),
         };
         return assert_eq!(sum, expected(tasks));
@@ -39,9 +41,12 @@ fn main() {
     if mode == Mode::List {
         return;
     }
-    let (rust_pool, c_pool) = (rust_pool(StartMethod::Spawn), CPool::new(ffi::TASKRING_SPAWN));
+    let (rust_pool, c_pool) = (rust_pool(StartMethod::Spawn), c_pool(ffi::TASKRING_SPAWN));
     let (first, second) = affinity::pair();
-    let workers = [rust_pool.submit(pid, ()).expect("submitted").result().expect("it ran"), c_pool.worker()];
+    let workers = [
+        rust_pool.submit(pid, ()).expect("submitted").result().expect("it ran"),
+        c_pool.result(c_pool.submit(c_pool.function(pid.name()), &[])) as u32,
+    ];
     for worker in workers {
         affinity::pin_process(worker, second).expect("a living worker");
     }
@@ -89,79 +94,11 @@ fn rust_pool(method: StartMethod) -> Executor {
 }
 
 fn rust(pool: &Executor, tasks: u64, window: usize) -> u64 {
-    let mut futures: VecDeque<Future<u64>> = VecDeque::with_capacity(window);
-    let mut sum = 0_u64;
-    for x in 0..tasks + window as u64 {
-        if futures.len() == window || x >= tasks {
-            let Some(future) = futures.pop_front() else { break };
-            sum = sum.wrapping_add(future.result().expect("a result"));
-        }
-        if x < tasks {
-            futures.push_back(pool.submit(square, x).expect("submitted"));
-        }
-    }
-    sum
+    feed::single(pool, square, window, tasks)
 }
 
-/// A pool as C holds it.
-struct CPool {
-    pool: *mut ffi::taskring_pool,
-    square: u32,
-}
-
-impl CPool {
-    fn new(method: u32) -> CPool {
-        // SAFETY: a config is integers and pointers, for which zero means the defaults.
-        let mut config: ffi::taskring_config = unsafe { std::mem::zeroed() };
-        config.struct_size = size_of::<ffi::taskring_config>() as u32;
-        (config.start_method, config.workers) = (method, 1);
-        let mut made = CPool { pool: std::ptr::null_mut(), square: 0 };
-        // SAFETY: the config is complete, and the pool's place is valid for a write.
-        assert_eq!(unsafe { ffi::taskring_create(&raw const config, &raw mut made.pool) }, TASKRING_OK);
-        made.square = made.function(square.name());
-        made
-    }
-
-    fn function(&self, name: &str) -> u32 {
-        let name = std::ffi::CString::new(name).expect("no zero byte");
-        let mut number = 0;
-        // SAFETY: a live handle, a string, and a place for the number.
-        let status = unsafe { ffi::taskring_function(self.pool, name.as_ptr(), &raw mut number) };
-        assert_eq!(status, TASKRING_OK);
-        number
-    }
-
-    fn submit(&self, function: u32, args: &[u8]) -> u64 {
-        let (mut ticket, options) = (0, std::ptr::null());
-        // SAFETY: a live handle, bytes with their length, and a place for the ticket.
-        let status =
-            unsafe { ffi::taskring_submit(self.pool, function, args.as_ptr().cast(), args.len(), options, &raw mut ticket) };
-        assert_eq!(status, TASKRING_OK);
-        ticket
-    }
-
-    /// The result's number, as the worker encodes it: seven bits in each byte, the least first.
-    fn result(&self, ticket: u64) -> u64 {
-        let (mut bytes, mut len) = ([0_u8; 16], 0);
-        // SAFETY: a live handle, a buffer with its length, and a place for the result's length.
-        let status = unsafe {
-            let buffer = bytes.as_mut_ptr().cast();
-            ffi::taskring_result(self.pool, ticket, ffi::TASKRING_INFINITE, buffer, bytes.len(), &raw mut len)
-        };
-        assert_eq!(status, TASKRING_OK);
-        bytes[..len].iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
-    }
-
-    fn worker(&self) -> u32 {
-        self.result(self.submit(self.function(pid.name()), &[])) as u32
-    }
-}
-
-impl Drop for CPool {
-    fn drop(&mut self) {
-        // SAFETY: a live handle, and nobody else uses it.
-        assert_eq!(unsafe { ffi::taskring_free(self.pool) }, TASKRING_OK);
-    }
+fn c_pool(method: u32) -> CPool {
+    CPool::new(method, 0, square.name())
 }
 
 fn c(pool: &CPool, tasks: u64, window: usize) -> u64 {
@@ -173,15 +110,7 @@ fn c(pool: &CPool, tasks: u64, window: usize) -> u64 {
             sum = sum.wrapping_add(pool.result(ticket));
         }
         if x < tasks {
-            let (mut bytes, mut len, mut rest) = ([0_u8; 10], 0, x);
-            loop {
-                bytes[len] = (rest & 0x7f) as u8 | if rest > 0x7f { 0x80 } else { 0 };
-                len += 1;
-                rest >>= 7;
-                if rest == 0 {
-                    break;
-                }
-            }
+            let (bytes, len) = encoded(x);
             tickets.push_back(pool.submit(pool.square, &bytes[..len]));
         }
     }

@@ -7,14 +7,14 @@ mod common;
 
 use common::affinity::{self, Pinned};
 use common::crossbeam_pool::CrossbeamPool;
+use common::feed;
 use common::placement::{self, Placement};
 use common::rounds::{Entry, Figure, entry, interleave};
 use common::{Mode, per, verdict};
 use criterion::Criterion;
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
-use taskring::{Executor, Future, MapOptions};
+use taskring::Executor;
 
 taskring::test_support!();
 
@@ -197,49 +197,12 @@ fn ours(pool: &Executor, placement: Placement, feed: Feed, count: u64) -> Durati
     elapsed
 }
 
-fn run(pool: &Executor, feed: Feed, count: u64) -> u64 {
-    match feed {
-        Feed::Single(window) => run_single(pool, window, count),
-        Feed::Bulk(batch) => run_bulk(pool, batch as u64, count),
-        Feed::Map(chunk) => {
-            let options = MapOptions::new().window(WINDOW.div_ceil(chunk)).chunk(chunk);
-            let answers = pool.map_with(&options, square, 0..count).expect("map");
-            answers.fold(0, |sum, answer| sum.wrapping_add(answer.expect("an answer of map")))
-        }
+fn run(pool: &Executor, how: Feed, count: u64) -> u64 {
+    match how {
+        Feed::Single(window) => feed::single(pool, square, window, count),
+        Feed::Bulk(batch) => feed::bulk(pool, square, batch as u64, (WINDOW / batch).max(2), count),
+        Feed::Map(chunk) => feed::map(pool, square, WINDOW, chunk, count),
     }
-}
-
-fn run_single(pool: &Executor, window: usize, count: u64) -> u64 {
-    let mut under_way = VecDeque::with_capacity(window);
-    let mut sum = 0u64;
-    for x in 0..count {
-        if under_way.len() == window {
-            sum = sum.wrapping_add(collect(under_way.pop_front().expect("a full window")));
-        }
-        under_way.push_back(pool.submit(square, x).expect("submit"));
-    }
-    under_way.into_iter().map(collect).fold(sum, u64::wrapping_add)
-}
-
-fn run_bulk(pool: &Executor, batch: u64, count: u64) -> u64 {
-    let batches_max = (WINDOW as u64 / batch).max(2) as usize;
-    let mut under_way: VecDeque<Vec<Future<u64>>> = VecDeque::with_capacity(batches_max);
-    let mut sum = 0u64;
-    let mut next = 0;
-    while next < count {
-        if under_way.len() == batches_max {
-            let oldest = under_way.pop_front().expect("a full window");
-            sum = oldest.into_iter().map(collect).fold(sum, u64::wrapping_add);
-        }
-        let end = count.min(next + batch);
-        under_way.push_back(pool.submit_bulk(square, next..end).expect("submit_bulk"));
-        next = end;
-    }
-    under_way.into_iter().flatten().map(collect).fold(sum, u64::wrapping_add)
-}
-
-fn collect(future: Future<u64>) -> u64 {
-    future.result().expect("result")
 }
 
 /// The same `count` tasks through the peer, its submitter pinned to `cpu`.

@@ -5,7 +5,9 @@
 #![allow(dead_code, reason = "each bench uses its own part of these helpers")]
 
 pub mod affinity;
+pub mod c_pool;
 pub mod crossbeam_pool;
+pub mod feed;
 pub mod limit;
 pub mod placement;
 pub mod rounds;

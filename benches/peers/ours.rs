@@ -1,10 +1,9 @@
 //! Our own paths through the Rust interface: one at a time, with a window, in batches, by `map`.
 
 use crate::child::Helper;
-use crate::common::affinity;
-use std::collections::VecDeque;
+use crate::common::{affinity, feed};
 use std::io;
-use taskring::{Bytes, Error, Executor, Future, MapOptions, StartMethod};
+use taskring::{Bytes, Error, Executor, StartMethod};
 
 taskring::task! {
     /// As little work as a task can have.
@@ -82,51 +81,26 @@ pub fn play_worker(name: &str) {
 
 /// One task there and back, `count` times; the sum of the answers.
 pub fn round_trips(pool: &Executor, count: u64) -> u64 {
-    (0..count).fold(0, |sum, x| sum.wrapping_add(collect(pool.submit(square, x).expect("submit"))))
+    (0..count).fold(0, |sum, x| sum.wrapping_add(feed::collect(pool.submit(square, x).expect("submit"))))
 }
 
-/// One `submit` for each task; the oldest of `window` is collected before the next is submitted.
+/// One `submit` for each task, behind a window.
 pub fn single(pool: &Executor, window: usize, count: u64) -> u64 {
-    let mut under_way = VecDeque::with_capacity(window);
-    let mut sum = 0u64;
-    for x in 0..count {
-        if under_way.len() == window {
-            sum = sum.wrapping_add(collect(under_way.pop_front().expect("a full window")));
-        }
-        under_way.push_back(pool.submit(square, x).expect("submit"));
-    }
-    under_way.into_iter().map(collect).fold(sum, u64::wrapping_add)
+    feed::single(pool, square, window, count)
 }
 
 /// `submit_bulk` of batches, two of them under way.
 pub fn bulk(pool: &Executor, count: u64) -> u64 {
-    let mut under_way: VecDeque<Vec<Future<u64>>> = VecDeque::with_capacity(2);
-    let (mut sum, mut next) = (0u64, 0);
-    while next < count {
-        if under_way.len() == 2 {
-            let oldest = under_way.pop_front().expect("two batches");
-            sum = oldest.into_iter().map(collect).fold(sum, u64::wrapping_add);
-        }
-        let end = count.min(next + BATCH);
-        under_way.push_back(pool.submit_bulk(square, next..end).expect("submit_bulk"));
-        next = end;
-    }
-    under_way.into_iter().flatten().map(collect).fold(sum, u64::wrapping_add)
+    feed::bulk(pool, square, BATCH, 2, count)
 }
 
 /// `map` in chunks, some 1000 inputs under way.
 pub fn map(pool: &Executor, chunk: usize, count: u64) -> u64 {
-    let options = MapOptions::new().window(WINDOW.div_ceil(chunk)).chunk(chunk);
-    let answers = pool.map_with(&options, square, 0..count).expect("map");
-    answers.fold(0, |sum, answer| sum.wrapping_add(answer.expect("an answer of map")))
+    feed::map(pool, square, WINDOW, chunk, count)
 }
 
 /// `map` as it is without options: a task for each input, twice as many under way as there are workers.
 pub fn map_plain(pool: &Executor, count: u64) -> u64 {
     let answers = pool.map(square, 0..count).expect("map");
     answers.fold(0, |sum, answer| sum.wrapping_add(answer.expect("an answer of map")))
-}
-
-fn collect(future: Future<u64>) -> u64 {
-    future.result().expect("result")
 }

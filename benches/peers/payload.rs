@@ -5,9 +5,9 @@
 //! function reads it), twice through Rust (the function gets `Bytes` of its own).
 
 use crate::common::affinity::Pinned;
+use crate::common::c_pool::CPool;
 use crate::common::per;
 use crate::ours::{ends, ends_of};
-use crate::ours_c::CPool;
 use crate::report::{Amount, Bound, Report};
 use crate::setup::{Setup, Turns};
 use crate::sockets::Framed;

@@ -2,12 +2,12 @@
 //! (N7), and with as many workers as CPUs (N16).
 
 use crate::common::affinity::Pinned;
+use crate::common::c_pool::CPool;
 use crate::common::crossbeam_pool::CrossbeamPool;
 use crate::common::limit::Partner;
 use crate::foreign::Foreign;
 use crate::iceoryx::Iceoryx;
 use crate::ours::{self, CAPACITY, CHUNK, Named, WINDOW, plain};
-use crate::ours_c::CPool;
 use crate::queues::Shaq;
 use crate::report::Report;
 use crate::setup::{Setup, Turns, timed};
@@ -31,7 +31,7 @@ impl Ours {
     pub fn new(setup: &Setup) -> Ours {
         let crowded = Executor::builder().capacity(CAPACITY).build().expect("a pool");
         let named = Some(Named::new(setup.second).expect("a pool by name"));
-        Ours { rust: ours::pinned_pool(setup.second), c: CPool::new(setup.second), named, crowded }
+        Ours { rust: ours::pinned_pool(setup.second), c: CPool::pinned(setup.second), named, crowded }
     }
 }
 
