@@ -233,7 +233,8 @@ pub(crate) const LANES_AT: u64 = (SET_COUNTS_AT + (SETS_MAX * 8) as u64).next_mu
 /// Where the lanes' slots begin; everything before is committed at creation.
 pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>()) as u64).next_multiple_of(4096);
 
-/// Where things lie in a segment of a given capacity, and what guards its lanes. A private copy: computed once from checked numbers, never re-read from shared memory.
+/// Where things lie in a segment of a given capacity, and what guards its lanes. A private copy: computed once from checked
+/// numbers, never re-read from shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) capacity: usize,

@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Publishes and cancels without end: most of its time it holds its lane.
-fn holds_a_lane(args: &[String]) {
+pub fn holds_a_lane(args: &[String]) {
     let pool = Executor::attach(&args[0]).expect("attached");
     say("begins");
     loop {
@@ -84,6 +84,11 @@ pub fn catch(name: &str, what: &'static str, patience: &mut Duration) -> Program
         "participants" => "holds the participants",
         _ => "holds the payload blocks",
     };
+    catch_as(role, name, what, patience)
+}
+
+/// The same of a program in this role.
+pub fn catch_as(role: &str, name: &str, what: &'static str, patience: &mut Duration) -> Program {
     let mut random = Random::new();
     let program = Program::start(role, &[name]);
     program.expect("begins");
@@ -112,12 +117,12 @@ fn holds(name: &str, what: &str, pid: u32) -> bool {
 }
 
 /// Handles enough for two to a lane, so that one of them shares whatever lane the holder has.
-fn two_to_a_lane(name: &str) -> Vec<Executor> {
+pub fn two_to_a_lane(name: &str) -> Vec<Executor> {
     (0..24).map(|_| Executor::attach(name).expect("attached")).collect()
 }
 
 /// How long until each of these can submit. The first who comes to the lock takes it over.
-fn submit_with_each(pools: &[Executor]) -> Duration {
+pub fn submit_with_each(pools: &[Executor]) -> Duration {
     let start = Instant::now();
     for pool in pools {
         let future = pool.submit_timeout(square, 1, LIMIT).expect("submitted");

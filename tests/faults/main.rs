@@ -8,6 +8,8 @@ mod process_support;
 mod cgroups;
 mod ends;
 mod inside;
+#[cfg(feature = "raw-sync")]
+mod lane_mutex;
 mod locks;
 mod namespaces;
 mod phases;
@@ -38,5 +40,12 @@ fn main() {
         inside::TESTS,
         programs::TESTS,
     ];
-    process_support::main(&roles.concat(), &tests.concat());
+    #[allow(unused_mut, reason = "with the feature there are more")]
+    let (mut roles, mut tests) = (roles.concat(), tests.concat());
+    #[cfg(feature = "raw-sync")]
+    {
+        roles.extend(lane_mutex::ROLES);
+        tests.extend(lane_mutex::TESTS);
+    }
+    process_support::main(&roles, &tests);
 }

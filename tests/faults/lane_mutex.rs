@@ -1,28 +1,17 @@
 //! The second kind of lane mutex, a robust pthread mutex through `raw_sync`: what it keeps, what it cannot keep, and what `raw_sync` alone does.
-//!
-//! `cargo test --features raw-sync --test lane_mutex`
 
-#[path = "process_support/mod.rs"]
-mod process_support;
-
-use process_support::common::Board;
-use process_support::{LIMIT, Program, Random, Role, Test, hear, pid_alive, say, signal, unique, wait_until};
+use crate::locks::{PATIENCE, catch, catch_as, holds_a_lane, submit_with_each, two_to_a_lane};
+use crate::process_support::common::Board;
+use crate::process_support::{LIMIT, Program, Role, Test, hear, pid_alive, say, unique, wait_until};
+use crate::support::{assert_times, assert_whole, go_on, square};
 use raw_sync::Timeout;
 use raw_sync::locks::{LockImpl, LockInit, Mutex};
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, MutexKind, StartMethod, inspect};
 
-taskring::task! {
-    fn square(x: u64) -> u64 { x * x }
-}
+pub const ROLES: &[Role] = &[("holds a lane unlisted", holds_a_lane_unlisted), ("holds a plain mutex", holds_a_plain_mutex)];
 
-const ROLES: &[Role] = &[
-    ("holds a lane", holds_a_lane),
-    ("holds a lane unlisted", holds_a_lane_unlisted),
-    ("holds a plain mutex", holds_a_plain_mutex),
-];
-
-const TESTS: &[Test] = &[
+pub const TESTS: &[Test] = &[
     ("a_pool_with_pthread_mutexes_does_what_others_do", works),
     ("fault_02_a_pthread_mutex_whose_holder_was_killed_is_passed_on", passed_on),
     ("fault_11_a_stopped_holder_of_a_pthread_mutex_is_not_robbed", not_robbed),
@@ -30,22 +19,7 @@ const TESTS: &[Test] = &[
     ("raw_sync_alone_leaves_a_killed_owners_mutex_locked", plain_hangs),
 ];
 
-fn main() {
-    taskring::init();
-    process_support::main(ROLES, TESTS);
-}
-
-/// Publishes and cancels without end: most of its time it holds its lane.
-fn holds_a_lane(args: &[String]) {
-    let pool = Executor::attach(&args[0]).expect("attached");
-    say("begins");
-    loop {
-        let futures = pool.submit_bulk(square, 0..64).expect("submitted");
-        futures.iter().for_each(|f| _ = f.cancel());
-    }
-}
-
-/// The same by a thread whose list of mutexes the kernel does not know.
+/// Holds a lane as others do, in a thread whose list of mutexes the kernel does not know.
 fn holds_a_lane_unlisted(args: &[String]) {
     #[repr(C)]
     struct List {
@@ -96,65 +70,23 @@ fn works() {
     }
 }
 
-/// A program stopped while it holds its lane.
-fn catch(name: &str, role: &str) -> Program {
-    let mut random = Random::new();
-    let program = Program::start(role, &[name]);
-    program.expect("begins");
-    let (pid, start) = (program.pid(), Instant::now());
-    loop {
-        std::thread::sleep(Duration::from_micros(random.below(700)));
-        signal(pid, libc::SIGSTOP);
-        wait_until("it stops", || state_of(pid) == 'T');
-        let view = inspect(name).expect("a pool");
-        if view.lanes.iter().any(|lane| lane.mutex_owner == Some(pid)) {
-            return program;
-        }
-        assert!(pid_alive(pid) && start.elapsed() < 3 * LIMIT, "it never stood still with the mutex");
-        signal(pid, libc::SIGCONT);
-    }
-}
-
-fn state_of(pid: u32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('X')
-}
-
-/// Handles enough for two to a lane, so that one of them shares whatever lane the holder has.
-fn two_to_a_lane(name: &str) -> Vec<Executor> {
-    (0..24).map(|_| Executor::attach(name).expect("attached")).collect()
-}
-
 fn passed_on() {
-    let mut times = Vec::new();
+    let (mut times, mut patience) = (Vec::new(), PATIENCE);
     for _ in 0..5 {
         let (name, pool) = named("passed", 1, 256);
-        let mut holder = catch(&name, "holds a lane");
+        let mut holder = catch(&name, "a lane", &mut patience);
         let pools = two_to_a_lane(&name);
         holder.kill();
-        let start = Instant::now();
-        for pool in &pools {
-            pool.submit_timeout(square, 1, LIMIT).expect("submitted").cancel();
-        }
-        times.push(start.elapsed());
+        times.push(submit_with_each(&pools));
         drop(pools);
-        let is_whole = || {
-            let view = inspect(&name).expect("a pool");
-            view.lanes.iter().all(|l| l.slots.iter().sum::<usize>() == 0 && l.mutex_owner.is_none())
-        };
-        wait_until("nothing is left of the dead one", is_whole);
-        for (x, future) in pool.submit_bulk(square, 0..512).expect("submitted").into_iter().enumerate() {
-            assert_eq!(future.result(), Ok((x * x) as u64));
-        }
+        assert_whole(&name, &pool, 0);
     }
-    times.sort_unstable();
-    println!("passed on: {times:?}");
-    assert!(times[2] < Duration::from_millis(100) && times[4] < Duration::from_secs(2), "{times:?}");
+    assert_times("a pthread mutex passed on", times, Duration::from_millis(100));
 }
 
 fn not_robbed() {
     let (name, pool) = named("robbed", 1, 256);
-    let mut holder = catch(&name, "holds a lane");
+    let mut holder = catch(&name, "a lane", &mut PATIENCE.clone());
     let pools = two_to_a_lane(&name);
     let start = Instant::now();
     let refused: Vec<Error> = std::thread::scope(|scope| {
@@ -164,7 +96,7 @@ fn not_robbed() {
     });
     assert!(!refused.is_empty() && refused.iter().all(|e| *e == Error::Stalled { pid: holder.pid() }), "{refused:?}");
     assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
-    signal(holder.pid(), libc::SIGCONT);
+    go_on(holder.pid());
     // It goes on with a whole lane, as those do who share it.
     wait_until("it lets the lane go", || pools.iter().all(|pool| pool.submit(square, 1).is_ok()));
     assert!(pid_alive(holder.pid()));
@@ -175,7 +107,7 @@ fn not_robbed() {
 /// As when its memory goes before its end: the kernel finds no list of what the dead one has locked. Nobody waits for ever.
 fn stays_locked() {
     let (name, pool) = named("locked", 1, 256);
-    let mut holder = catch(&name, "holds a lane unlisted");
+    let mut holder = catch_as("holds a lane unlisted", &name, "a lane", &mut PATIENCE.clone());
     let pools = two_to_a_lane(&name);
     holder.kill();
     let start = Instant::now();
