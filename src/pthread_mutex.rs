@@ -25,6 +25,9 @@ use std::time::Duration;
 /// One wait. `raw_sync` takes whole seconds: it adds the nanoseconds of a time-out to those of the clock without a carry.
 const SLICE: Duration = Duration::from_secs(1);
 
+/// Why a mutex is lost whose owner's death the kernel has passed over.
+const STUCK: &str = "it stays locked after its owner's death";
+
 /// In place of a holder that has not said who it is: it has no record.
 const NOBODY: Participant = Participant::from_bits(u16::MAX);
 
@@ -114,13 +117,11 @@ impl Member {
         loop {
             match all.lock(lane, SLICE) {
                 Ok(locked) => return Ok(self.hold_locked(lane, locked)),
-                Err(NotHad::Failed(why)) => {
-                    return Err(self.segment.poison(format!("the pthread mutex of lane {lane}: {why}")));
-                }
+                Err(NotHad::Failed(why)) => return Err(self.lost(lane, &why)),
                 Err(NotHad::Held) => {}
             }
             if self.is_stuck(all, lane) {
-                return Err(self.stuck(lane));
+                return Err(self.lost(lane, STUCK));
             }
             if now_ns() >= give_up {
                 let owner = ShmMutex(&self.segment.lane(lane).head.mutex).owner();
@@ -144,7 +145,8 @@ impl Member {
         match all.lock(lane, SLICE) {
             Ok(locked) => return Some(self.hold_locked(lane, locked)),
             Err(NotHad::Held) if !self.is_stuck(all, lane) => {}
-            Err(_) => drop(self.stuck(lane)),
+            Err(NotHad::Held) => drop(self.lost(lane, STUCK)),
+            Err(NotHad::Failed(why)) => drop(self.lost(lane, &why)),
         }
         None
     }
@@ -165,7 +167,8 @@ impl Member {
         }
     }
 
-    fn stuck(&self, lane: usize) -> Error {
-        self.segment.poison(format!("the pthread mutex of lane {lane}, which stays locked after its owner's death"))
+    /// Nobody can lock this lane any more.
+    fn lost(&self, lane: usize, why: &str) -> Error {
+        self.segment.poison(format!("the pthread mutex of lane {lane}: {why}"))
     }
 }
