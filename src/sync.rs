@@ -234,16 +234,16 @@ mod face {
 
 /// Asks for a cache line that will be written soon. Without it a load and the compare-and-swap that follows pay for two transfers: one to
 /// share the line, one to own it.
-#[cfg(not(loom))]
 #[inline]
 pub(crate) fn prefetch_to_write<T>(it: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint: it changes no state that a program can see and never faults; SSE is part of x86-64.
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a prefetch is a hint: it changes no state that a program can see and never faults, and it leaves flags and stack alone. Every
+    // x86-64 processor decodes it; one that cannot do it does nothing. Written out, for `_mm_prefetch` gives the one for reading, unless
+    // the build names a processor that has this one.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_ET0>(std::ptr::from_ref(it).cast());
+        std::arch::asm!("prefetchw [{}]", in(reg) std::ptr::from_ref(it), options(nostack, preserves_flags, readonly));
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
     let _ = it;
 }
 
