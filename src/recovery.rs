@@ -29,6 +29,14 @@ use crate::state::{Flag, Participant, Phase, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 
+/// What a sweep over a discarded set has found.
+pub(crate) struct Swept {
+    /// Tasks that will never run.
+    pub(crate) cancelled: usize,
+    /// Those that workers had: lane, slot and generation.
+    pub(crate) claimed: Vec<(usize, usize, u32)>,
+}
+
 impl Member {
     /// Looks for dead participants and recovers what they left. Returns how many.
     pub(crate) fn reap_all(&self) -> usize {
@@ -246,40 +254,60 @@ impl Member {
         }
     }
 
-    /// The sweep of a discarded set: cancels its pending tasks in every lane. Returns how many.
-    pub(crate) fn sweep_set(&self, set: SetRef) -> usize {
-        let mut cancelled = 0;
+    /// The sweep of a discarded set, over every lane: cancels its pending tasks, and notes those that workers have.
+    pub(crate) fn sweep_set(&self, set: SetRef) -> Swept {
+        const AHEAD: usize = 8;
+        let mut swept = Swept { cancelled: 0, claimed: Vec::new() };
         for (lane, ring) in self.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
+                // Most were written last by the submitter that sweeps, and many more than its caches hold.
+                crate::sync::prefetch_to_write(&ring.slots[(index + AHEAD) & (ring.slots.len() - 1)]);
                 let state = slot.load();
-                if !state.is(Phase::Pending) || slot.set.load(Relaxed) != set.0 {
+                if slot.set.load(Relaxed) != set.0 {
                     continue;
                 }
-                let request = slot.read();
-                if let Ok(old) = slot.cancel(state.generation(), self.who()) {
-                    cancelled += 1;
-                    self.finish(lane, index, old, &request);
+                match self.sweep_slot(lane, index, state) {
+                    Some(true) => swept.cancelled += 1,
+                    Some(false) => swept.claimed.push((lane, index, state.generation())),
+                    None => {}
                 }
             }
         }
-        cancelled
+        swept
     }
 
-    /// The tasks of a set that are claimed: how many have started, and how many are not decided yet.
-    pub(crate) fn running_of(&self, set: SetRef) -> (usize, usize) {
-        let (mut started, mut undecided) = (0, 0);
-        for (_, ring) in self.segment.lanes() {
-            for slot in ring.slots {
-                let state = slot.load();
-                if state.is(Phase::Running) && slot.set.load(Relaxed) == set.0 {
-                    match slot.progress().step {
-                        Step::None => undecided += 1,
-                        Step::Started | Step::Returned => started += 1,
-                    }
+    /// Looks again at the tasks that workers had. Cancels those that a reaper has put back into the ring since then, and forgets those that are over. Returns
+    /// how many workers have yet to look whether they may start theirs.
+    pub(crate) fn look_at_claimed(&self, swept: &mut Swept) -> usize {
+        let mut undecided = 0;
+        let cancelled = &mut swept.cancelled;
+        swept.claimed.retain(|&(lane, index, generation)| {
+            let slot = &self.segment.lane(lane).slots[index];
+            let state = slot.load();
+            let found = if state.generation() == generation { self.sweep_slot(lane, index, state) } else { None };
+            *cancelled += usize::from(found == Some(true));
+            undecided += usize::from(found == Some(false) && slot.progress().step == Step::None);
+            found == Some(false)
+        });
+        undecided
+    }
+
+    /// Cancels a task that is pending: then true. False when a worker has it.
+    #[inline]
+    fn sweep_slot(&self, lane: usize, index: usize, state: State) -> Option<bool> {
+        let slot = &self.segment.lane(lane).slots[index];
+        let mut now = state;
+        if state.is(Phase::Pending) {
+            let request = slot.read();
+            match slot.cancel(state.generation(), self.who()) {
+                Ok(old) => {
+                    self.finish(lane, index, old, &request);
+                    return Some(true);
                 }
+                Err(found) => now = found,
             }
         }
-        (started, undecided)
+        (now.is(Phase::Running) && now.generation() == state.generation()).then_some(false)
     }
 
     /// Takes the mutexes that the dead participant holds, repairs what they guard, and unlocks them.

@@ -96,18 +96,13 @@ impl TaskSet {
             return Err(pool.segment().poison(format!("the word of task set {:#x}", set.0)));
         }
         let is_first = sets.discard(set);
-        let mut swept = pool.member.sweep_set(set);
+        let mut sweep = pool.member.sweep_set(set);
         // A worker that had claimed a task before decides within moments; one that is stopped just then counts as running it.
         let deadline = now_ns() + UNDECIDED_NS_MAX;
-        let running = loop {
-            let (started, undecided) = pool.member.running_of(set);
-            if undecided == 0 || now_ns() > deadline {
-                break started + undecided;
-            }
+        while pool.member.look_at_claimed(&mut sweep) != 0 && now_ns() < deadline {
             std::thread::yield_now();
-        };
-        // What a reaper has put back into the ring since the first sweep.
-        swept += pool.member.sweep_set(set);
+        }
+        let (swept, running) = (sweep.cancelled, sweep.claimed.len());
         let swept_before = self.swept.fetch_add(swept, Relaxed);
         // In this order: whoever cancels late counts that first and the submit afterwards. Acquire: pairs with `count_submitted`.
         let submitted = self.shared.submitted.load(Acquire);
