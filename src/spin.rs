@@ -10,8 +10,9 @@ use crate::sync::{now_ns, spin_loop, yield_now};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Time to look for when there are CPUs enough: about what going to sleep and being woken would cost.
-const SPIN_NS: u64 = 50_000;
+/// Time to look for when there are CPUs enough: some times what going to sleep and being woken costs, for a part of that is the waker's, who has
+/// something to do.
+const SPIN_NS: u64 = 200_000;
 /// The same when there are not.
 const SPIN_CROWDED_NS: u64 = 1_000;
 /// Times to give the CPU up before sleeping: some ten microseconds when nobody else wants this CPU. For longer it would seem busy to the
@@ -44,7 +45,7 @@ fn is_crowded(segment: &Segment) -> bool {
 pub(crate) fn until<T>(segment: &Segment, first_ns: u64, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let crowded = is_crowded(segment);
     let pauses_per_us = pauses_per_us();
-    for _ in 0..first_ns * pauses_per_us / 1000 {
+    for _ in 0..(first_ns * pauses_per_us + 500) / 1000 {
         spin_loop();
     }
     let ns = if crowded { SPIN_CROWDED_NS } else { SPIN_NS };
