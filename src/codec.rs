@@ -10,6 +10,11 @@ pub trait Payload: Sized + 'static {
     /// # Errors
     /// A text that says why the value cannot be encoded.
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), String>;
+    /// The encoded value, of a type that holds it as it is: then it need not be copied to be encoded.
+    #[inline]
+    fn as_encoded(&self) -> Option<&[u8]> {
+        None
+    }
     /// Reads a value back.
     ///
     /// # Errors
@@ -22,12 +27,21 @@ struct Append<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Append<'_> {
     type Output = ();
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.0.push(byte);
         Ok(())
     }
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // The bytes of a number were stored one by one, and are read that way: a copy of several at once would wait until they have left the
+        // processor's store buffer, behind stores to lines that another process holds.
+        const NUMBER_MAX: usize = 10;
+        if bytes.len() <= NUMBER_MAX {
+            bytes.iter().for_each(|&byte| self.0.push(byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
     fn finalize(self) -> postcard::Result<()> {
@@ -38,11 +52,13 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 impl<T: Serialize + DeserializeOwned + 'static> Payload for T {
     #[inline]
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), String> {
-        postcard::serialize_with_flavor(self, Append(into)).map_err(|e| e.to_string())
+        self.serialize(&mut postcard::Serializer { output: Append(into) }).map_err(|e| e.to_string())
     }
     #[inline]
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| e.to_string())?;
+        let mut source = postcard::Deserializer::from_bytes(bytes);
+        let value = T::deserialize(&mut source).map_err(|e| e.to_string())?;
+        let rest = source.finalize().map_err(|e| e.to_string())?;
         if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
     }
 }
@@ -71,6 +87,10 @@ impl Payload for Bytes {
         into.extend_from_slice(&self.0);
         Ok(())
     }
+    #[inline]
+    fn as_encoded(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         Ok(Bytes(bytes.to_vec()))
     }
@@ -95,24 +115,38 @@ impl From<&[u8]> for Bytes {
     }
 }
 
-/// Items of a chunk: each with its length in front.
-pub(crate) fn push_item(into: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), String>) -> Result<(), String> {
+const LEN: usize = size_of::<u32>();
+
+/// Begins an item of a chunk, which has its length in front. What is appended then belongs to it.
+#[inline]
+pub(crate) fn begin_item(into: &mut Vec<u8>) -> usize {
     let at = into.len();
-    into.extend_from_slice(&[0; 4]);
-    if let Err(e) = encode(into) {
-        into.truncate(at);
-        return Err(e);
+    into.extend_from_slice(&[0; LEN]);
+    at
+}
+
+/// Ends the item that began there. One of over 4 GiB is taken back, and false is returned.
+#[inline]
+pub(crate) fn end_item(into: &mut Vec<u8>, at: usize) -> bool {
+    let len = u32::try_from(into.len() - at - LEN);
+    match len {
+        Ok(len) => into[at..at + LEN].copy_from_slice(&len.to_le_bytes()),
+        Err(_) => into.truncate(at),
     }
-    let len = u32::try_from(into.len() - at - 4).map_err(|_| "an item of a chunk is over 4 GiB".to_owned())?;
-    into[at..at + 4].copy_from_slice(&len.to_le_bytes());
-    Ok(())
+    len.is_ok()
+}
+
+/// The first item of a chunk, and what is behind it; `None` when the bytes are damaged, or there are none.
+#[inline]
+pub(crate) fn first_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<LEN>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
 /// The items of a chunk; ends early when the bytes are damaged.
 pub(crate) fn items(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let (item, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        let (item, rest) = first_item(bytes)?;
         bytes = rest;
         Some(item)
     })
@@ -126,9 +160,10 @@ mod tests {
     fn items_round_trip_and_damage_ends_them() {
         let mut chunk = Vec::new();
         for n in [0_u64, 1, 1 << 40] {
-            push_item(&mut chunk, |v| n.encode(v)).unwrap();
+            let at = begin_item(&mut chunk);
+            n.encode(&mut chunk).unwrap();
+            assert!(end_item(&mut chunk, at));
         }
-        assert!(push_item(&mut chunk, |_| Err("no".into())).is_err());
         let back: Vec<u64> = items(&chunk).map(|i| u64::decode(i).unwrap()).collect();
         assert_eq!(back, [0, 1, 1 << 40]);
         assert_eq!(items(&chunk[..chunk.len() - 1]).count(), 2);

@@ -15,7 +15,7 @@ use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::task::Task;
 use crate::task_set::{SetShared, TaskSet};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,24 +88,20 @@ impl std::fmt::Debug for Executor {
 
 thread_local! {
     /// Encoded arguments: one allocation for the life of the thread.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends the thread's buffer. Whoever encodes may submit as well, and then gets one of its own.
+/// Lends the thread's buffer. Whoever encodes may submit as well, and then gets one of its own; so does who comes when the thread's values are gone.
 #[inline]
 fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut f = Some(f);
-    let lent = SCRATCH.try_with(|scratch| {
-        let mut scratch = scratch.try_borrow_mut().ok()?;
-        scratch.clear();
-        let result = f.take().map(|f| f(&mut scratch));
-        if scratch.capacity() > 1 << 20 {
-            *scratch = Vec::new();
-        }
-        result
-    });
-    // None to be lent: it is in use, or gone with the thread's other values.
-    lent.ok().flatten().unwrap_or_else(|| f.take().expect("not called yet")(&mut Vec::new()))
+    const KEPT_MAX: usize = 1 << 20;
+    let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut bytes);
+    if bytes.capacity() <= KEPT_MAX {
+        bytes.clear();
+        let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
+    }
+    result
 }
 
 #[inline]
@@ -141,10 +137,13 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
-    let ticket = with_scratch(|bytes| {
-        args.encode(bytes).map_err(|message| Error::Encode { message })?;
-        pool.submit(&mut pool.prepare(&request, bytes)?, when_full)
-    })?;
+    let ticket = match args.as_encoded() {
+        Some(bytes) => pool.submit_bytes(&request, bytes, when_full)?,
+        None => with_scratch(|bytes| {
+            args.encode(bytes).map_err(|message| Error::Encode { message })?;
+            pool.submit_bytes(&request, bytes, when_full)
+        })?,
+    };
     options.count_submitted(1);
     Ok(Future::new(pool.clone(), ticket))
 }
@@ -184,6 +183,30 @@ impl Executor {
     #[inline]
     pub fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
         submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::Wait)
+    }
+
+    /// Submits a task with arguments that stay with the caller: for large ones that are used again, which need not be cloned, or freed in this call.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use taskring::Bytes;
+    /// taskring::task! { fn sum(bytes: Bytes) -> u64 { bytes.iter().map(|&byte| u64::from(byte)).sum() } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(2).build()?;
+    ///     let page = Bytes::from(vec![1; 4096]);
+    ///     let futures = [pool.submit_ref(sum, &page)?, pool.submit_ref(sum, &page)?];
+    ///     for future in futures {
+    ///         assert_eq!(future.result()?, 4096);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`submit`](Executor::submit).
+    pub fn submit_ref<A: Payload, R: Payload>(&self, task: Task<A, R>, args: &A) -> Result<Future<R>> {
+        submit_to(&self.pool, &SubmitOptions::default(), task, args, WhenFull::Wait)
     }
 
     /// Submits a task if there is room for it now.

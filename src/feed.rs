@@ -1,6 +1,6 @@
 //! What every map is made of: inputs are read and submitted as results are taken, with a window of tasks in the pool at a time.
 
-use crate::codec::{items, push_item};
+use crate::codec::{begin_item, end_item, first_item};
 use crate::completion::Completions;
 use crate::error::{Error, Result};
 use crate::executor::{SubmitOptions, request};
@@ -38,9 +38,9 @@ pub(crate) struct Plan {
 }
 
 /// One look at a map.
-pub(crate) enum Next {
+pub(crate) enum Next<'a> {
     /// The result of the input of this number.
-    Item(u64, Result<Bytes>),
+    Item(u64, Result<&'a [u8]>),
     /// There was none in the time that the look had; or none in the time that the map has, or the pool is no more: then the map is over.
     Failed(Error),
     End,
@@ -56,6 +56,50 @@ enum InFlight {
     Task(Batch),
     /// Inputs that could not be read or submitted: the number of the first, and how many.
     Failed(u64, usize, Error),
+}
+
+/// What came of the inputs of one task, given one after the other.
+struct Opened {
+    outcome: Result<Bytes>,
+    /// The outcome is a chunk's.
+    is_chunk: bool,
+    /// The input whose result is next, and how many there are from it on.
+    index: u64,
+    left: usize,
+    /// Where in the chunk that result is, and where the one before it.
+    at: usize,
+    before: usize,
+}
+
+impl Opened {
+    fn new(outcome: Result<Bytes>, is_chunk: bool, first: u64, inputs: usize) -> Opened {
+        Opened { outcome, is_chunk, index: first, left: inputs, at: 0, before: 0 }
+    }
+
+    /// The next result; there must be one.
+    #[inline]
+    fn next(&mut self) -> (u64, Result<&[u8]>) {
+        let (index, at) = (self.index, self.at);
+        (self.index, self.left, self.before) = (index + 1, self.left - 1, at);
+        let bytes = match &self.outcome {
+            Ok(bytes) => &**bytes,
+            Err(e) => return (index, Err(e.clone())),
+        };
+        if !self.is_chunk {
+            return (index, Ok(bytes));
+        }
+        let parted = bytes.get(at..).and_then(<[u8]>::split_first);
+        let Some((kind, (item, rest))) = parted.and_then(|(&kind, tail)| Some((kind, first_item(tail)?))) else {
+            return (index, Err(Error::Decode { message: "a chunk's result is cut short".into() }));
+        };
+        self.at = bytes.len() - rest.len();
+        (index, item_result(kind, item))
+    }
+
+    /// The one given last comes again.
+    fn step_back(&mut self) {
+        (self.index, self.left, self.at) = (self.index - 1, self.left + 1, self.before);
+    }
 }
 
 /// A map that is going on.
@@ -74,7 +118,7 @@ pub(crate) struct Feed<S> {
     out: HashMap<u64, Batch>,
     ended: Completions<u64>,
     /// Results to be given next.
-    ready: VecDeque<(u64, Result<Bytes>)>,
+    opened: Opened,
     /// The inputs of a task that is not submitted yet, for there was no room: the number of the first, and how many; and their bytes.
     gathered: Option<(u64, usize)>,
     bytes: Vec<u8>,
@@ -99,7 +143,7 @@ impl<S: Source> Feed<S> {
             read: 0,
             out: HashMap::new(),
             ended: Completions::default(),
-            ready: VecDeque::new(),
+            opened: Opened::new(Err(Error::Stale), false, 0, 0),
             gathered: None,
             bytes: Vec::new(),
         };
@@ -156,8 +200,10 @@ impl<S: Source> Feed<S> {
         let mut error = None;
         // Not read on after a panic of the input either.
         while inputs < self.plan.chunk && std::mem::take(&mut self.reading) {
-            let source = &mut self.source;
-            let read = if self.plan.chunk == 1 { source.next(&mut self.bytes) } else { next_item(source, &mut self.bytes) };
+            let read = match self.plan.chunk {
+                1 => self.source.next(&mut self.bytes),
+                _ => next_item(&mut self.source, &mut self.bytes),
+            };
             match read {
                 Some(Ok(())) => (inputs, self.reading) = (inputs + 1, true),
                 Some(Err(e)) => error = Some(e),
@@ -178,7 +224,7 @@ impl<S: Source> Feed<S> {
         }
         let limit = [limit, self.left()].into_iter().flatten().min();
         let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
-        let ticket = self.pool.submit(&mut self.pool.prepare(&request, &self.bytes)?, when_full)?;
+        let ticket = self.pool.submit_bytes(&request, &self.bytes, when_full)?;
         self.plan.submit.count_submitted(1);
         if self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();
@@ -201,21 +247,36 @@ impl<S: Source> Feed<S> {
     }
 
     /// The next result, waiting no longer than `timeout` (and than the map's own time) for a task that is not over yet.
-    pub(crate) fn next(&mut self, timeout: Option<Duration>) -> Next {
+    #[inline]
+    pub(crate) fn next(&mut self, timeout: Option<Duration>) -> Next<'_> {
+        if self.opened.left == 0
+            && let Some(instead) = self.open_next(timeout)
+        {
+            return instead;
+        }
+        let (index, result) = self.opened.next();
+        Next::Item(index, result)
+    }
+
+    /// The result given last comes again.
+    pub(crate) fn step_back(&mut self) {
+        self.opened.step_back();
+    }
+
+    /// Waits for the next task that is over and makes its results those to be given; or says what there is instead.
+    #[inline(never)]
+    fn open_next(&mut self, timeout: Option<Duration>) -> Option<Next<'static>> {
         loop {
-            if let Some((index, result)) = self.ready.pop_front() {
-                return Next::Item(index, result);
-            }
             if let Err(e) = self.pool.member.check_fork() {
-                return Next::Failed(e);
+                return Some(Next::Failed(e));
             }
             let limit = [timeout, self.left()].into_iter().flatten().min();
             if self.tasks.is_empty() && self.out.is_empty() {
                 // Nothing of ours is under way that could be waited for: then for room.
                 self.feed(limit);
                 if self.gathered.is_some() {
-                    return self
-                        .out_of_time(Error::TimedOut { what: "a free slot in the ring", after: limit.unwrap_or_default() });
+                    let after = limit.unwrap_or_default();
+                    return Some(self.out_of_time(Error::TimedOut { what: "a free slot in the ring", after }));
                 }
             }
             let in_order = self.plan.ordered || self.out.is_empty();
@@ -223,18 +284,21 @@ impl<S: Source> Feed<S> {
             match ended {
                 // What is ready does not wait for room.
                 Ok(true) => self.feed(Some(Duration::ZERO)),
-                Ok(false) => return Next::End,
-                Err(e @ Error::TimedOut { .. }) => return self.out_of_time(e),
+                Ok(false) => return Some(Next::End),
+                Err(e @ Error::TimedOut { .. }) => return Some(self.out_of_time(e)),
                 Err(e) => {
                     self.cancel();
-                    return Next::Failed(e);
+                    return Some(Next::Failed(e));
                 }
+            }
+            if self.opened.left != 0 {
+                return None;
             }
         }
     }
 
     /// The look's own time is over, or that of the whole map.
-    fn out_of_time(&mut self, e: Error) -> Next {
+    fn out_of_time(&mut self, e: Error) -> Next<'static> {
         if self.deadline.is_none_or(|d| now_ns() < d) {
             return Next::Failed(e);
         }
@@ -242,7 +306,7 @@ impl<S: Source> Feed<S> {
         Next::Failed(Error::TimedOut { what: "all results of the map", after: self.plan.timeout.unwrap_or_default() })
     }
 
-    /// Makes the results of the first task ready; false when there is none.
+    /// Opens what came of the first task; false when there is none.
     fn next_in_order(&mut self, limit: Option<Duration>) -> Result<bool> {
         if let Some(InFlight::Task(batch)) = self.tasks.front()
             // Any other error, or the outcome, is seen below.
@@ -252,8 +316,8 @@ impl<S: Source> Feed<S> {
         }
         match self.tasks.pop_front() {
             None => return Ok(false),
-            Some(InFlight::Task(batch)) => self.unpack(batch),
-            Some(InFlight::Failed(first, inputs, e)) => self.fail_all(first, inputs, &e),
+            Some(InFlight::Task(batch)) => self.open(batch),
+            Some(InFlight::Failed(first, inputs, e)) => self.opened = Opened::new(Err(e), false, first, inputs),
         }
         Ok(true)
     }
@@ -262,39 +326,22 @@ impl<S: Source> Feed<S> {
     fn next_ended(&mut self, limit: Option<Duration>) -> Result<bool> {
         let Some(first) = self.ended.next(limit)? else { return Ok(false) };
         if let Some(batch) = self.out.remove(&first) {
-            self.unpack(batch);
+            self.open(batch);
         }
         Ok(true)
     }
 
-    /// Takes the outcome of a finished task apart.
-    fn unpack(&mut self, mut batch: Batch) {
-        let outcome = batch.core.wait(None).map(|_| ()).map(|()| batch.core.take_outcome());
-        let bytes = match outcome {
-            Ok(Some(Outcome::Value(bytes))) => bytes,
-            Ok(Some(Outcome::Error(e))) => return self.fail_all(batch.first, batch.inputs, &e),
-            Ok(None) => return self.fail_all(batch.first, batch.inputs, &Error::Stale),
-            Err(e) => return self.fail_all(batch.first, batch.inputs, &e),
+    /// Takes the outcome of a finished task.
+    fn open(&mut self, mut batch: Batch) {
+        let outcome = match batch.core.wait(None).map(|_| ()) {
+            Ok(()) => match batch.core.take_outcome() {
+                Some(Outcome::Value(bytes)) => Ok(bytes),
+                Some(Outcome::Error(e)) => Err(*e),
+                None => Err(Error::Stale),
+            },
+            Err(e) => Err(e),
         };
-        if self.plan.chunk == 1 {
-            return self.ready.push_back((batch.first, Ok(bytes)));
-        }
-        let mut rest = &bytes[..];
-        for index in batch.first..batch.first + batch.inputs as u64 {
-            let parted = rest.split_first().and_then(|(kind, tail)| items(tail).next().map(|item| (*kind, item, tail)));
-            let Some((kind, item, tail)) = parted else {
-                let cut = Error::Decode { message: "a chunk's result is cut short".into() };
-                self.ready.push_back((index, Err(cut)));
-                continue;
-            };
-            rest = &tail[4 + item.len()..];
-            self.ready.push_back((index, item_result(kind, item)));
-        }
-    }
-
-    fn fail_all(&mut self, first: u64, inputs: usize, error: &Error) {
-        let inputs = first..first + inputs as u64;
-        self.ready.extend(inputs.map(|index| (index, Err(error.clone()))));
+        self.opened = Opened::new(outcome, self.plan.chunk != 1, batch.first, batch.inputs);
     }
 
     /// Ends the map: reads no more, and cancels what has not started.
@@ -314,15 +361,15 @@ impl<S: Source> Feed<S> {
     }
 }
 
+/// Reads an input as an item of a chunk. Nothing stays of one that there is not.
+#[inline]
 fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<Result<()>> {
-    let mut read = None;
-    let pushed = push_item(bytes, |into| {
-        read = source.next(into);
-        // Nothing stays of an item that there is not.
-        if matches!(read, Some(Ok(()))) { Ok(()) } else { Err(String::new()) }
-    });
-    match (pushed, read) {
-        (Err(message), Some(Ok(()))) => Some(Err(Error::Encode { message })),
-        (_, read) => read,
+    let at = begin_item(bytes);
+    let read = source.next(bytes);
+    if !matches!(read, Some(Ok(()))) {
+        bytes.truncate(at);
+    } else if !end_item(bytes, at) {
+        return Some(Err(Error::Encode { message: "an item of a chunk is over 4 GiB".into() }));
     }
+    read
 }

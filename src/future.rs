@@ -16,8 +16,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A worker that was waiting for the task needs this long to claim and run it, however short it is.
-const FIRST_LOOK_NS: u64 = 100;
+/// A worker that was waiting for the task needs this long to claim and run it, however short it is. A look that comes too early takes the slot's line
+/// from the worker in the middle of its work, which costs more than one that comes too late by as much.
+const FIRST_LOOK_NS: u64 = 120;
 
 /// What a task is doing. A result that was collected is `Done` or `Cancelled` for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +73,7 @@ impl<R: Payload> Future<R> {
     /// # Errors
     /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`]);
     /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned.
+    #[inline]
     pub fn result(&self) -> Result<R> {
         decode(self.core.wait(None)?)
     }
@@ -87,6 +89,7 @@ impl<R: Payload> Future<R> {
     }
 }
 
+#[inline]
 fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
     match outcome {
         Outcome::Value(bytes) => R::decode(bytes).map_err(|message| Error::Decode { message }),
@@ -155,7 +158,6 @@ impl Core {
     }
 
     /// The outcome if it is known already, or can be had without waiting.
-    #[inline]
     fn outcome(&self) -> Option<&Outcome> {
         match self.outcome_fitting(usize::MAX)? {
             Fit::Outcome(outcome) => Some(outcome),
@@ -166,12 +168,19 @@ impl Core {
     /// The same, if its value has up to `room` bytes; a larger one is left where the next who asks finds it.
     #[inline]
     fn outcome_fitting(&self, room: usize) -> Option<Fit<'_>> {
-        if let Some(outcome) = self.outcome.get() {
-            return Some(Fit::Outcome(outcome));
+        if self.outcome.get().is_none() {
+            if self.pool.member.is_foreign() {
+                return None;
+            }
+            // SAFETY: as in `any_outcome_fitting`.
+            self.pool.take_if_short(self.ticket, room, |bytes| unsafe { self.outcome.set(Outcome::Value(bytes)) });
         }
-        if self.pool.member.is_foreign() {
-            return None;
-        }
+        self.outcome.get().map(Fit::Outcome).or_else(|| self.any_outcome_fitting(room))
+    }
+
+    /// The same for what is no short value.
+    #[inline(never)]
+    fn any_outcome_fitting(&self, room: usize) -> Option<Fit<'_>> {
         let mut too_large = None;
         // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and only this future asks
         // for it.
@@ -293,7 +302,6 @@ impl Core {
     }
 
     /// Waits for the end of the task.
-    #[inline]
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<&Outcome> {
         if let Some(outcome) = self.outcome.get() {
             return Ok(outcome);
@@ -319,6 +327,7 @@ impl Core {
         self.wait_slow(timeout, room)
     }
 
+    #[inline(never)]
     fn wait_slow(&self, timeout: Option<Duration>, room: usize) -> Result<Fit<'_>> {
         // Finished, or collected by another thread of ours: the outcome is there in a moment. Or by nobody of ours.
         self.wait_until(timeout, || self.outcome_fitting(room), || self.settled_fitting(room))
@@ -339,6 +348,7 @@ impl Core {
     ) -> Result<T> {
         let slot = self.pool.slot(self.ticket);
         let over = || {
+            crate::sync::prefetch_to_write(slot);
             let state = slot.load();
             (state.is_finished() || state.generation() != self.ticket.generation).then_some(())
         };

@@ -263,12 +263,15 @@ impl Geometry {
         (number as usize >> self.shift, number as usize & (self.capacity - 1))
     }
     /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with a word for each, in whole pages.
+    #[inline]
     pub(crate) fn lane_len(&self) -> u64 {
         self.lane_len
     }
+    #[inline]
     pub(crate) fn bitmap_words(&self) -> usize {
         self.capacity.div_ceil(64)
     }
+    #[inline]
     pub(crate) fn lane_at(&self, lane: usize) -> u64 {
         SLOTS_AT + lane as u64 * self.lane_len()
     }

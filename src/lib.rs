@@ -46,6 +46,7 @@ mod audit;
 mod builder;
 mod child;
 mod codec;
+mod collect;
 mod completion;
 mod error;
 mod executor;

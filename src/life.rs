@@ -69,14 +69,17 @@ impl Segment {
         self.has(Bit::Corrupt).then(|| Error::Corrupt { what: "found before, by this or another process".into() })
     }
 
+    /// Whether the pool can take tasks.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        // Acquire: pairs with `set`.
+        self.life().flags.load(Acquire) & !(Bit::Orphaned as u32) == 0
+    }
+
     /// Refuses when the pool can take no tasks.
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
-        // Acquire: pairs with `set`.
-        match self.life().flags.load(Acquire) & !(Bit::Orphaned as u32) {
-            0 => Ok(()),
-            _ => Err(self.why_closed()),
-        }
+        if self.is_open() { Ok(()) } else { Err(self.why_closed()) }
     }
 
     #[cold]
@@ -150,6 +153,7 @@ impl Segment {
     }
 
     /// What a slot is called in tickets and block owners.
+    #[inline]
     pub(crate) fn slot_number(&self, lane: usize, slot: usize) -> u32 {
         (lane * self.geometry().capacity + slot) as u32
     }

@@ -75,6 +75,7 @@ impl<A: Payload, R: Payload, I: Iterator<Item = A>> Source for Typed<A, R, I> {
     fn function(&self, pool: &Pool) -> Result<u16> {
         pool.function(&self.task)
     }
+    #[inline]
     fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>> {
         Some(self.inputs.next()?.encode(into).map_err(|message| Error::Encode { message }))
     }
@@ -119,9 +120,10 @@ where
 {
     type Item = Result<R>;
 
+    #[inline]
     fn next(&mut self) -> Option<Result<R>> {
         match self.feed.next(None) {
-            Next::Item(_, Ok(bytes)) => Some(R::decode(&bytes).map_err(|message| Error::Decode { message })),
+            Next::Item(_, Ok(bytes)) => Some(R::decode(bytes).map_err(|message| Error::Decode { message })),
             Next::Item(_, Err(e)) | Next::Failed(e) => Some(Err(e)),
             Next::End => None,
         }

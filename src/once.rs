@@ -41,8 +41,9 @@ impl<T> Once<T> {
     #[inline]
     pub(crate) unsafe fn set(&self, value: T) {
         debug_assert_eq!(self.written.load(Relaxed), 0);
-        // SAFETY: nobody else writes, by this function's contract, and nobody reads before `written` is 1.
-        unsafe { *self.value.get() = Some(value) };
+        // SAFETY: nobody else writes, by this function's contract, and nobody reads before `written` is 1. What is overwritten is the `None` of `new`,
+        // which needs no drop.
+        unsafe { self.value.get().write(Some(value)) };
         // Release: pairs with the Acquire in `get`.
         self.written.store(1, Release);
     }

@@ -88,10 +88,16 @@ fn lost_cause(bits: u32) -> Cause {
 /// Results up to this length are kept in the future itself; longer ones would make every move of a future dearer.
 const SHORT_MAX: usize = 16;
 
+/// In words of their own, written one by one and read in parts: a load that spans two stores waits until both have left the processor's store
+/// buffer, and before them in it may be one to a line that another process holds.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+pub(crate) struct Short([u8; SHORT_MAX]);
+
 /// Bytes of a result, collected.
 #[derive(Clone)]
 pub(crate) enum Bytes {
-    Short(u8, [u8; SHORT_MAX]),
+    Short(u8, Short),
     Long(Box<[u8]>),
     Pinned(Arc<Pinned>),
 }
@@ -144,7 +150,7 @@ impl From<&[u8]> for Bytes {
             len @ ..=SHORT_MAX => {
                 let mut short = [0; SHORT_MAX];
                 short[..len].copy_from_slice(bytes);
-                Bytes::Short(len as u8, short)
+                Bytes::Short(len as u8, Short(short))
             }
             _ => Bytes::Long(bytes.into()),
         }
@@ -153,9 +159,10 @@ impl From<&[u8]> for Bytes {
 
 impl std::ops::Deref for Bytes {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
-            Bytes::Short(len, bytes) => &bytes[..*len as usize],
+            Bytes::Short(len, bytes) => &bytes.0[..*len as usize],
             Bytes::Long(bytes) => bytes,
             // SAFETY: so many bytes lie there, in words of its own or (checked by `block_bytes`) in committed payload memory; the words are never
             // written again, and the block is held by this participant for as long as the value lives, so nobody writes to it.
@@ -190,32 +197,34 @@ pub(crate) fn inline_place(args_len: usize, args_inline: bool, result_len: usize
     (at + result_len <= INLINE_MAX).then_some(at)
 }
 
-/// Writes a result into a slot that the caller owns: in place, or into a block that the slot holds from now on. The state word follows.
+/// Writes a result into a slot that the caller owns, if it fits there. The state word follows.
 #[inline]
-pub(crate) fn store(
+pub(crate) fn store_inline(slot: &Slot, request: &Request, kind: Kind, bytes: &[u8]) -> bool {
+    let place = inline_place(request.args_len as usize, request.args_block == 0, bytes.len());
+    if let Some(at) = place {
+        slot.write_inline(at, bytes);
+        slot.result_block.store(0, Relaxed);
+        slot.result_len.store(bytes.len() as u32, Relaxed);
+        slot.outcome.store(kind as u32, Relaxed);
+    }
+    place.is_some()
+}
+
+/// The same for any other: into a block that the slot holds from now on.
+pub(crate) fn store_in_block(
     member: &Member,
     slot: &Slot,
-    request: &Request,
     (number, generation): (u32, u32),
     kind: Kind,
     bytes: &[u8],
 ) -> Result<()> {
-    let inline = inline_place(request.args_len as usize, request.args_block == 0, bytes.len());
-    match inline {
-        Some(at) => {
-            slot.write_inline(at, bytes);
-            slot.result_block.store(0, Relaxed);
-        }
-        None => {
-            let lease = member.allocate(bytes.len())?;
-            lease.write(bytes)?;
-            let name = lease.name();
-            // First the name, so that a reaper finds the block; then the block; then (by the caller) the state word.
-            slot.result_block.store(name, Relaxed);
-            if !lease.hand_to(number, generation) {
-                return Err(Error::Corrupt { what: format!("the owner of payload block {name}") });
-            }
-        }
+    let lease = member.allocate(bytes.len())?;
+    lease.write(bytes)?;
+    let name = lease.name();
+    // First the name, so that a reaper finds the block; then the block; then (by the caller) the state word.
+    slot.result_block.store(name, Relaxed);
+    if !lease.hand_to(number, generation) {
+        return Err(Error::Corrupt { what: format!("the owner of payload block {name}") });
     }
     slot.result_len.store(bytes.len() as u32, Relaxed);
     slot.outcome.store(kind as u32, Relaxed);
@@ -254,23 +263,30 @@ pub(crate) fn load_in_place(member: &Member, slot: &Slot, request: &Request, (nu
     }
 }
 
-/// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
+/// The outcome of a DONE slot when it is what most are: a value of a few bytes, not more than `room`, in the slot like its arguments. A racing look,
+/// which counts when nobody else had taken the slot by then.
 #[inline]
-pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
-    let len = slot.result_len.load(Relaxed) as usize;
-    let is_plain = slot.outcome.load(Relaxed) == Kind::Value as u32 && slot.result_block.load(Relaxed) == 0;
-    if is_plain
-        && len <= SHORT_MAX
-        && let Some(at) = inline_place(request.args_len as usize, request.args_block == 0, len)
-    {
-        let word = |i: usize| u128::from(slot.inline_word(at / 8 + i));
-        let words = if len > 8 { word(1) << 64 } else { 0 } | if len > 0 { word(0) } else { 0 };
-        return Outcome::Value(Bytes::Short(len as u8, words.to_le_bytes()));
+pub(crate) fn load_short(slot: &Slot, room: usize) -> Option<Bytes> {
+    let (args_len, len) = (slot.args_len.load(Relaxed) as usize, slot.result_len.load(Relaxed) as usize);
+    let is_plain = slot.outcome.load(Relaxed) == Kind::Value as u32;
+    let has_blocks = (slot.args_block.load(Relaxed) | slot.result_block.load(Relaxed)) != 0;
+    if !is_plain || has_blocks || len > SHORT_MAX.min(room) {
+        return None;
     }
-    load_any(segment, slot, request)
+    let at = inline_place(args_len, true, len)? / 8;
+    let mut bytes = [0; SHORT_MAX];
+    // Whole words: what is behind the result is nothing that anybody looks at.
+    if len > 0 {
+        bytes[..8].copy_from_slice(&slot.inline_word(at).to_le_bytes());
+    }
+    if len > 8 {
+        bytes[8..].copy_from_slice(&slot.inline_word(at + 1).to_le_bytes());
+    }
+    Some(Bytes::Short(len as u8, Short(bytes)))
 }
 
-fn load_any(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
+/// Reads the outcome of a DONE slot that the caller has taken. Everything read is checked: the worst is a typed error.
+pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome {
     let outcome = slot.outcome.load(Relaxed);
     let Some(kind) = Kind::from_bits(outcome) else {
         return Outcome::error(Error::Corrupt { what: format!("an outcome word is {outcome:#x}") });
@@ -325,10 +341,15 @@ fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
 }
 
 /// The result of one item of a chunk.
-pub(crate) fn item_result(kind: u8, bytes: &[u8]) -> Result<Bytes> {
-    let kind =
-        Kind::from_bits(u32::from(kind)).ok_or_else(|| Error::Decode { message: format!("an item of kind {kind}") })?;
-    text_error(kind, bytes).map_or_else(|| Ok(bytes.into()), Err)
+#[inline]
+pub(crate) fn item_result(kind: u8, bytes: &[u8]) -> Result<&[u8]> {
+    if kind == Kind::Value as u8 { Ok(bytes) } else { Err(item_error(kind, bytes)) }
+}
+
+#[cold]
+fn item_error(kind: u8, bytes: &[u8]) -> Error {
+    let known = Kind::from_bits(u32::from(kind)).and_then(|kind| text_error(kind, bytes));
+    known.unwrap_or_else(|| Error::Decode { message: format!("an item of kind {kind}") })
 }
 
 fn load_bytes(segment: &Segment, slot: &Slot, request: &Request) -> Result<Bytes> {

@@ -1,12 +1,13 @@
 //! A submitter's attachment to a pool: its lane, its private table of collected results, and the waits of its threads.
 //! Shared by the executor and all its futures.
 
+use crate::collect::Collected;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
 use crate::loan::Loans;
 use crate::mutex::ShmMutex;
-use crate::outcome::{self, Kind as OutcomeKind, Outcome};
+use crate::outcome::Kind as OutcomeKind;
 use crate::pace::WaitPace;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::record::Kind;
@@ -14,9 +15,8 @@ use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
-use crate::spin::Patience;
 use crate::state::{Flag, Phase, State};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use crate::task::{Task, is_known};
 use std::collections::HashMap;
@@ -29,14 +29,6 @@ use std::time::Duration;
 /// Task numbers below this find their function's index in an array.
 const KNOWN_MAX: usize = 4096;
 
-/// Beside a mark in `Pool::taken`: the thread that has set it is still at it.
-const COPYING: u64 = 1;
-
-/// The mark of a generation; that of a later one is greater, and 0 is none.
-fn taken_at(generation: u32) -> u64 {
-    (u64::from(generation) + 1) << 1
-}
-
 /// How often a pool's words are looked at for damage, however many wait.
 const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
 
@@ -48,6 +40,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(crate) fn id(self) -> u64 {
         u64::from(self.slot) << 32 | u64::from(self.generation)
     }
@@ -58,11 +51,8 @@ pub(crate) struct Pool {
     pub(crate) lane: usize,
     /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
     newest: AtomicU64,
-    /// For each slot of the lane the generation whose outcome a thread of this process has taken ([`taken_at`]), with [`COPYING`] until it has kept it. Set
-    /// before anything is copied, so exactly one thread collects.
-    taken: Box<[AtomicU64]>,
-    /// Outcomes that were collected to make room before anybody asked for them.
-    harvested: Mutex<HashMap<Ticket, Outcome>>,
+    /// What this process has collected of its lane.
+    pub(crate) collected: Collected,
     /// Blocks that the program fills before it submits them, by number.
     pub(crate) loans: Mutex<Loans>,
     pub(crate) hub: Hub,
@@ -89,7 +79,7 @@ impl Drop for Pool {
         }
         // What we hold goes back while this participant is still in its seat: nobody will look for it afterwards.
         lock(&self.loans).clear();
-        lock(&self.harvested).clear();
+        lock(&self.collected.harvested).clear();
         self.let_go_of_slots();
         #[cfg(feature = "named")]
         // The supervisor takes the name away at the pool's end; this is for a pool that never came to have one.
@@ -97,19 +87,6 @@ impl Drop for Pool {
             crate::named::unlink_own(self.segment(), &path);
         }
     }
-}
-
-/// Whether a result in a block of its own is copied out of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    Copy,
-    InPlace,
-}
-
-/// What a finished slot held, and the blocks it names.
-struct Finished {
-    outcome: Outcome,
-    blocks: [u32; 2],
 }
 
 #[cfg(not(taskring_tsan))]
@@ -140,8 +117,7 @@ impl Pool {
             member,
             lane,
             newest: AtomicU64::new(0),
-            taken: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
-            harvested: Mutex::default(),
+            collected: Collected::of(capacity),
             loans: Mutex::default(),
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
@@ -155,10 +131,12 @@ impl Pool {
         })
     }
 
+    #[inline]
     pub(crate) fn segment(&self) -> &Segment {
         &self.member.segment
     }
 
+    #[inline]
     pub(crate) fn slot(&self, ticket: Ticket) -> &crate::layout::Slot {
         let (lane, slot) = self.segment().geometry().split(ticket.slot);
         &self.segment().lane(lane).slots[slot]
@@ -240,196 +218,9 @@ impl Pool {
         }
     }
 
-    /// Takes a finished task's outcome, if this thread is the one to take it: copies it, has it kept, and only then frees the slot. So
-    /// whoever sees the slot's next generation finds the outcome where it was kept.
-    #[inline]
-    pub(crate) fn take(&self, ticket: Ticket, state: State, keep: impl FnOnce(Outcome)) {
-        if self.mark_taken(ticket, state) {
-            let finished = self.read_finished(ticket, state, Reading::Copy);
-            let blocks = finished.blocks;
-            keep(finished.outcome);
-            self.release(ticket, state, blocks);
-        }
-    }
-
-    #[inline]
-    fn mark_taken(&self, ticket: Ticket, state: State) -> bool {
-        let (mark, wanted) = (self.mark(ticket), taken_at(ticket.generation));
-        let seen = mark.load(Relaxed);
-        if !state.is_finished() || state.generation() != ticket.generation {
-            return false;
-        }
-        // Generations only go up: a later mark means that ours was taken long ago.
-        if seen & !COPYING > wanted {
-            self.check_generation(ticket, state);
-        }
-        seen < wanted && mark.compare_exchange(seen, wanted | COPYING, Relaxed, Relaxed).is_ok()
-    }
-
-    fn mark(&self, ticket: Ticket) -> &AtomicU64 {
-        // There are as many as the lane has slots, a power of two.
-        &self.taken[ticket.slot as usize & (self.taken.len() - 1)]
-    }
-
-    /// The slot of `state` was taken at a later generation: then that is an old look, or the slot's generation went back.
-    #[cold]
-    fn check_generation(&self, ticket: Ticket, state: State) {
-        // A swap sees the word as it is now.
-        if self.slot(ticket).swap(state, state).is_ok() {
-            self.segment().poison(format!("the generation of {ticket:?} went back"));
-        }
-    }
-
-    /// For who finds a finished task taken by another thread, whose outcome will be there once it is copied, however long that thread takes or stands
-    /// still. False when it never will: the slot's generation went back to one that was taken before.
-    pub(crate) fn await_taker(&self, ticket: Ticket, patience: &mut Patience) -> bool {
-        // Acquire: pairs with the Release in `release`: who has copied has kept the outcome, and freed the slot.
-        let is_copied = self.mark(ticket).load(Acquire) != taken_at(ticket.generation) | COPYING;
-        if is_copied && patience.is_over() {
-            self.segment().poison("a finished slot whose outcome was taken, and is nowhere");
-        }
-        patience.pause();
-        !self.segment().has(crate::life::Bit::Corrupt)
-    }
-
-    /// Copies what a taken slot holds.
-    #[inline]
-    fn read_finished(&self, ticket: Ticket, state: State, reading: Reading) -> Finished {
-        let slot = self.slot(ticket);
-        let request = slot.read();
-        if !state.is(Phase::Done) {
-            return Finished { outcome: Outcome::error(Error::Cancelled), blocks: [request.args_block, 0] };
-        }
-        let loaded = match reading {
-            Reading::Copy => outcome::load(self.segment(), slot, &request),
-            Reading::InPlace => outcome::load_in_place(&self.member, slot, &request, (ticket.slot, ticket.generation)),
-        };
-        let outcome = match loaded {
-            Outcome::Error(e) if matches!(*e, Error::Broken { .. }) => Outcome::error(self.explain(*e)),
-            outcome => outcome,
-        };
-        Finished { outcome, blocks: [request.args_block, slot.result_block.load(Relaxed)] }
-    }
-
     /// A broken pool's owner knows more about it than the header says.
     pub(crate) fn explain(&self, error: Error) -> Error {
         if matches!(error, Error::Broken { .. }) { self.failure.get().cloned().unwrap_or(error) } else { error }
-    }
-
-    /// Frees a finished slot that this thread has taken.
-    #[inline]
-    fn release(&self, ticket: Ticket, finished: State, blocks: [u32; 2]) {
-        let slot = self.slot(ticket);
-        slot.give_back(finished);
-        // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. If another thread has
-        // marked the slot's next task since, there is nothing to say. Release: pairs with the Acquire in `await_taker`.
-        let (mark, copied) = (self.mark(ticket), taken_at(ticket.generation));
-        let _ = mark.compare_exchange(copied | COPYING, copied, Release, Relaxed);
-        if finished.has(Flag::Waiter) {
-            // A submitter may wait for just this slot to be free.
-            crate::sync::futex_wake_low(&slot.state);
-        }
-        // A lost task's worker has its pid where the result's block would be named: no block of that name is held by this slot.
-        if blocks != [0, 0] {
-            self.segment().free_slot_blocks(blocks, ticket.slot, ticket.generation);
-        }
-    }
-
-    /// Collects finished tasks, oldest first, to make room in the lane. Returns how many.
-    pub(crate) fn harvest(&self) -> usize {
-        const AT_A_TIME: usize = 64;
-        let ring = self.segment().lane(self.lane);
-        let from = ring.next_slot();
-        let mut collected = Vec::new();
-        {
-            // Under the table's lock, so that a thread that finds a slot taken finds its outcome in the table.
-            let mut table = lock(&self.harvested);
-            for step in 0..self.capacity() {
-                let index = (from + step) & (self.capacity() - 1);
-                let state = ring.slots[index].load();
-                let ours = ring.slots[index].submitted_by() == self.member.who();
-                // Looked at again: in a shared lane the slot may have become ours only just now.
-                if !state.is_finished() || !ours || ring.slots[index].load().generation() != state.generation() {
-                    continue;
-                }
-                let slot = self.segment().slot_number(self.lane, index);
-                let ticket = Ticket { slot, generation: state.generation() };
-                if !self.mark_taken(ticket, state) {
-                    continue;
-                }
-                // The entry first, the slot afterwards: a look-up goes by the slot to the table.
-                let finished = self.read_finished(ticket, state, Reading::Copy);
-                table.insert(ticket, finished.outcome);
-                self.release(ticket, state, finished.blocks);
-                collected.push(ticket);
-                if collected.len() == AT_A_TIME {
-                    break;
-                }
-            }
-        }
-        // In the order of their ends, as far as they were announced.
-        self.hub.drain_and_tell(self);
-        for &ticket in &collected {
-            self.hub.deliver(self, ticket);
-        }
-        collected.len()
-    }
-
-    /// Brings the outcome of one finished task into the table, where `look` sees it and it stays. `None` when the task is unfinished, or its ticket
-    /// used up.
-    pub(crate) fn look<T>(&self, ticket: Ticket, reading: Reading, look: impl FnOnce(&mut Outcome) -> T) -> Option<T> {
-        let mut patience = Patience::default();
-        loop {
-            {
-                let mut table = lock(&self.harvested);
-                let state = self.slot(ticket).load();
-                if self.mark_taken(ticket, state) {
-                    let finished = self.read_finished(ticket, state, reading);
-                    table.insert(ticket, finished.outcome);
-                    self.release(ticket, state, finished.blocks);
-                }
-                if let Some(outcome) = table.get_mut(&ticket) {
-                    return Some(look(outcome));
-                }
-            }
-            // Finished and not in the table: another thread is taking it just now.
-            let state = self.slot(ticket).load();
-            if state.generation() != ticket.generation || !state.is_finished() {
-                return lock(&self.harvested).get_mut(&ticket).map(look);
-            }
-            if !self.await_taker(ticket, &mut patience) {
-                return None;
-            }
-        }
-    }
-
-    /// Hands a harvested outcome over, under the table's lock: whoever finds it gone finds it where it was kept. A value of more than `room` bytes stays;
-    /// then it gives its length.
-    pub(crate) fn take_harvested(&self, ticket: Ticket, room: usize, keep: impl FnOnce(Outcome)) -> Option<usize> {
-        let mut table = lock(&self.harvested);
-        if let Some(Outcome::Value(bytes)) = table.get(&ticket)
-            && bytes.len() > room
-        {
-            return Some(bytes.len());
-        }
-        if let Some(outcome) = table.remove(&ticket) {
-            keep(outcome);
-        }
-        None
-    }
-
-    /// Puts an outcome that was taken where the next thread that asks finds it.
-    pub(crate) fn keep(&self, ticket: Ticket, outcome: Outcome) {
-        lock(&self.harvested).insert(ticket, outcome);
-    }
-
-    /// Outcomes in the table.
-    pub(crate) fn harvested_len(&self) -> usize {
-        lock(&self.harvested).len()
-    }
-
-    pub(crate) fn peek_harvested<T>(&self, ticket: Ticket, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
-        lock(&self.harvested).get(&ticket).map(look)
     }
 
     /// Cancels a pending task, and asks a running one to stop. True when the task will never run.

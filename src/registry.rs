@@ -133,6 +133,7 @@ impl Member {
         Ok(Member { segment, seat, reaping: Mutex::default() })
     }
 
+    #[inline]
     pub(crate) fn who(&self) -> Participant {
         self.seat.who
     }
@@ -179,6 +180,7 @@ impl Member {
         ShmMutex(&ring.head.mutex).take_from(dead, self.who()).map(|guard| ring.held(guard))
     }
 
+    #[inline]
     pub(crate) fn record(&self) -> &Record {
         &self.segment.records()[self.seat.who.index()]
     }
@@ -189,6 +191,7 @@ impl Member {
         self.seat.fork != crate::fork::side()
     }
 
+    #[inline]
     pub(crate) fn check_fork(&self) -> Result<()> {
         if self.is_foreign() { Err(Error::Forked) } else { Ok(()) }
     }

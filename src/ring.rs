@@ -66,12 +66,14 @@ fn ahead(place: u32, position: u64) -> Option<u32> {
     Some(place.wrapping_sub(position as u32)).filter(|&ahead| ahead < AHEAD_MAX)
 }
 
+#[inline]
 fn at(slots: &[Slot], position: u64) -> (usize, &Slot) {
     let index = position as usize & (slots.len() - 1);
     (index, &slots[index])
 }
 
 impl<'a> Lane<'a> {
+    #[inline]
     fn at(&self, position: u64) -> (usize, &'a Slot) {
         at(self.slots, position)
     }
@@ -112,6 +114,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Looks for the next task in order. `runnable` says whether the caller has the function.
+    #[inline]
     pub(crate) fn claim(&self, me: Participant, runnable: &mut impl FnMut(u16) -> bool) -> Found {
         loop {
             // Acquire: pairs with the Release of the swap below; a head that was seen never seems to run backwards.
@@ -243,11 +246,13 @@ pub(crate) struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
+    #[inline]
     fn at(&self, position: u64) -> (usize, &'a Slot) {
         at(self.slots, position)
     }
 
     /// Allows no more than `tasks` to be published.
+    #[inline]
     pub(crate) fn limit(&mut self, tasks: usize) {
         self.room = tasks;
     }
@@ -267,6 +272,7 @@ impl<'a> Hold<'a> {
     }
 
     /// The position behind the last one looked at.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.cursor
     }
@@ -287,6 +293,7 @@ impl<'a> Hold<'a> {
     }
 
     /// The position that `next_free` stopped at, for the slot's `place`.
+    #[inline]
     pub(crate) fn place(&self) -> u32 {
         self.cursor as u32
     }
@@ -313,6 +320,7 @@ impl<'a> Hold<'a> {
     }
 
     /// Whether this hold has published anything.
+    #[inline]
     pub(crate) fn has_published(&self) -> bool {
         self.published
     }

@@ -84,9 +84,26 @@ impl Search {
     }
 
     /// The next task that we can run, claimed.
+    #[inline]
     pub(crate) fn look(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
         // Acquire: pairs with the Release of whoever made the new epoch, so the slots it tells of are visible.
         let epoch = rings.epoch().load(Acquire);
+        // Acquire: pairs with the Release of whoever took the lane into use.
+        let used = rings.used().load(Acquire);
+        if epoch == self.epoch && self.scan.is_none() && used.is_power_of_two() {
+            return self.look_at(rings, used.trailing_zeros() as usize, runnable);
+        }
+        self.look_around(rings, epoch, used, runnable)
+    }
+
+    #[inline(never)]
+    fn look_around(
+        &mut self,
+        rings: &impl Rings,
+        epoch: u32,
+        used: u64,
+        runnable: &mut impl FnMut(u16) -> bool,
+    ) -> Option<Task> {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.look_everywhere();
@@ -95,11 +112,6 @@ impl Search {
             && let Some(task) = self.scan(rings, runnable)
         {
             return Some(task);
-        }
-        // Acquire: pairs with the Release of whoever took the lane into use.
-        let used = rings.used().load(Acquire);
-        if used & (used - (used != 0) as u64) == 0 {
-            return (used != 0).then(|| self.look_at(rings, used.trailing_zeros() as usize, runnable)).flatten();
         }
         // Round robin, one task from each lane: no submitter waits behind another one's backlog.
         for step in 0..64 {
@@ -114,28 +126,38 @@ impl Search {
         None
     }
 
+    #[inline]
     fn look_at(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
-        let ring = rings.lane(lane);
-        match ring.claim(self.me, runnable) {
+        match rings.lane(lane).claim(self.me, runnable) {
             Found::Task(claim) => Some(Task { lane, claim }),
             Found::Nothing => None,
             Found::Skipped => {
                 rings.new_epoch();
-                self.look(rings, runnable)
+                self.look_again(rings, runnable)
             }
-            Found::Foreign => {
-                // Acquire: as in `Lane::claim`.
-                self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
-                let earlier = self.beside.take().filter(|(of, _)| *of == lane);
-                let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(ring.behind_tail(), runnable)));
-                let claim = ring.claim_in(&mut round, self.me).or_else(|| {
-                    round = ring.round(ring.behind_tail(), runnable);
-                    ring.claim_in(&mut round, self.me)
-                })?;
-                self.beside = Some((lane, round));
-                Some(Task { lane, claim })
-            }
+            Found::Foreign => self.look_beside(rings, lane, runnable),
         }
+    }
+
+    #[cold]
+    fn look_again(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+        self.look(rings, runnable)
+    }
+
+    /// Takes what stands behind a head that we cannot run.
+    #[cold]
+    fn look_beside(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+        let ring = rings.lane(lane);
+        // Acquire: as in `Lane::claim`.
+        self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
+        let earlier = self.beside.take().filter(|(of, _)| *of == lane);
+        let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(ring.behind_tail(), runnable)));
+        let claim = ring.claim_in(&mut round, self.me).or_else(|| {
+            round = ring.round(ring.behind_tail(), runnable);
+            ring.claim_in(&mut round, self.me)
+        })?;
+        self.beside = Some((lane, round));
+        Some(Task { lane, claim })
     }
 
     #[cold]

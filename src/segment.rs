@@ -183,6 +183,7 @@ impl Segment {
     }
 
     /// The one cast from bytes to structs.
+    #[inline]
     fn table<T>(&self, offset: u64, count: usize) -> &[T] {
         debug_assert!(offset + (count * size_of::<T>()) as u64 <= self.geometry.segment_len());
         debug_assert!(offset.is_multiple_of(align_of::<T>() as u64));
@@ -192,24 +193,29 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(self.base.add(offset as usize).cast::<T>(), count) }
     }
 
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         &self.table::<Header>(0, 1)[0]
     }
+    #[inline]
     pub(crate) fn life(&self) -> &Life {
         &self.header().life
     }
+    #[inline]
     pub(crate) fn records(&self) -> &[Record] {
         self.table(PARTICIPANTS_AT, PARTICIPANTS_MAX)
     }
     pub(crate) fn functions(&self) -> &[Function] {
         self.table(FUNCTIONS_AT, FUNCTIONS_MAX)
     }
+    #[inline]
     pub(crate) fn sets(&self) -> Sets<'_> {
         Sets { words: self.table(SETS_AT, SETS_MAX), cancelled: self.table(SET_COUNTS_AT, SETS_MAX) }
     }
     pub(crate) fn blocks(&self) -> &[Block] {
         self.table(self.geometry.blocks_at(), BLOCKS_MAX)
     }
+    #[inline]
     pub(crate) fn sleepers(&self) -> Sleepers<'_> {
         Sleepers::new(self.header(), self.records())
     }
@@ -259,9 +265,11 @@ impl Rings for Segment {
             ),
         }
     }
+    #[inline]
     fn used(&self) -> &AtomicU64 {
         &self.life().lanes
     }
+    #[inline]
     fn epoch(&self) -> &AtomicU32 {
         &self.life().epoch
     }

@@ -34,6 +34,7 @@ pub(crate) struct Sleepers<'a> {
 }
 
 impl<'a> Sleepers<'a> {
+    #[inline]
     pub(crate) fn new(header: &'a Header, records: &'a [Record]) -> Sleepers<'a> {
         Sleepers { idle: &header.idle, searching: &header.searching, records }
     }

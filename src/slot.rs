@@ -22,7 +22,15 @@ pub(crate) struct Request {
     pub(crate) set: u32,
     pub(crate) args_len: u32,
     pub(crate) args_block: u32,
-    pub(crate) place: u32,
+}
+
+/// A task's encoded arguments, as they are written into its slot.
+#[derive(Clone, Copy)]
+pub(crate) enum Args<'a> {
+    /// They fit.
+    Inline(&'a [u8]),
+    /// So many bytes in the block of this name.
+    InBlock(u32, u32),
 }
 
 /// The arguments are several, each with its length in front; the result is built the same way.
@@ -31,12 +39,14 @@ pub(crate) const OPTION_CHUNK: u16 = 1;
 pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
 
 impl Slot {
+    #[inline]
     pub(crate) fn load(&self) -> State {
         // Acquire: pairs with the transition that wrote the word, so the fields it handed on are visible.
         State(self.state.load(Acquire))
     }
 
     /// One attempt at a transition; `Err` is what was found instead.
+    #[inline]
     pub(crate) fn swap(&self, from: State, to: State) -> Result<(), State> {
         // AcqRel: see the module doc.
         self.state.compare_exchange(from.0, to.0, AcqRel, Acquire).map(|_| ()).map_err(State)
@@ -44,6 +54,7 @@ impl Slot {
 
     /// Repeats a transition for as long as `allowed` holds of what is found. `Ok` is the word before, `Err` the word that is
     /// not allowed.
+    #[inline]
     pub(crate) fn change(
         &self,
         mut seen: State,
@@ -63,6 +74,7 @@ impl Slot {
     }
 
     /// PENDING -> RUNNING by `me`, of the generation of `seen`. `Ok` is the word now.
+    #[inline]
     pub(crate) fn claim(&self, seen: State, me: Participant) -> Result<State, State> {
         let generation = seen.generation();
         let pending = |s: State| s.is(Phase::Pending) && s.generation() == generation;
@@ -70,6 +82,7 @@ impl Slot {
     }
 
     /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner. `Ok` is the word before.
+    #[inline]
     pub(crate) fn complete(&self, me: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.completed() };
         if seeded(Bug::CompleteByExchange) {
@@ -133,23 +146,28 @@ impl Slot {
         self.inline[index].load(Relaxed)
     }
 
-    /// Writes a task's fields. Only for the holder of the lane's mutex, while the slot is FREE.
+    /// Writes a task's fields; what the request says of arguments does not count. Only for the holder of the lane's mutex, while the slot is FREE.
     #[inline]
-    pub(crate) fn write(&self, t: &Request, inline_args: &[u8]) {
+    pub(crate) fn write(&self, t: &Request, place: u32, args: Args<'_>) {
+        let (bytes, len, block) = match args {
+            Args::Inline(bytes) => (bytes, bytes.len() as u32, 0),
+            Args::InBlock(name, len) => (&[][..], len, name),
+        };
         self.progress.store(Progress::FRESH.bits(), Relaxed);
         self.function.store(u32::from(t.options) << 16 | u32::from(t.function), Relaxed);
         let limits = u32::from(t.kills_max) << 24 | u32::from(t.attempts_max) << 16;
         self.submitter.store(limits | u32::from(t.submitter), Relaxed);
         self.set.store(t.set, Relaxed);
-        self.args_len.store(t.args_len, Relaxed);
-        self.args_block.store(t.args_block, Relaxed);
+        self.args_len.store(len, Relaxed);
+        self.args_block.store(block, Relaxed);
         self.result_block.store(0, Relaxed);
         // Release: pairs with the Acquire in `Lane::claim`; whoever sees this place sees that the slot's last generation is over.
-        self.place.store(t.place, Release);
-        self.write_inline(0, inline_args);
+        self.place.store(place, Release);
+        self.write_inline(0, bytes);
     }
 
     /// The fields as they stand. A racing look may read another task's: compare the state word before and after.
+    #[inline]
     pub(crate) fn read(&self) -> Request {
         let function = self.function.load(Relaxed);
         let submitter = self.submitter.load(Relaxed);
@@ -162,24 +180,27 @@ impl Slot {
             set: self.set.load(Relaxed),
             args_len: self.args_len.load(Relaxed),
             args_block: self.args_block.load(Relaxed),
-            place: self.place.load(Relaxed),
         }
     }
 
+    #[inline]
     pub(crate) fn function_index(&self) -> u16 {
         self.function.load(Relaxed) as u16
     }
 
+    #[inline]
     pub(crate) fn submitted_by(&self) -> Participant {
         Participant::from_bits(self.submitter.load(Relaxed) as u16)
     }
 
+    #[inline]
     pub(crate) fn progress(&self) -> Progress {
         // Acquire: pairs with `note`, so that a reaper that reads RETURNED also sees what was written before.
         Progress::from_bits(self.progress.load(Acquire))
     }
 
     /// Notes how far the owner has come.
+    #[inline]
     pub(crate) fn note(&self, progress: Progress) {
         // Release: pairs with `progress`. No barrier is needed before the function itself is entered: a killed process leaves
         // its stores in program order, and nobody but its reaper asks.
@@ -187,14 +208,19 @@ impl Slot {
     }
 
     /// Copies bytes into the inline area from byte `at`, a multiple of eight. The caller owns that part of the slot.
+    #[inline]
     pub(crate) fn write_inline(&self, at: usize, bytes: &[u8]) {
         assert!(at.is_multiple_of(8) && at + bytes.len() <= INLINE_MAX, "inline bytes within the slot");
+        if let 1..=8 = bytes.len() {
+            return self.inline[at / 8].store(word_of(bytes), Relaxed);
+        }
         for (word, chunk) in self.inline[at / 8..].iter().zip(bytes.chunks(8)) {
             word.store(word_of(chunk), Relaxed);
         }
     }
 
     /// Copies bytes out of the inline area from byte `at`, a multiple of eight.
+    #[inline]
     pub(crate) fn read_inline(&self, at: usize, into: &mut [u8]) {
         assert!(at.is_multiple_of(8) && at + into.len() <= INLINE_MAX, "inline bytes within the slot");
         let mut words = self.inline[at / 8..].iter();

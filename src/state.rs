@@ -33,19 +33,24 @@ impl Participant {
     pub(crate) const NONE: Participant = Participant(0);
     const INCARNATION_MASK: u16 = 0x3f;
 
+    #[inline]
     pub(crate) fn new(index: usize, incarnation: u32) -> Participant {
         debug_assert!(index < PARTICIPANTS_MAX);
         Participant((index as u16) << 6 | (incarnation as u16 & Self::INCARNATION_MASK))
     }
+    #[inline]
     pub(crate) const fn from_bits(bits: u16) -> Participant {
         Participant(bits)
     }
+    #[inline]
     pub(crate) const fn bits(self) -> u16 {
         self.0
     }
+    #[inline]
     pub(crate) fn index(self) -> usize {
         (self.0 >> 6) as usize
     }
+    #[inline]
     pub(crate) fn incarnation(self) -> u32 {
         u32::from(self.0 & Self::INCARNATION_MASK)
     }
@@ -68,6 +73,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    #[inline]
     const fn code(self) -> u64 {
         match self {
             Phase::Free => 0x00,
@@ -90,6 +96,7 @@ pub(crate) enum Flag {
 }
 
 impl Flag {
+    #[inline]
     const fn bit(self) -> u64 {
         (self as u64) << FLAGS_SHIFT
     }
@@ -109,6 +116,7 @@ pub(crate) struct State(pub(crate) u64);
 
 impl State {
     /// The phase, or `None` for a code that no transition ever writes.
+    #[inline]
     pub(crate) fn phase(self) -> Option<Phase> {
         Some(match self.0 & PHASE_MASK {
             0x00 => Phase::Free,
@@ -119,27 +127,34 @@ impl State {
             _ => return None,
         })
     }
+    #[inline]
     pub(crate) fn is(self, phase: Phase) -> bool {
         self.0 & PHASE_MASK == phase.code()
     }
     /// Done or cancelled: there is something to collect, and no worker will touch the slot any more.
+    #[inline]
     pub(crate) fn is_finished(self) -> bool {
         self.is(Phase::Done) || self.is(Phase::Cancelled)
     }
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         ((self.0 & GENERATION_MASK) >> GENERATION_SHIFT) as u32
     }
+    #[inline]
     pub(crate) fn owner(self) -> Participant {
         Participant::from_bits((self.0 >> OWNER_SHIFT) as u16)
     }
+    #[inline]
     pub(crate) fn has(self, flag: Flag) -> bool {
         self.0 & flag.bit() != 0
     }
+    #[inline]
     #[must_use]
     pub(crate) fn with(self, flag: Flag) -> State {
         State(self.0 | flag.bit())
     }
     /// Whether `who` runs the task of this generation: the only one who may finish it.
+    #[inline]
     pub(crate) fn is_run_by(self, who: Participant, generation: u32) -> bool {
         self.is(Phase::Running) && self.owner() == who && self.generation() == generation
     }
@@ -156,20 +171,24 @@ impl State {
         }
     }
 
+    #[inline]
     fn to(self, phase: Phase) -> State {
         State(self.0 & !PHASE_MASK | phase.code())
     }
+    #[inline]
     fn owned_by(self, who: Participant) -> State {
         State(self.0 & !OWNER_MASK | u64::from(who.bits()) << OWNER_SHIFT)
     }
 
     /// FREE -> PENDING.
+    #[inline]
     #[must_use]
     pub(crate) fn published(self) -> State {
         debug_assert!(self.is(Phase::Free));
         State(self.0 & GENERATION_MASK).to(Phase::Pending)
     }
     /// PENDING -> RUNNING, by its worker.
+    #[inline]
     #[must_use]
     pub(crate) fn claimed(self, by: Participant) -> State {
         debug_assert!(self.is(Phase::Pending));
@@ -182,6 +201,7 @@ impl State {
         State(self.to(Phase::Pending).owned_by(Participant::NONE).0 & !(Flag::Cancel.bit() | Flag::Kill.bit()))
     }
     /// RUNNING -> DONE.
+    #[inline]
     #[must_use]
     pub(crate) fn completed(self) -> State {
         debug_assert!(self.is(Phase::Running));
@@ -194,11 +214,13 @@ impl State {
         self.to(Phase::Cancelled).owned_by(by)
     }
     /// Any other phase -> FREE: the next generation, no owner, no flags.
+    #[inline]
     #[must_use]
     pub(crate) fn freed(self) -> State {
         State(u64::from(self.generation().wrapping_add(1)) << GENERATION_SHIFT).to(Phase::Free)
     }
     /// A slot whose generation would wrap is never used again.
+    #[inline]
     pub(crate) fn is_retired(self) -> bool {
         self.is(Phase::Free) && self.generation() == u32::MAX
     }
@@ -236,6 +258,7 @@ pub(crate) enum Step {
 impl Progress {
     pub(crate) const FRESH: Progress = Progress { attempt: 0, kills: 0, step: Step::None };
 
+    #[inline]
     pub(crate) fn bits(self) -> u32 {
         let step = match self.step {
             Step::None => 0,
@@ -245,6 +268,7 @@ impl Progress {
         u32::from(self.attempt) << 16 | u32::from(self.kills) << 8 | step
     }
     /// An unknown step reads as `Returned`: the word is damaged, and of all steps that one promises least.
+    #[inline]
     pub(crate) fn from_bits(bits: u32) -> Progress {
         let step = match bits & 0xff {
             0 => Step::None,
@@ -253,6 +277,7 @@ impl Progress {
         };
         Progress { attempt: (bits >> 16) as u16, kills: (bits >> 8) as u8, step }
     }
+    #[inline]
     pub(crate) fn at(self, step: Step) -> Progress {
         Progress { step, ..self }
     }

@@ -12,7 +12,7 @@ use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
-use crate::slot::Request;
+use crate::slot::{Args, Request};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
@@ -67,8 +67,7 @@ impl<'a> Ready<'a> {
 
 impl Pool {
     /// Checks, and brings large arguments into their block.
-    #[inline]
-    pub(crate) fn prepare<'a>(&'a self, request: &'a Request, args: &'a [u8]) -> Result<Ready<'a>> {
+    fn prepare<'a>(&'a self, request: &'a Request, args: &'a [u8]) -> Result<Ready<'a>> {
         if args.len() <= INLINE_MAX {
             return Ok(Ready::inline(request, args));
         }
@@ -90,52 +89,65 @@ impl Pool {
         }
     }
 
-    /// Publishes one task.
-    #[inline]
+    /// Publishes one task with these arguments.
+    pub(crate) fn submit_bytes(&self, request: &Request, args: &[u8], when_full: WhenFull) -> Result<Ticket> {
+        if args.len() <= INLINE_MAX
+            && let Some(ticket) = self.publish_at_once(request, args)
+        {
+            if request.set != 0 {
+                self.look_at_set(request.set, ticket);
+            }
+            return Ok(ticket);
+        }
+        self.submit(&mut self.prepare(request, args)?, when_full)
+    }
+
+    /// Publishes one task, from a block or when something was in the way.
+    #[cold]
     pub(crate) fn submit(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         self.check_usable()?;
-        let ticket = match self.try_publish(ready)? {
-            Some(ticket) => ticket,
-            None => self.submit_slow(ready, when_full)?,
-        };
         let set = ready.request.set;
-        if set != 0 && self.segment().sets().is_discarded(SetRef(set)) {
-            // The set was discarded while we published: its sweep may have passed by before. If not, the sweep has counted the task.
-            if self.cancel_pending(ticket).is_ok() {
-                self.segment().sets().count_cancelled(SetRef(set), 1);
-            }
+        let mut ticket = None;
+        let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
+            ticket = pool.fill(hold, ready)?;
+            Ok(ticket.is_some())
+        };
+        if self.hold_once(None, &mut work)? != Turn::Done {
+            self.publish_slow(&mut work, when_full)?;
+        }
+        let ticket = ticket.ok_or(Error::Full { capacity: self.quota() })?;
+        if set != 0 {
+            self.look_at_set(set, ticket);
         }
         Ok(ticket)
     }
 
-    #[cold]
-    fn submit_slow(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
-        let mut ticket = None;
-        self.publish_slow(
-            &mut |hold, pool| {
-                ticket = pool.fill(hold, ready)?;
-                Ok(ticket.is_some())
-            },
-            when_full,
-        )?;
-        ticket.ok_or(Error::Full { capacity: self.quota() })
+    /// One hold of the lane for one task whose arguments fit into a slot. `None` when anything is in the way: the other way to submit finds out what.
+    #[inline]
+    fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
+        let segment = self.segment();
+        if self.check_usable().is_err() || self.is_lane_shared() {
+            return None;
+        }
+        let mut hold = self.member.try_hold_lane(self.lane)?;
+        // Under the mutex, as in `hold_once`.
+        if !segment.is_open() {
+            return None;
+        }
+        let (index, slot, free) = hold.next_free()?;
+        let ticket = self.publish_into((index, slot, free), &mut hold, request, Args::Inline(args));
+        drop(hold);
+        segment.sleepers().announce();
+        Some(ticket)
     }
 
-    /// One hold of the lane for one task; `None` when the hold finds no free slot.
-    #[inline]
-    fn try_publish(&self, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
-        let segment = self.segment();
-        let allowance = self.allowance();
-        let mut hold = self.member.hold_lane(self.lane)?;
-        // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
-        segment.check_open().map_err(|e| self.explain(e))?;
-        hold.limit(allowance);
-        let filled = self.fill(&mut hold, ready)?;
-        drop(hold);
-        if filled.is_some() {
-            segment.sleepers().announce();
+    /// After a task of a set was published: the set may have been discarded meanwhile, and its sweep have passed by before. If not, the sweep has
+    /// counted the task.
+    fn look_at_set(&self, set: u32, ticket: Ticket) {
+        let sets = self.segment().sets();
+        if sets.is_discarded(SetRef(set)) && self.cancel_pending(ticket).is_ok() {
+            sets.count_cancelled(SetRef(set), 1);
         }
-        Ok(filled)
     }
 
     #[inline]
@@ -180,21 +192,33 @@ impl Pool {
     /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
     #[inline]
     fn fill(&self, hold: &mut Hold<'_>, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
-        let Some((index, slot, free)) = hold.next_free() else { return Ok(None) };
-        let number = self.segment().slot_number(self.lane, index);
-        let ticket = Ticket { slot: number, generation: free.generation() };
-        let mut request = Request { place: hold.place(), args_len: ready.len as u32, ..*ready.request };
+        let Some(found) = hold.next_free() else { return Ok(None) };
+        let mut args = Args::Inline(ready.args);
         // The block first, the slot's word afterwards: see `payload.rs`.
         if let Some(lease) = ready.lease.take() {
-            request.args_block = lease.name();
-            if !lease.hand_to(number, ticket.generation) {
+            args = Args::InBlock(lease.name(), ready.len as u32);
+            let (index, _, free) = found;
+            if !lease.hand_to(self.segment().slot_number(self.lane, index), free.generation()) {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
-        slot.write(&request, ready.args);
+        Ok(Some(self.publish_into(found, hold, ready.request, args)))
+    }
+
+    /// Fills and publishes the slot that `Hold::next_free` gave.
+    #[inline]
+    fn publish_into(
+        &self,
+        (index, slot, free): (usize, &Slot, State),
+        hold: &mut Hold<'_>,
+        request: &Request,
+        args: Args<'_>,
+    ) -> Ticket {
+        slot.write(request, hold.place(), args);
         hold.publish(slot, free);
+        let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: free.generation() };
         self.note_newest(ticket);
-        Ok(Some(ticket))
+        ticket
     }
 
     /// How many unfinished tasks this submitter may have: in a lane that several share, its part.
@@ -203,12 +227,16 @@ impl Pool {
         if users > 1 { (self.capacity() / users).max(1) } else { self.capacity() }
     }
 
+    #[inline]
+    fn is_lane_shared(&self) -> bool {
+        self.segment().lane(self.lane).head.users.load(Relaxed) > 1
+    }
+
     /// How many tasks this submitter may add. Counted anew each time: that takes a look at every slot, but only past the sixteenth
     /// submitter, and it cannot go wrong. Outside the mutex: threads of one process may go over the quota by a few.
     #[inline]
     fn allowance(&self) -> usize {
-        let users = self.segment().lane(self.lane).head.users.load(Relaxed);
-        if users > 1 { self.quota().saturating_sub(self.count_own()) } else { usize::MAX }
+        if self.is_lane_shared() { self.quota().saturating_sub(self.count_own()) } else { usize::MAX }
     }
 
     #[cold]

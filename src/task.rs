@@ -1,6 +1,6 @@
 //! Task functions: how they are declared, found by name, and called in a worker; and what a running task can ask about itself.
 
-use crate::codec::{Payload, items, push_item};
+use crate::codec::{Payload, begin_item, end_item, items};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
 use crate::outcome::Kind;
@@ -267,8 +267,13 @@ macro_rules! __task_body {
 
 /// Decodes, calls and encodes; for a chunk once for each item, so one item's failure leaves the others their results.
 #[doc(hidden)]
+#[inline]
 pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -> Result<R, TaskError>) {
-    run_items(call, |args, out| run_one(args, out, &code));
+    if call.is_chunk {
+        run_items(call, |args, out| run_one(args, out, &code));
+    } else {
+        call.kind = evaluate(call.args, call.out, &code);
+    }
 }
 
 fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
@@ -278,35 +283,55 @@ fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     }
     call.kind = Kind::Value;
     for item in items(call.args) {
-        let at = call.out.len();
+        let kind_at = call.out.len();
         call.out.push(0);
-        let mut kind = Kind::Unstorable;
-        let stored = push_item(call.out, |out| {
-            kind = one(item, out);
-            Ok(())
-        });
-        if stored.is_err() {
-            kind = Kind::Unstorable;
-        }
-        call.out[at] = kind as u8;
+        let at = begin_item(call.out);
+        let kind = one(item, call.out);
+        let kind = match end_item(call.out, at) {
+            true => kind,
+            false => {
+                let at = begin_item(call.out);
+                call.out.extend_from_slice(b"an item of a chunk is over 4 GiB");
+                end_item(call.out, at);
+                Kind::Unstorable
+            }
+        };
+        call.out[kind_at] = kind as u8;
     }
 }
 
+/// One of several: its panic is its own.
 fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
     let at = out.len();
-    let outcome = guarded(|| {
-        let args =
-            A::decode(args).map_err(|e| (Kind::Failed, format!("the arguments are of another type: {e}").into_bytes()))?;
-        let value = code(args).map_err(|e| (Kind::Failed, e.to_string().into_bytes()))?;
-        value.encode(out).map_err(|e| (Kind::Unstorable, format!("the result cannot be encoded: {e}").into_bytes()))
-    });
-    let (kind, text) = match outcome {
-        Ok(Ok(())) => return Kind::Value,
-        Ok(Err(failure)) => failure,
-        Err(panic) => (Kind::Panicked, panic),
+    guarded(|| evaluate(args, out, code)).unwrap_or_else(|panic| {
+        out.truncate(at);
+        out.extend_from_slice(&panic);
+        Kind::Panicked
+    })
+}
+
+#[inline]
+fn evaluate<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
+    let at = out.len();
+    let value = match A::decode(args) {
+        Ok(args) => code(args),
+        Err(e) => return fail(out, at, Kind::Failed, &format!("the arguments are of another type: {e}")),
     };
+    let value = match value {
+        Ok(value) => value,
+        Err(e) => return fail(out, at, Kind::Failed, &e.to_string()),
+    };
+    match value.encode(out) {
+        Ok(()) => Kind::Value,
+        Err(e) => fail(out, at, Kind::Unstorable, &format!("the result cannot be encoded: {e}")),
+    }
+}
+
+/// Puts a text where the result would have begun.
+#[cold]
+fn fail(out: &mut Vec<u8>, at: usize, kind: Kind, text: &str) -> Kind {
     out.truncate(at);
-    out.extend_from_slice(&text);
+    out.extend_from_slice(text.as_bytes());
     kind
 }
 

@@ -1,6 +1,7 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
 use crate::error::{Error, Result};
+use crate::layout::Slot;
 use crate::life::Bit;
 use crate::limits::{INLINE_MAX, SLEEP_NS_MAX};
 use crate::outcome::{self, Kind as OutcomeKind};
@@ -22,9 +23,6 @@ use std::sync::Arc;
 
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
 const LINGER_NS: u64 = 5_000_000_000;
-
-/// A submitter that waits for the task just finished needs this long to collect it and to submit the next one.
-const FIRST_LOOK_NS: u64 = 120;
 
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
@@ -119,35 +117,41 @@ impl Segment {
 
 impl Worker {
     fn run(&mut self) {
+        // A count of its own, so that it can be lent beside the rest of us.
+        let segment = self.member.segment.clone();
         loop {
             if self.must_stop() {
                 return;
             }
-            if let Some(task) = self.next() {
-                self.prefetch(task);
-                self.perform_one(task);
-            } else if self.member.segment.has(Bit::Closing) {
-                // Whoever saw the pool open under a lane's mutex has published once the mutex is free again; then nothing found
-                // at any slot means that nothing is left. A stopped holder is not waited for longer than its lane's time-out.
-                for (lane, _) in self.member.segment.lanes() {
-                    drop(self.member.hold_lane(lane));
+            let task = match self.next(&segment) {
+                Some(task) => {
+                    prefetch(&segment, task);
+                    task
                 }
-                self.search.look_everywhere();
-                match self.next() {
-                    Some(task) => self.perform_one(task),
+                None if segment.has(Bit::Closing) => match self.last(&segment) {
+                    Some(task) => task,
                     None => return self.look_for_own_slots(),
-                }
-            } else if let Some(task) = self.idle() {
-                self.pace.pause();
-                self.perform_one(task);
-            }
+                },
+                None => match self.idle(&segment) {
+                    Some(task) => task,
+                    None => continue,
+                },
+            };
+            self.perform(&segment, task);
+            self.keep_house_if_due();
         }
     }
 
-    #[inline]
-    fn perform_one(&mut self, task: Task) {
-        self.perform(task);
-        self.keep_house_if_due();
+    /// A look at everything in a pool that is closing.
+    #[cold]
+    fn last(&mut self, segment: &Segment) -> Option<Task> {
+        // Whoever saw the pool open under a lane's mutex has published once the mutex is free again; then nothing found
+        // at any slot means that nothing is left. A stopped holder is not waited for longer than its lane's time-out.
+        for (lane, _) in segment.lanes() {
+            drop(self.member.hold_lane(lane));
+        }
+        self.search.look_everywhere();
+        self.next(segment)
     }
 
     /// Whether to leave at once, whatever is pending.
@@ -157,31 +161,25 @@ impl Worker {
     }
 
     #[inline]
-    fn next(&mut self) -> Option<Task> {
+    fn next(&mut self, segment: &Segment) -> Option<Task> {
         let runners = &self.runners;
-        self.search.look(&*self.member.segment, &mut |f| matches!(runners.get(f as usize), Some(Some(_))))
-    }
-
-    /// While tasks come without a pause, the lines of the next ones are on their way during this one.
-    #[inline]
-    fn prefetch(&self, task: Task) {
-        let slots = self.member.segment.lane(task.lane).slots;
-        crate::sync::prefetch_to_write(&slots[(task.claim.slot + PREFETCH) & (slots.len() - 1)]);
+        self.search.look(segment, &mut |f| matches!(runners.get(f as usize), Some(Some(_))))
     }
 
     /// Nothing to do: looks for a while, then sleeps. A task if one turned up.
-    fn idle(&mut self) -> Option<Task> {
-        let segment = self.member.segment.clone();
+    #[inline(never)]
+    fn idle(&mut self, segment: &Segment) -> Option<Task> {
         let sleepers = segment.sleepers();
         let me = self.member.who().index();
+        self.pace.pause();
         let searching = sleepers.anybody_idle();
         if searching {
             sleepers.start_searching(me);
         }
         let bits = self.stop_bits | Bit::Closing as u32;
         let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
-        let looking = || if ended(&segment) { Some(None) } else { self.next().map(Some) };
-        let found = spin::until(&segment, FIRST_LOOK_NS, looking).flatten();
+        let looking = || if ended(segment) { Some(None) } else { self.next(segment).map(Some) };
+        let found = spin::until(segment, 0, looking).flatten();
         if searching {
             sleepers.stop_searching(me);
         }
@@ -193,14 +191,22 @@ impl Worker {
             return found;
         }
         // Because we searched, a submitter may have woken nobody for a task that we cannot run.
-        if searching && let Some(task) = self.woken() {
+        if searching && let Some(task) = self.woken(segment) {
             return Some(task);
         }
+        self.rest(segment)
+    }
+
+    /// Sleeps, unless there is work after all.
+    fn rest(&mut self, segment: &Segment) -> Option<Task> {
+        let sleepers = segment.sleepers();
+        let bits = self.stop_bits | Bit::Closing as u32;
+        let ended = || segment.life().flags.load(Relaxed) & bits != 0;
         let runners = &self.runners;
         let mut runnable = |f: u16| matches!(runners.get(f as usize), Some(Some(_)));
         // Jittered, so that the workers of a pool do not all wake at the same moment.
-        let deadline = now_ns() + SLEEP_NS_MAX + (me as u64 % 16) * 10_000_000;
-        match self.search.rest(&*segment, sleepers, &mut runnable, || ended(&segment), deadline) {
+        let deadline = now_ns() + SLEEP_NS_MAX + (self.member.who().index() as u64 % 16) * 10_000_000;
+        match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
                 if self.has_backlog() {
@@ -214,7 +220,7 @@ impl Worker {
                 if self.pace.is_overdue(now_ns()) {
                     self.keep_house();
                 }
-                self.woken()
+                self.woken(segment)
             }
             Rest::Slept { by_mark: false, .. } => {
                 self.keep_house();
@@ -225,9 +231,9 @@ impl Worker {
     }
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
-    fn woken(&mut self) -> Option<Task> {
-        let task = self.next();
-        let sleepers = self.member.segment.sleepers();
+    fn woken(&mut self, segment: &Segment) -> Option<Task> {
+        let task = self.next(segment);
+        let sleepers = segment.sleepers();
         if task.is_some() && self.has_backlog() {
             sleepers.wake_one();
         } else if task.is_none() && self.search.passes_on() {
@@ -243,8 +249,7 @@ impl Worker {
 
     /// Runs a claimed task to its end.
     #[inline]
-    fn perform(&mut self, task: Task) {
-        let segment = &*self.member.segment;
+    fn perform(&mut self, segment: &Segment, task: Task) {
         let slot = &segment.lane(task.lane).slots[task.claim.slot];
         let generation = task.claim.state.generation();
         let request = slot.read();
@@ -254,13 +259,12 @@ impl Worker {
         let number = segment.slot_number(task.lane, task.claim.slot);
         let progress = slot.progress();
         let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
-        let mut out = std::mem::take(&mut self.out);
-        out.clear();
         if !seeded(Bug::StartedLate) {
             self.note(slot, progress.at(Step::Started));
         }
         let outer = set_current(Some(current));
-        let kind = self.call(slot, &request, &mut out);
+        self.out.clear();
+        let kind = call(segment, &self.runners, slot, &request, &mut self.out);
         set_current(outer);
         if self.member.is_foreign() {
             // The task forked, and this is the child coming back from its function: only the parent is the worker.
@@ -271,22 +275,31 @@ impl Worker {
         }
         self.note(slot, progress.at(Step::Returned));
         if seeded(Bug::DoneFirst) {
-            self.complete(&task, generation, number, &request);
+            self.complete(segment, task, slot, (number, generation), &request);
         }
-        if let Err(e) = outcome::store(&self.member, slot, &request, (number, generation), kind, &out) {
+        if !outcome::store_inline(slot, &request, kind, &self.out) {
+            self.store_in_block(slot, (number, generation), kind);
+        }
+        self.complete(segment, task, slot, (number, generation), &request);
+    }
+
+    /// A result that does not fit into the slot.
+    #[cold]
+    fn store_in_block(&mut self, slot: &Slot, task: (u32, u32), kind: OutcomeKind) {
+        const KEPT_MAX: usize = 1 << 20;
+        if let Err(e) = outcome::store_in_block(&self.member, slot, task, kind, &self.out) {
             if let Error::Corrupt { what } = &e {
-                segment.poison(&**what);
+                self.member.segment.poison(&**what);
             }
             outcome::store_refusal(slot, &e);
         }
-        self.complete(&task, generation, number, &request);
-        if out.capacity() <= 1 << 20 {
-            self.out = out;
+        if self.out.capacity() > KEPT_MAX {
+            self.out = Vec::new();
         }
     }
 
     #[inline]
-    fn note(&self, slot: &crate::layout::Slot, progress: Progress) {
+    fn note(&self, slot: &Slot, progress: Progress) {
         if seeded(Bug::NotePerWorker) {
             return self.member.record().event_waiters.store(progress.bits(), Relaxed);
         }
@@ -295,9 +308,7 @@ impl Worker {
 
     /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
     #[inline]
-    fn complete(&self, task: &Task, generation: u32, number: u32, request: &Request) {
-        let segment = &*self.member.segment;
-        let slot = &segment.lane(task.lane).slots[task.claim.slot];
+    fn complete(&self, segment: &Segment, task: Task, slot: &Slot, (number, generation): (u32, u32), request: &Request) {
         let result = slot.result_block.load(Relaxed);
         match slot.complete(self.member.who(), generation) {
             Ok(old) => {
@@ -306,49 +317,26 @@ impl Worker {
                     segment.free_slot_blocks([request.args_block, result], number, generation);
                 }
             }
-            Err(_) if seeded(Bug::NoPoison) => {}
-            // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
-            Err(found) if found.has_left(self.member.who(), generation) => {
-                segment.free_slot_blocks([result, 0], number, generation);
-                // And has no seat any more: what it claimed now would be nobody's.
-                self.is_out.set(!self.member.seat.is_ours(self.member.record()));
-            }
-            Err(found) => {
-                segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
-            }
+            Err(found) => self.complete_nothing(found, result, (number, generation)),
         }
         let finished = &self.member.record().finished;
         finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    #[inline]
-    fn call(&self, slot: &crate::layout::Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
-        let len = request.args_len as usize;
-        let mut inline = Inline([0; INLINE_MAX]);
-        let args: &[u8] = if request.args_block == 0 {
-            let len = len.min(INLINE_MAX);
-            slot.read_inline(0, &mut inline.0[..len.next_multiple_of(8)]);
-            &inline.0[..len]
-        } else {
-            match self.member.segment.block_bytes(request.args_block, len) {
-                // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory. The block belongs to the slot,
-                // which this worker owns until the call is over, and nobody writes to a published argument block.
-                Ok(bytes) => unsafe { std::slice::from_raw_parts(bytes, len) },
-                Err(e) => return fail(out, OutcomeKind::Failed, &e),
-            }
-        };
-        let Some(Some(runner)) = self.runners.get(request.function as usize) else {
-            return fail(out, OutcomeKind::Failed, &Error::UnknownFunction { name: format!("#{}", request.function) });
-        };
-        let mut call = Call { args, is_chunk: request.options & OPTION_CHUNK != 0, out, kind: OutcomeKind::Value };
-        match guarded(|| runner.run(&mut call)) {
-            Ok(()) => call.kind,
-            Err(panic) => {
-                out.clear();
-                out.extend_from_slice(&panic);
-                OutcomeKind::Panicked
-            }
+    #[cold]
+    fn complete_nothing(&self, found: State, result: u32, (number, generation): (u32, u32)) {
+        let segment = &*self.member.segment;
+        if seeded(Bug::NoPoison) {
+            return;
         }
+        if !found.has_left(self.member.who(), generation) {
+            segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
+            return;
+        }
+        // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
+        segment.free_slot_blocks([result, 0], number, generation);
+        // And has no seat any more: what it claimed now would be nobody's.
+        self.is_out.set(!self.member.seat.is_ours(self.member.record()));
     }
 
     #[inline]
@@ -419,6 +407,45 @@ impl Worker {
     }
 }
 
+/// While tasks come without a pause, the lines of the next ones are on their way during this one.
+#[inline]
+fn prefetch(segment: &Segment, task: Task) {
+    let slots = segment.lane(task.lane).slots;
+    crate::sync::prefetch_to_write(&slots[(task.claim.slot + PREFETCH) & (slots.len() - 1)]);
+}
+
+/// Runs a task's function on its arguments.
+#[inline]
+fn call(segment: &Segment, runners: &[Option<Runner>], slot: &Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
+    let len = request.args_len as usize;
+    let mut inline = Inline([0; INLINE_MAX]);
+    let args: &[u8] = if request.args_block == 0 {
+        let len = len.min(INLINE_MAX);
+        slot.read_inline(0, &mut inline.0[..len.next_multiple_of(8)]);
+        &inline.0[..len]
+    } else {
+        match segment.block_bytes(request.args_block, len) {
+            // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory. The block belongs to the slot,
+            // which this worker owns until the call is over, and nobody writes to a published argument block.
+            Ok(bytes) => unsafe { std::slice::from_raw_parts(bytes, len) },
+            Err(e) => return fail(out, OutcomeKind::Failed, &e),
+        }
+    };
+    let Some(Some(runner)) = runners.get(request.function as usize) else {
+        return fail(out, OutcomeKind::Failed, &Error::UnknownFunction { name: format!("#{}", request.function) });
+    };
+    let mut call = Call { args, is_chunk: request.options & OPTION_CHUNK != 0, out, kind: OutcomeKind::Value };
+    match guarded(|| runner.run(&mut call)) {
+        Ok(()) => call.kind,
+        Err(panic) => {
+            out.clear();
+            out.extend_from_slice(&panic);
+            OutcomeKind::Panicked
+        }
+    }
+}
+
+#[cold]
 fn fail(out: &mut Vec<u8>, kind: OutcomeKind, error: &Error) -> OutcomeKind {
     out.clear();
     out.extend_from_slice(error.to_string().as_bytes());

@@ -7,7 +7,6 @@ use super::submit::{checked_function, read_options, taskring_bytes, taskring_opt
 use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Next, Plan, Source};
-use crate::outcome::Bytes;
 use crate::pool::{Pool, lock};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -87,8 +86,6 @@ pub(super) struct Going {
 
 struct State {
     feed: Feed<Input>,
-    /// A result that did not fit into its buffer.
-    held: Option<(u64, Bytes)>,
     advanced: bool,
 }
 
@@ -180,7 +177,7 @@ pub unsafe extern "C" fn taskring_map_new(
         }
         let source = Input { function: checked_function(executor, function)?, read, context };
         let feed = Feed::start(executor.pool().clone(), source, plan)?;
-        let state = Mutex::new(State { feed, held: None, advanced: false });
+        let state = Mutex::new(State { feed, advanced: false });
         let new = handle::new(Going { pool: executor.pool().clone(), state, thread: AtomicUsize::new(0) })?;
         // SAFETY: valid for a write by this function's contract.
         unsafe { put(map, new) };
@@ -224,10 +221,7 @@ pub unsafe extern "C" fn taskring_map_next(
         let inside = Inside::new(&going.thread);
         let state = &mut *state;
         state.advanced = true;
-        let next = match state.held.take() {
-            Some((at, bytes)) => Next::Item(at, Ok(bytes)),
-            None => state.feed.next(limit.map(|limit| limit.saturating_sub(start.elapsed()))),
-        };
+        let next = state.feed.next(limit.map(|limit| limit.saturating_sub(start.elapsed())));
         drop(inside);
         let (at, result) = match next {
             Next::Item(at, result) => (at, result),
@@ -241,7 +235,7 @@ pub unsafe extern "C" fn taskring_map_next(
         // SAFETY: as this function's contract says.
         unsafe { put(len, needed) };
         if needed > capacity {
-            state.held = Some((at, bytes));
+            state.feed.step_back();
             return Err(Fault::TooSmall { needed, given: capacity });
         }
         // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.

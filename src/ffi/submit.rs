@@ -185,12 +185,12 @@ unsafe fn submit(
     pool.prefetch_next();
     let done = if options.is_null() {
         let request = Request { function: function(executor)?, ..pool.request };
-        pool.submit(&mut pool.prepare(&request, args)?, when_full)?
+        pool.submit_bytes(&request, args, when_full)?
     } else {
         // SAFETY: as this function's contract says.
         let options = unsafe { read_options(options) }?;
         let request = options.request(executor, function(executor)?)?;
-        let ticket = pool.submit(&mut pool.prepare(&request, args)?, when_full)?;
+        let ticket = pool.submit_bytes(&request, args, when_full)?;
         options.submit.count_submitted(1);
         options.deliver(handle, executor, 0, ticket);
         ticket

@@ -30,7 +30,7 @@ use crate::ring::{Claim, Found, Hold, Lane};
 use crate::search::{Rest, Rings, Search, Task};
 use crate::set::Sets;
 use crate::sleep::Sleepers;
-use crate::slot::Request;
+use crate::slot::{Args, Request};
 use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
@@ -255,7 +255,7 @@ impl Peers for Pool {
 /// Steps to a free slot, fills it and publishes it.
 fn publish_in(hold: &mut Hold<'_>, me: Participant, request: Request) -> Option<Ticket> {
     let (index, slot, free) = hold.next_free()?;
-    slot.write(&Request { submitter: me.bits(), place: hold.place(), ..request }, &[]);
+    slot.write(&Request { submitter: me.bits(), ..request }, hold.place(), Args::Inline(&[]));
     hold.publish(slot, free);
     Some(Ticket { slot: index, generation: free.generation() })
 }

@@ -8,7 +8,7 @@ use crate::outcome::VALUE;
 use crate::registry::Member;
 use crate::search::{Rest, Search, Task};
 use crate::set::SetRef;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::slot::{Args, OPTION_IDEMPOTENT, Request};
 use crate::state::{Flag, Phase, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, futex_wake_low};
@@ -46,7 +46,7 @@ impl Member {
             for request in requests {
                 let Some((slot, free_slot, free)) = hold.next_free() else { break };
                 segment.ledger.begin(request.function, request.attempts_max);
-                free_slot.write(&Request { submitter: self.who().bits(), place: hold.place(), ..*request }, &[]);
+                free_slot.write(&Request { submitter: self.who().bits(), ..*request }, hold.place(), Args::Inline(&[]));
                 hold.publish(free_slot, free);
                 tickets.push(Ticket { task: request.function, slot, generation: free.generation() });
             }
@@ -120,7 +120,7 @@ impl Member {
 
     /// Discards a set: from its return on none of its tasks starts.
     pub(crate) fn discard(&self, set: SetRef) -> usize {
-        if self.segment.sets().discard(set) { self.sweep_set(set) } else { 0 }
+        if self.segment.sets().discard(set) { self.sweep_set(set).cancelled } else { 0 }
     }
 
     /// Closes the pool.
