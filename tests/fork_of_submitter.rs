@@ -81,6 +81,7 @@ fn inert_handles() {
         [
             ("submit", is_forked(pool.submit(square, 1))),
             ("try_submit", is_forked(pool.try_submit(square, 1))),
+            ("submit_ref", is_forked(pool.submit_ref(square, &1))),
             ("submit_timeout", is_forked(pool.submit_timeout(square, 1, Duration::from_secs(1)))),
             ("submit_bulk", is_forked(pool.submit_bulk(square, 0..3))),
             ("map", pool.map(square, 0..3).map_or_else(|e| e == Error::Forked, |m| m.take(1).all(is_forked))),
