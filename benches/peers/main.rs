@@ -79,8 +79,9 @@ fn measure() -> io::Result<()> {
     // Before any pool: the forked partner must hold none of its descriptors.
     let partner = Partner::start()?;
     child::watch();
-    let machine = affinity::describe();
-    println!("peers: {machine}{}", if setup.quick { "; quick: few and short rounds" } else { "" });
+    let machine = affinity::machine();
+    println!("peers: {}{}", affinity::describe(), if setup.quick { "; quick: few and short rounds" } else { "" });
+    println!("peers: {machine}");
     let mut report = Report::default();
     empty_tasks(&setup, &mut report, &partner);
     if setup.wants("N5") {

@@ -135,7 +135,7 @@ def serve(offers, missing=()):
     for part, name, count, _ in offers:
         say("can", part, name, count)
     for name in missing:
-        say("cannot", name, f"{sys.executable} has no module {name}")
+        say("cannot", name, f"Python {sys.version_info[0]}.{sys.version_info[1]} has no module {name}")
     say("ready")
     measures = {name: measure for _, name, _, measure in offers}
     for line in sys.stdin:

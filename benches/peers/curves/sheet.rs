@@ -110,7 +110,7 @@ pub struct Sheet {
 impl Sheet {
     pub fn new(plan: &Plan) -> Sheet {
         println!("curves: {}{}", affinity::describe(), plan.pick("", "; quick", "; two points of each"));
-        let machine = machine();
+        let machine = affinity::machine();
         println!("curves: {machine}");
         Sheet { report: Report::default(), machine, quick: plan.setup.quick, tables: Vec::new() }
     }
@@ -132,20 +132,4 @@ impl Sheet {
         );
         std::fs::write(file, text)
     }
-}
-
-/// The CPU by its model, and the kernel: what a figure depends on.
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| cpus.lines().find(|line| line.starts_with(name)).and_then(|line| line.split(": ").nth(1));
-    let is_virtual = field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
-    format!(
-        "{} {}CPUs, {}, Linux {}",
-        affinity::allowed().len(),
-        if is_virtual { "virtual " } else { "" },
-        field("model name").unwrap_or("of an unknown model"),
-        kernel.join(".")
-    )
 }

@@ -3,6 +3,7 @@
 use crate::common::affinity::Pinned;
 use crate::common::c_pool::CPool;
 use crate::common::crossbeam_pool::CrossbeamPool;
+use crate::common::rounds::Figure;
 use crate::common::{feed, per};
 use crate::foreign::Foreign;
 use crate::ours::{self, WINDOW, plain};
@@ -123,7 +124,9 @@ pub fn length(plan: &Plan, sheet: &mut Sheet) -> io::Result<()> {
     let lengths = plan.points(&LENGTHS);
     let python = plan.python(sheet, "length", &lengths);
     let steps_of_1_us = work::calibrated(second);
-    let mut table = Table::new("length", ("time for each task", "ns"), ("work in a task", "us"));
+    let along = ("work in a task", "us");
+    let mut table = Table::new("length", ("time for each task", "ns"), along);
+    let mut parts = Table::new("length", ("part of the worker's time that goes into the work", ""), along);
     for length in lengths {
         let steps = steps_of_1_us * length;
         set_steps(steps);
@@ -142,10 +145,27 @@ pub fn length(plan: &Plan, sheet: &mut Sheet) -> io::Result<()> {
             same(&mut turns, "socketpair pool", first, (slow, answer), |n| framed.window_of(LENGTH_WINDOW, n, |_| steps));
         }
         Foreign::add_all(&python, &mut turns, &plan.setup, &format!("length {length}"));
-        table.add_figures(length, &turns.figures(plan.rounds()));
+        let figures = turns.figures(plan.rounds());
+        table.add_figures(length, &figures);
+        if length != 0 {
+            add_parts(&mut parts, length, &figures);
+        }
     }
     sheet.put(&table);
+    sheet.put(&parts);
     Ok(())
+}
+
+/// Which part of each system's time the work takes alone, in the language of its tasks: the median of the parts of each round.
+fn add_parts(table: &mut Table, length: u64, figures: &[Figure]) {
+    let (alone, pools): (Vec<&Figure>, Vec<&Figure>) = figures.iter().partition(|figure| figure.name.contains("alone"));
+    for pool in pools {
+        // What comes from the script has the point behind its name.
+        let of_script = pool.name.contains('@');
+        if let Some(alone) = alone.iter().find(|figure| figure.name.contains('@') == of_script) {
+            table.add(length as f64, pool.name.split('@').next().unwrap_or_default(), alone.against(pool));
+        }
+    }
 }
 
 /// The role of the socketpair pool's child: its arguments are steps of work.
