@@ -69,6 +69,22 @@ pub fn describe() -> String {
     )
 }
 
+/// The CPU by its model, and the kernel: what a figure depends on.
+pub fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| cpus.lines().find(|line| line.starts_with(name)).and_then(|line| line.split(": ").nth(1));
+    let is_virtual = field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
+    format!(
+        "{} {}CPUs, {}, Linux {}",
+        allowed().len(),
+        if is_virtual { "virtual " } else { "" },
+        field("model name").unwrap_or("of an unknown model"),
+        kernel.join(".")
+    )
+}
+
 fn each_thread(pid: u32, cpus: &libc::cpu_set_t) -> io::Result<()> {
     for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let name = entry?.file_name();

@@ -21,18 +21,29 @@ pub struct CrossbeamPool {
 impl CrossbeamPool {
     /// One worker thread for each CPU in `cpus`, pinned there; room for `window` tasks under way.
     pub fn pinned(cpus: &[usize], window: usize) -> CrossbeamPool {
+        CrossbeamPool::new(cpus.iter().copied().map(Some), window)
+    }
+
+    /// That many worker threads wherever the kernel puts them.
+    pub fn free(workers: usize, window: usize) -> CrossbeamPool {
+        CrossbeamPool::new(std::iter::repeat_n(None, workers), window)
+    }
+
+    fn new(cpus: impl Iterator<Item = Option<usize>>, window: usize) -> CrossbeamPool {
         let (jobs, queue) = bounded::<Job>(window);
         let (answer, answers) = bounded(window);
-        let worker = |&cpu: &usize| {
+        let worker = |cpu: Option<usize>| {
             let (queue, answer) = (queue.clone(), answer.clone());
             std::thread::spawn(move || {
-                affinity::pin_thread(cpu).expect("sched_setaffinity of a pool thread");
+                if let Some(cpu) = cpu {
+                    affinity::pin_thread(cpu).expect("sched_setaffinity of a pool thread");
+                }
                 for job in queue {
                     answer.send(job()).expect("the pool outlives its workers");
                 }
             })
         };
-        let workers = cpus.iter().map(worker).collect();
+        let workers = cpus.map(worker).collect();
         CrossbeamPool { jobs: Some(jobs), answers, workers, window }
     }
 
@@ -53,9 +64,15 @@ impl CrossbeamPool {
         sum
     }
 
-    fn submit(&self, job: Job) {
+    /// Hands one task over. Waits while the window is full.
+    pub fn submit(&self, job: Job) {
         let jobs = self.jobs.as_ref().expect("open until dropped");
         jobs.send(job).expect("a worker thread is alive");
+    }
+
+    /// An answer, if there is one.
+    pub fn try_collect(&self) -> Option<u64> {
+        self.answers.try_recv().ok()
     }
 
     fn collect(&self) -> u64 {

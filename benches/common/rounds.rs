@@ -25,6 +25,11 @@ impl Figure {
         median(self.rounds.clone())
     }
 
+    /// Every round, in their order.
+    pub fn rounds(&self) -> &[f64] {
+        &self.rounds
+    }
+
     /// The fastest and the slowest round.
     pub fn spread(&self) -> (f64, f64) {
         let pick = |choose: fn(f64, f64) -> f64| self.rounds.iter().copied().reduce(choose).unwrap_or(f64::NAN);

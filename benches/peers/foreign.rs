@@ -55,10 +55,14 @@ impl Foreign {
                 Err(why) => report.absent(peer, &why.to_string()),
             }
         }
-        let python = std::env::var("TASKRING_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let mut command = Command::new(python);
-        command.arg(SCRIPT);
-        foreign.add(report, "Python's pools", command);
+        foreign.add(report, "Python's pools", python(SCRIPT));
+        foreign
+    }
+
+    /// One helper alone.
+    pub fn only(report: &mut Report, peer: &str, command: Command) -> Foreign {
+        let mut foreign = Foreign::default();
+        foreign.add(report, peer, command);
         foreign
     }
 
@@ -98,7 +102,7 @@ impl Foreign {
     /// Everything that belongs to a part of the bench takes turns with the rest of it.
     pub fn add_all<'a>(foreign: &'a RefCell<Foreign>, turns: &mut Turns<'a>, setup: &Setup, part: &str) {
         for (index, offer) in foreign.borrow().offers.iter().enumerate().filter(|(_, offer)| offer.part == part) {
-            let count = setup.pick(offer.count, offer.count / 4);
+            let count = setup.pick(offer.count, (offer.count / 4).max(1));
             turns.round(&offer.name, move || {
                 let mut foreign = foreign.borrow_mut();
                 let Foreign { helpers, offers } = &mut *foreign;
@@ -108,6 +112,13 @@ impl Foreign {
             });
         }
     }
+}
+
+/// A script for `$TASKRING_PYTHON` or `python3`.
+pub fn python(script: &str) -> Command {
+    let mut command = Command::new(std::env::var("TASKRING_PYTHON").unwrap_or_else(|_| "python3".to_owned()));
+    command.arg(script);
+    command
 }
 
 fn measure(helper: &mut Helper, name: &str, count: u64) -> io::Result<f64> {

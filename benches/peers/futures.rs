@@ -12,7 +12,7 @@ use taskring::{Error, Executor, Future, as_completed};
 
 taskring::task! {
     /// Runs until it is asked to stop.
-    fn hold() {
+    pub fn hold() {
         while !taskring::task::cancel_requested() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -39,7 +39,7 @@ pub fn cancelling(setup: &Setup, report: &mut Report) {
     let round = || {
         step("cancelling");
         let _pinned = Pinned::to(setup.first);
-        let (cancel_ns, see_ns, seen) = cancel_many(&pool);
+        let (cancel_ns, see_ns, seen) = cancel_many(&pool, MANY);
         seeing.push(see_ns);
         rounds_seen = rounds_seen.min(seen);
         cancel_ns
@@ -61,24 +61,24 @@ pub fn cancelling(setup: &Setup, report: &mut Report) {
 }
 
 /// Nanoseconds for each cancelled task, and for seeing each; how many `as_completed` saw without waiting.
-fn cancel_many(pool: &Executor) -> (f64, f64, usize) {
+pub fn cancel_many(pool: &Executor, many: usize) -> (f64, f64, usize) {
     let busy = pool.submit(hold, ()).expect("submit");
     while busy.worker_pid().is_none() {
         std::hint::spin_loop();
     }
     let set = pool.task_set().expect("a set");
-    let futures: Vec<Future<u64>> = (0..MANY as u64).map(|x| set.submit(square, x).expect("submit")).collect();
+    let futures: Vec<Future<u64>> = (0..many as u64).map(|x| set.submit(square, x).expect("submit")).collect();
     let start = Instant::now();
     let discarded = set.discard().expect("a living pool");
-    let cancel_ns = per(start.elapsed(), MANY as u64);
-    assert_eq!((discarded.cancelled, discarded.running, discarded.done), (MANY, 0, 0), "all of them were pending");
+    let cancel_ns = per(start.elapsed(), many as u64);
+    assert_eq!((discarded.cancelled, discarded.running, discarded.done), (many, 0, 0), "all of them were pending");
     let start = Instant::now();
     let over = as_completed(futures, Some(Duration::ZERO)).filter(|future| {
         let of_one = future.as_ref().map(Future::result);
         matches!(of_one, Ok(Err(Error::Cancelled)))
     });
     let seen = over.count();
-    let see_ns = per(start.elapsed(), MANY as u64);
+    let see_ns = per(start.elapsed(), many as u64);
     assert!(!busy.cancel(), "it runs, and is only asked to stop");
     busy.result().expect("it stops");
     (cancel_ns, see_ns, seen)

@@ -8,7 +8,7 @@ use crate::ours::{self, CAPACITY, expected};
 use crate::report::{Amount, Bound, Report};
 use crate::setup::Setup;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use taskring::Executor;
@@ -81,12 +81,9 @@ const WAKEUPS_MAX: f64 = 1.0;
 /// N6: how often each process of an idle pool wakes up, from /proc.
 pub fn wake_ups(setup: &Setup, report: &mut Report) -> io::Result<()> {
     report.heading(&format!("a pool of {IDLE_WORKERS} workers that has nothing to do"));
-    let mut owner = Helper::role("idle", &[])?;
-    let line = owner.answer()?;
-    let workers: Vec<u32> =
-        line.split_whitespace().map(|pid| pid.parse().map_err(io::Error::other)).collect::<Result<_, _>>()?;
+    let owner = Idle::start(Helper::role("idle", &[IDLE_WORKERS.to_string()])?)?;
     let watched = Duration::from_secs(setup.pick(10, 4));
-    let processes: Vec<u32> = workers.into_iter().chain([owner.pid()]).collect();
+    let processes = owner.processes;
     let before: Vec<u64> = processes.iter().map(|&pid| switches(pid)).collect();
     child::step("an idle pool");
     std::thread::sleep(watched);
@@ -102,9 +99,26 @@ pub fn wake_ups(setup: &Setup, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
+/// A pool that has nothing to do, in a process of its own.
+pub struct Idle {
+    /// Its workers, and last its owner.
+    pub processes: Vec<u32>,
+    _owner: Helper,
+}
+
+impl Idle {
+    /// Waits for the owner's line, which tells the workers' pids.
+    pub fn start(mut owner: Helper) -> io::Result<Idle> {
+        let line = owner.answer()?;
+        let pids = line.split_whitespace().map(|pid| pid.parse().map_err(io::Error::other));
+        let processes = pids.chain([Ok(owner.pid())]).collect::<Result<_, _>>()?;
+        Ok(Idle { processes, _owner: owner })
+    }
+}
+
 /// The role of the idle pool's owner: tells its workers' pids, and then sleeps until its input ends.
-pub fn play_idle() -> io::Result<()> {
-    let pool = Executor::builder().workers(IDLE_WORKERS).capacity(CAPACITY).build().map_err(io::Error::other)?;
+pub fn play_idle(workers: usize) -> io::Result<()> {
+    let pool = Executor::builder().workers(workers).capacity(CAPACITY).build().map_err(io::Error::other)?;
     let count = 10_000;
     assert_eq!(ours::single(&pool, WINDOW, count), expected(count));
     // Until all of them have gone to sleep.
@@ -116,13 +130,27 @@ pub fn play_idle() -> io::Result<()> {
 }
 
 /// How often the threads of a process gave up the CPU of their own will so far: each sleep is one.
-fn switches(pid: u32) -> u64 {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of_thread = |path: std::path::PathBuf| {
+pub fn switches(pid: u32) -> u64 {
+    let of_thread = |path: PathBuf| {
         // A thread may end between the listing and the reading; it then counts nothing.
         let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
     };
-    threads.map(|thread| of_thread(thread.path())).sum()
+    threads(pid).map(of_thread).sum()
+}
+
+/// CPU time in nanoseconds that the threads of a process have had so far.
+pub fn cpu_ns(pid: u32) -> u64 {
+    let of_thread = |path: PathBuf| {
+        let schedstat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        schedstat.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads(pid).map(of_thread).sum()
+}
+
+/// The folders of a process's threads.
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| thread.path())
 }

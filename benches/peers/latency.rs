@@ -24,7 +24,7 @@ pub fn under_load(setup: &Setup, report: &mut Report, pool: &Executor) {
     report.heading("latency of tasks that fall due at a fixed rate, pinned 1 + 1");
     let (time, rounds) = (setup.pick(Duration::from_secs(1), Duration::from_millis(300)), setup.pick(5, 3));
     for rate in RATES {
-        let mut runs: Vec<Histogram<u64>> = (0..rounds).map(|_| run(setup.first, pool, rate, time)).collect();
+        let mut runs: Vec<Histogram<u64>> = (0..rounds).map(|_| run_ours(setup.first, pool, rate, time)).collect();
         runs.sort_by_key(|run| run.value_at_quantile(0.99));
         let typical = &runs[rounds / 2];
         let at = |share: f64| typical.value_at_quantile(share) as f64;
@@ -39,24 +39,38 @@ pub fn under_load(setup: &Setup, report: &mut Report, pool: &Executor) {
     }
 }
 
-fn run(first: usize, pool: &Executor, rate: u64, time: Duration) -> Histogram<u64> {
+/// One run of our pool.
+pub fn run_ours(first: usize, pool: &Executor, rate: u64, time: Duration) -> Histogram<u64> {
+    let submit = |x| pool.submit(square, x).expect("submit");
+    run(first, rate, time, submit, |future: &Future<u64>| future.is_done().then(|| future.result().expect("an answer")))
+}
+
+/// One run: `submit` hands over the task of that number, `answer` gives its answer once it is there. Answers are asked for in the order
+/// of the tasks.
+pub fn run<T>(
+    first: usize,
+    rate: u64,
+    time: Duration,
+    submit: impl Fn(u64) -> T,
+    answer: impl Fn(&T) -> Option<u64>,
+) -> Histogram<u64> {
     step("latency under load");
     let _pinned = Pinned::to(first);
     let mut found = Histogram::new(3).expect("three digits are possible");
     let gap = Duration::from_nanos(1_000_000_000 / rate);
     let count = time.as_nanos() as u64 / gap.as_nanos() as u64;
-    let mut under_way: VecDeque<(Instant, u64, Future<u64>)> = VecDeque::with_capacity(CAPACITY);
+    let mut under_way: VecDeque<(Instant, u64, T)> = VecDeque::with_capacity(CAPACITY);
     let start = Instant::now();
     let mut next = 0;
     while next < count || !under_way.is_empty() {
         let due = start + gap * next as u32;
         if next < count && under_way.len() < CAPACITY && Instant::now() >= due {
-            under_way.push_back((due, next, pool.submit(square, next).expect("submit")));
+            under_way.push_back((due, next, submit(next)));
             next += 1;
         }
-        while under_way.front().is_some_and(|(_, _, future)| future.is_done()) {
-            let (due, x, future) = under_way.pop_front().expect("a first one");
-            assert_eq!(future.result(), Ok(plain(x)));
+        while let Some(got) = under_way.front().and_then(|(_, _, task)| answer(task)) {
+            let (due, x, _) = under_way.pop_front().expect("the one that was asked for");
+            assert_eq!(got, plain(x));
             found.record(due.elapsed().as_nanos() as u64).expect("a histogram that grows");
         }
     }

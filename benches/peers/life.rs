@@ -25,7 +25,7 @@ const REPLACEMENT_NS: f64 = 20e6;
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// The clock that all processes share.
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the call writes one timespec to a live local.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) }, 0);
@@ -35,6 +35,13 @@ fn now_ns() -> u64 {
 /// The role of a program that only tells when its `main` began.
 pub fn play_bare() {
     println!("{}", now_ns());
+}
+
+/// Nanoseconds from the start of this program in a role to its `main`.
+pub fn bare_start() -> io::Result<u64> {
+    let begun = now_ns();
+    let answer = Helper::role("bare", &[])?.answer()?;
+    Ok(answer.parse::<u64>().map_err(io::Error::other)? - begun)
 }
 
 fn median(mut values: Vec<u64>) -> f64 {
@@ -54,9 +61,7 @@ pub fn recovery(setup: &Setup, report: &mut Report) -> io::Result<()> {
         let (verdict, replacement) = kill_once(&pool, &dir.path().join("entered"));
         verdicts.push(verdict);
         replacements.push(replacement);
-        let begun = now_ns();
-        let answer = Helper::role("bare", &[])?.answer()?;
-        starts.push(answer.parse::<u64>().map_err(io::Error::other)? - begun);
+        starts.push(bare_start()?);
     }
     let (verdict, replacement, start) = (median(verdicts), median(replacements), median(starts));
     report.value("recovery", "kill to verdict, median", Amount(verdict, "ns"));
@@ -71,7 +76,7 @@ pub fn recovery(setup: &Setup, report: &mut Report) -> io::Result<()> {
 }
 
 /// Nanoseconds from the kill to the verdict in the waiter's hand, and to the first task of the worker that replaces the dead.
-fn kill_once(pool: &Executor, mark: &std::path::Path) -> (u64, u64) {
+pub fn kill_once(pool: &Executor, mark: &std::path::Path) -> (u64, u64) {
     // Of the kill before this one.
     let _ = std::fs::remove_file(mark);
     let future = pool.submit(hang, mark.display().to_string()).expect("submitted");

@@ -4,6 +4,7 @@
 //!
 //! `speed.rs` has the empty task in all its ways, the other files of measurements what a pool costs and keeps beside that. The lines of the
 //! targets are explained in `report.rs`. A peer that is not installed is one line; the targets that need it are not measured then.
+#![allow(dead_code, reason = "each of the two benches uses its own part of these files")]
 
 mod child;
 #[path = "../common/mod.rs"]
@@ -65,7 +66,7 @@ fn play(role: &str, args: &[&str]) -> io::Result<()> {
         ("shaq", [second, to, from]) => queues::play_shaq(cpu(second)?, Path::new(to), Path::new(from))?,
         ("iceoryx2", [second, name]) => iceoryx::play(cpu(second)?, name)?,
         ("count", [tasks]) => kernel::play_count(tasks.parse().map_err(io::Error::other)?)?,
-        ("idle", []) => kernel::play_idle()?,
+        ("idle", [workers]) => kernel::play_idle(workers.parse().map_err(io::Error::other)?)?,
         ("bare", []) => life::play_bare(),
         ("submitter", [name, millis]) => submitters::play(name, millis)?,
         _ => return Err(io::Error::other(format!("there is no role {role} {args:?}"))),
@@ -74,12 +75,13 @@ fn play(role: &str, args: &[&str]) -> io::Result<()> {
 }
 
 fn measure() -> io::Result<()> {
-    let setup = Setup::from_args().map_err(io::Error::other)?;
+    let setup = Setup::from_args("Targets are N1 to N16", setup::is_target).map_err(io::Error::other)?;
     // Before any pool: the forked partner must hold none of its descriptors.
     let partner = Partner::start()?;
     child::watch();
-    let machine = affinity::describe();
-    println!("peers: {machine}{}", if setup.quick { "; quick: few and short rounds" } else { "" });
+    let machine = affinity::machine();
+    println!("peers: {}{}", affinity::describe(), if setup.quick { "; quick: few and short rounds" } else { "" });
+    println!("peers: {machine}");
     let mut report = Report::default();
     empty_tasks(&setup, &mut report, &partner);
     if setup.wants("N5") {

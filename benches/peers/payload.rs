@@ -24,7 +24,7 @@ const LARGE: usize = 1 << 20;
 const SHARE: f64 = 0.8;
 
 /// The name of the function below.
-const ENDS_IN_PLACE: &std::ffi::CStr = c"peers_ends_in_place";
+pub const ENDS_IN_PLACE: &std::ffi::CStr = c"peers_ends_in_place";
 
 /// Makes the C function known. Before `taskring::init`, so that the workers have it.
 pub fn register() {

@@ -26,14 +26,14 @@ def square(x):
     return x * x
 
 
-def timed(count, run):
+def timed(count, run, answer=square, warm_up=20):
     """Nanoseconds for each task of ``run(count)``, which gives the answers in their order."""
-    for x in run(20):
+    for x in run(warm_up):
         assert x is not None
     start = time.perf_counter_ns()
     answers = run(count)
     elapsed = time.perf_counter_ns() - start
-    assert answers == [x * x for x in range(count)], "the answers"
+    assert answers == [answer(x) for x in range(count)], "the answers"
     return elapsed / count
 
 
@@ -42,13 +42,13 @@ def one_at_a_time(submit):
     return lambda count: [submit(x)() for x in range(count)]
 
 
-def behind_window(submit):
-    """At most ``WINDOW`` under way, as many as a queue of processes carries without waiting."""
+def behind_window(submit, window=WINDOW):
+    """At most ``window`` under way; by default as many as a queue of processes carries without waiting."""
 
     def run(count):
         waiting, answers = [], []
         for x in range(count):
-            if len(waiting) - len(answers) == WINDOW:
+            if len(waiting) - len(answers) == window:
                 answers.append(waiting[len(answers)]())
             waiting.append(submit(x))
         while len(answers) < count:
@@ -126,17 +126,18 @@ if mpire:
     MEASURES.append(("bulk", "mpire map auto-chunked", 100_000, with_mpire(None)))
 
 
-def main():
+def serve(offers, missing=()):
+    """Tells what can be measured, then measures what is ordered until the input ends."""
+
     def say(*fields):
         print(*fields, sep="\t", flush=True)
 
-    for part, name, count, _ in MEASURES:
+    for part, name, count, _ in offers:
         say("can", part, name, count)
-    for name, module in [("loky", loky), ("mpire", mpire)]:
-        if module is None:
-            say("cannot", name, f"{sys.executable} has no module {name}")
+    for name in missing:
+        say("cannot", name, f"Python {sys.version_info[0]}.{sys.version_info[1]} has no module {name}")
     say("ready")
-    measures = {name: measure for _, name, _, measure in MEASURES}
+    measures = {name: measure for _, name, _, measure in offers}
     for line in sys.stdin:
         name, count = line.rstrip("\n").split("\t")
         try:
@@ -146,4 +147,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    serve(MEASURES, [name for name, module in [("loky", loky), ("mpire", mpire)] if module is None])

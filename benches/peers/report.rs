@@ -125,6 +125,11 @@ impl Report {
         self.absent.push(json!({ "peer": peer, "why": why }));
     }
 
+    /// The peers that were not here.
+    pub fn absences(&self) -> &[Value] {
+        &self.absent
+    }
+
     /// A target that cannot be measured here, and why.
     pub fn unmeasured(&mut self, id: &str, why: &str) {
         println!("{id} not measured: {why}");

@@ -12,8 +12,11 @@ use std::time::Instant;
 /// The command line and the CPUs.
 pub struct Setup {
     pub quick: bool,
+    /// Started by `cargo bench`, not by `cargo test`.
+    pub bench: bool,
     pub json: Option<PathBuf>,
-    words: Vec<String>,
+    /// What is to be measured; nothing named is everything.
+    pub words: Vec<String>,
     pub cpus: Vec<usize>,
     /// Where the submitter is pinned, and where the one worker is.
     pub first: usize,
@@ -21,8 +24,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the arguments. Without `--bench`, as `cargo test --benches` starts it, everything is quick.
-    pub fn from_args() -> Result<Setup, String> {
+    /// Reads the arguments, among them words of which `is_known` says whether they name something; `known` says what they may be. Without
+    /// `--bench`, as `cargo test --benches` starts it, everything is quick.
+    pub fn from_args(known: &str, is_known: impl Fn(&str) -> bool) -> Result<Setup, String> {
         let (mut quick, mut bench, mut json, mut words) = (false, false, None, Vec::new());
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -30,12 +34,12 @@ impl Setup {
                 "--quick" => quick = true,
                 "--bench" => bench = true,
                 "--json" => json = Some(PathBuf::from(args.next().ok_or("--json needs a file")?)),
-                word if is_target(word) => words.push(word.to_owned()),
-                other => return Err(format!("what is {other:?}? Targets are N1 to N16; options --quick and --json FILE")),
+                word if is_known(word) => words.push(word.to_owned()),
+                other => return Err(format!("what is {other:?}? {known}; options --quick and --json FILE")),
             }
         }
         let (first, second) = affinity::pair();
-        Ok(Setup { quick: quick || !bench, json, words, cpus: affinity::allowed(), first, second })
+        Ok(Setup { quick: quick || !bench, bench, json, words, cpus: affinity::allowed(), first, second })
     }
 
     /// Whether the target is among those asked for: all of them when none is named.
@@ -54,7 +58,7 @@ impl Setup {
     }
 }
 
-fn is_target(word: &str) -> bool {
+pub fn is_target(word: &str) -> bool {
     let number = word.strip_prefix('N').map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_lowercase()));
     number.and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| (1..=16).contains(&n))
 }
@@ -106,9 +110,14 @@ impl<'a> Turns<'a> {
 
     /// Runs them all in turns and prints a row for each.
     pub fn run(self, rounds: usize, report: &mut Report, part: &str) -> Figures {
-        let figures = interleave(rounds, self.entries);
+        let figures = self.figures(rounds);
         figures.iter().for_each(|figure| report.row(part, figure));
         Figures(figures)
+    }
+
+    /// Runs them all in turns.
+    pub fn figures(self, rounds: usize) -> Vec<Figure> {
+        interleave(rounds, self.entries)
     }
 }
 

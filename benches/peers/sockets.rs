@@ -27,15 +27,20 @@ pub struct Framed {
 impl Framed {
     /// Both directions through one pair of sockets.
     pub fn socketpair(cpu: usize) -> io::Result<Framed> {
+        Framed::socketpair_to("framed", cpu)
+    }
+
+    /// The same to a child in another role.
+    pub fn socketpair_to(role: &str, cpu: usize) -> io::Result<Framed> {
         let (ours, theirs) = UnixStream::pair()?;
         let (ours, theirs) = (OwnedFd::from(ours), OwnedFd::from(theirs));
-        let child = spawn(cpu, theirs.try_clone()?.into(), theirs.into())?;
+        let child = spawn(role, cpu, theirs.try_clone()?.into(), theirs.into())?;
         Ok(Framed { child, to: Some(ours.try_clone()?.into()), from: BufReader::new(ours.into()) })
     }
 
     /// A pipe there and a pipe back.
     pub fn pipes(cpu: usize) -> io::Result<Framed> {
-        let mut child = spawn(cpu, Stdio::piped(), Stdio::piped())?;
+        let mut child = spawn("framed", cpu, Stdio::piped(), Stdio::piped())?;
         let gone = || io::Error::other("no pipe");
         let to = child.stdin.take().ok_or_else(gone)?.as_fd().try_clone_to_owned()?;
         let from = child.stdout.take().ok_or_else(gone)?.as_fd().try_clone_to_owned()?;
@@ -54,6 +59,11 @@ impl Framed {
     }
 
     pub fn window(&mut self, window: usize, count: u64) -> u64 {
+        self.window_of(window, count, |x| x)
+    }
+
+    /// The same with an argument for each task.
+    pub fn window_of(&mut self, window: usize, count: u64, argument: impl Fn(u64) -> u64) -> u64 {
         let ahead = count.min(window as u64);
         let mut sum = 0u64;
         for x in 0..count {
@@ -62,7 +72,7 @@ impl Framed {
             }
             let mut frame = [0; 12];
             frame[..4].copy_from_slice(&8_u32.to_le_bytes());
-            frame[4..].copy_from_slice(&x.to_le_bytes());
+            frame[4..].copy_from_slice(&argument(x).to_le_bytes());
             self.send(&frame);
         }
         (0..ahead).fold(sum, |sum, _| sum.wrapping_add(self.receive()))
@@ -78,15 +88,23 @@ impl Drop for Framed {
     }
 }
 
-fn spawn(cpu: usize, input: Stdio, output: Stdio) -> io::Result<Child> {
+fn spawn(role: &str, cpu: usize, input: Stdio, output: Stdio) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--role", "framed", &cpu.to_string()]).stdin(input).stdout(output);
+    command.args(["--role", role, &cpu.to_string()]).stdin(input).stdout(output);
     die_with_us(&mut command);
     command.spawn()
 }
 
 /// The role of the child: eight bytes are squared, of more their ends are told.
 pub fn play_framed(cpu: usize) -> io::Result<()> {
+    serve(cpu, |bytes| match bytes.try_into() {
+        Ok(number) => plain(u64::from_le_bytes(number)),
+        Err(_) => ends_of(bytes),
+    })
+}
+
+/// Answers each request that comes through the standard input.
+pub fn serve(cpu: usize, answer: impl Fn(&[u8]) -> u64) -> io::Result<()> {
     affinity::pin_thread(cpu)?;
     let mut input = BufReader::new(File::from(io::stdin().as_fd().try_clone_to_owned()?));
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -95,11 +113,7 @@ pub fn play_framed(cpu: usize) -> io::Result<()> {
     while input.read_exact(&mut head).is_ok() {
         bytes.resize(u32::from_le_bytes(head) as usize, 0);
         input.read_exact(&mut bytes)?;
-        let answer = match bytes[..].try_into() {
-            Ok(number) => plain(u64::from_le_bytes(number)),
-            Err(_) => ends_of(&bytes),
-        };
-        output.write_all(&answer.to_le_bytes())?;
+        output.write_all(&answer(&bytes).to_le_bytes())?;
     }
     Ok(())
 }

@@ -19,16 +19,7 @@ pub fn measure(setup: &Setup, report: &mut Report) -> io::Result<()> {
     report.heading(
         "k submitter processes that attached by name, 2 workers: tasks a second, and the smallest share of a submitter",
     );
-    let name = format!("peers-submitters-{}", std::process::id());
-    let pool = Executor::builder().workers(2).capacity(CAPACITY).create_named(&name).map_err(io::Error::other)?;
-    let time = setup.pick(Duration::from_millis(1500), Duration::from_millis(400));
-    let args = [name, time.as_millis().to_string()];
-    let mut crowd = Vec::new();
-    for _ in 0..CROWDS[CROWDS.len() - 1] {
-        let mut submitter = Helper::role("submitter", &args)?;
-        submitter.wait_ready()?;
-        crowd.push(submitter);
-    }
+    let (pool, mut crowd) = gather(CROWDS[CROWDS.len() - 1], setup.pick(1500, 400))?;
     let rounds = setup.pick(7, 3);
     let (mut rates, mut shares) = (vec![Vec::new(); CROWDS.len()], vec![Vec::new(); CROWDS.len()]);
     for _ in 0..rounds {
@@ -56,13 +47,27 @@ pub fn measure(setup: &Setup, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// A pool of two workers and so many submitters of it, each of which will submit for so long when it is told to.
+pub fn gather(submitters: usize, millis: u64) -> io::Result<(Executor, Vec<Helper>)> {
+    let name = format!("peers-submitters-{}", std::process::id());
+    let pool = Executor::builder().workers(2).capacity(CAPACITY).create_named(&name).map_err(io::Error::other)?;
+    let args = [name, millis.to_string()];
+    let mut crowd = Vec::new();
+    for _ in 0..submitters {
+        let mut submitter = Helper::role("submitter", &args)?;
+        submitter.wait_ready()?;
+        crowd.push(submitter);
+    }
+    Ok((pool, crowd))
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// Lets them run at the same time; tasks a second of each.
-fn run(crowd: &mut [Helper]) -> io::Result<Vec<f64>> {
+pub fn run(crowd: &mut [Helper]) -> io::Result<Vec<f64>> {
     step("several submitters");
     crowd.iter_mut().try_for_each(|submitter| submitter.order("go"))?;
     crowd.iter_mut().map(|submitter| submitter.answer()?.parse().map_err(io::Error::other)).collect()

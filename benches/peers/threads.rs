@@ -63,9 +63,19 @@ pub fn rayon(cpus: &[usize]) -> rayon::ThreadPool {
     builder.build().expect("rayon's threads")
 }
 
+/// rayon with that many threads wherever the kernel puts them.
+pub fn rayon_free(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("rayon's threads")
+}
+
 /// `spawn` from a thread that is none of rayon's.
 pub fn rayon_outside(pool: &rayon::ThreadPool, window: u64, count: u64) -> u64 {
-    behind_window(count, window, |tally, x| pool.spawn(move || tally.add(plain(x))))
+    rayon_outside_of(pool, window, count, plain)
+}
+
+/// The same of another function.
+pub fn rayon_outside_of(pool: &rayon::ThreadPool, window: u64, count: u64, f: fn(u64) -> u64) -> u64 {
+    behind_window(count, window, |tally, x| pool.spawn(move || tally.add(f(x))))
 }
 
 /// A sum for each thread, far from the others: adding to one sum from several threads would cost more than the tasks.

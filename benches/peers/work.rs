@@ -4,7 +4,7 @@
 //! efficiency is that work over the time and the number of workers.
 
 use crate::common::affinity::Pinned;
-use crate::common::per;
+use crate::common::{feed, per};
 use crate::ours;
 use crate::report::{Amount, Bound, Report};
 use crate::setup::{Setup, Turns};
@@ -15,11 +15,11 @@ use taskring::{Executor, Future};
 
 taskring::task! {
     /// So many steps of work.
-    fn work(steps: u64) -> u64 { work_here(steps) }
+    pub fn work(steps: u64) -> u64 { work_here(steps) }
 }
 
 /// Steps that the compiler can neither drop nor shorten.
-fn work_here(steps: u64) -> u64 {
+pub fn work_here(steps: u64) -> u64 {
     (0..steps).fold(1, |number: u64, step| black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step)))
 }
 
@@ -55,10 +55,12 @@ fn efficiency(setup: &Setup, report: &mut Report, workers: usize) {
         let pool = &pool;
         turns.round(&format!("work of {length} us in the pool"), move || {
             let _pinned = Pinned::to(setup.first);
-            through(pool, steps, 200, expected);
+            through(pool, WINDOW, steps, 200);
             let start = Instant::now();
-            through(pool, steps, count, expected);
-            per(start.elapsed(), count)
+            let sum = through(pool, WINDOW, steps, count);
+            let elapsed = start.elapsed();
+            assert_eq!(sum, expected.wrapping_mul(count));
+            per(elapsed, count)
         });
     }
     let figures = turns.run(setup.pick(15, 5), report, "work");
@@ -79,7 +81,7 @@ fn efficiency(setup: &Setup, report: &mut Report, workers: usize) {
 }
 
 /// How many steps take a microsecond: the most of a few tries, that is, undisturbed.
-fn calibrated(cpu: usize) -> u64 {
+pub fn calibrated(cpu: usize) -> u64 {
     let _pinned = Pinned::to(cpu);
     let steps = 1_000_000_u64;
     let one = || {
@@ -91,14 +93,15 @@ fn calibrated(cpu: usize) -> u64 {
     (steps * 1000 / fastest).max(1)
 }
 
-fn through(pool: &Executor, steps: u64, count: u64, expected: u64) {
-    let mut under_way: VecDeque<Future<u64>> = VecDeque::with_capacity(WINDOW);
-    let collect = |future: Future<u64>| assert_eq!(future.result(), Ok(expected));
+/// So many tasks of so many steps behind a window; the sum of their answers.
+pub fn through(pool: &Executor, window: usize, steps: u64, count: u64) -> u64 {
+    let mut under_way: VecDeque<Future<u64>> = VecDeque::with_capacity(window);
+    let mut sum = 0u64;
     for _ in 0..count {
-        if under_way.len() == WINDOW {
-            collect(under_way.pop_front().expect("a full window"));
+        if under_way.len() == window {
+            sum = sum.wrapping_add(feed::collect(under_way.pop_front().expect("a full window")));
         }
         under_way.push_back(pool.submit(work, steps).expect("submit"));
     }
-    under_way.into_iter().for_each(collect);
+    under_way.into_iter().map(feed::collect).fold(sum, u64::wrapping_add)
 }
