@@ -8,9 +8,11 @@ use crate::collect::Reading;
 use crate::error::Error;
 use crate::future::{Core, Fit, State};
 use crate::outcome::Outcome;
+use crate::pool::{Pool, Ticket};
 use crate::wait::{When, wait_for};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// In the ring; nobody has started it, and it can be cancelled.
@@ -46,19 +48,35 @@ impl Drop for Borrowed {
     }
 }
 
-/// The future of a ticket.
+/// The pool and the task that a ticket names.
 ///
 /// # Safety
 /// As `executor`.
-unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
+#[inline]
+unsafe fn asked<'a>(pool: *mut taskring_pool, ticket: u64) -> Result<(&'a Arc<Pool>, Ticket), Fault> {
     // SAFETY: as this function's contract says.
     let pool = unsafe { executor(pool) }?.pool();
     pool.member.check_fork()?;
     let asked = ticket_of_number(ticket);
     let (lane, slot) = pool.segment().geometry().split(asked.slot);
     if ticket >> 32 == 0 || lane != pool.lane || slot >= pool.capacity() {
-        return Err(Error::invalid("ticket", format!("{ticket:#x}"), "one that a submit to this pool gave").into());
+        return Err(no_ticket(ticket));
     }
+    Ok((pool, asked))
+}
+
+#[cold]
+fn no_ticket(ticket: u64) -> Fault {
+    Error::invalid("ticket", format!("{ticket:#x}"), "one that a submit to this pool gave").into()
+}
+
+/// The future of a ticket.
+///
+/// # Safety
+/// As `executor`.
+unsafe fn future(pool: *mut taskring_pool, ticket: u64) -> Result<Borrowed, Fault> {
+    // SAFETY: as this function's contract says.
+    let (pool, asked) = unsafe { asked(pool, ticket) }?;
     // SAFETY: a second owner of the pool for the length of this call. It is never dropped, and the handle keeps the first one alive.
     let pool = unsafe { std::ptr::read(pool) };
     let core = Core::new(pool, asked);
@@ -164,6 +182,10 @@ pub unsafe extern "C" fn taskring_result(
 ) -> taskring_status {
     guard(|| {
         // SAFETY: as this function's contract says.
+        if unsafe { take_short(pool, ticket, buffer, capacity, len) }? {
+            return Ok(());
+        }
+        // SAFETY: as this function's contract says.
         let mut core = unsafe { live(pool, ticket) }?;
         if buffer.is_null() && capacity != 0 {
             return Err(null("buffer"));
@@ -184,6 +206,40 @@ pub unsafe extern "C" fn taskring_result(
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
         Ok(())
     })
+}
+
+/// Takes the result of a task when it is there already and has a few bytes; otherwise false, and everything is as it was.
+///
+/// # Safety
+/// As `taskring_result`.
+#[inline]
+unsafe fn take_short(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+) -> Result<bool, Fault> {
+    // SAFETY: as this function's contract says.
+    let (pool, asked) = unsafe { asked(pool, ticket) }?;
+    // Of the task submitted last: see `live`.
+    if buffer.is_null() || pool.is_newest(asked) {
+        return Ok(false);
+    }
+    let mut is_taken = false;
+    pool.take_if_short(asked, capacity, |bytes| {
+        // SAFETY: no more than `capacity` bytes; the buffer is the caller's and cannot overlap with ours. As this function's contract says.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), bytes.len());
+            put(len, bytes.len());
+        }
+        is_taken = true;
+    });
+    if is_taken {
+        // As in `Core::wait_fitting`.
+        pool.prefetch(asked, 2);
+    }
+    Ok(is_taken)
 }
 
 /// Waits for a task and tells how it ended, and takes nothing: `*outcome` becomes what taskring_result would return, TASKRING_OK for a result. When

@@ -35,6 +35,7 @@ static TABLE: [OnceLock<Box<[Cell]>>; CHUNKS] = [const { OnceLock::new() }; CHUN
 /// Cells that were freed, and how many there are at all.
 static SPARE: Mutex<(Vec<u32>, u32)> = Mutex::new((Vec::new(), 0));
 
+#[inline]
 fn cell(index: u32) -> Option<&'static Cell> {
     TABLE.get(index as usize / CHUNK)?.get()?.get(index as usize % CHUNK)
 }
@@ -64,6 +65,7 @@ pub(super) fn new<T: Kind, H>(value: T) -> Result<*mut H, Fault> {
 }
 
 /// The cell that a handle names, and the use it names.
+#[inline]
 fn find<T: Kind, H>(handle: *const H) -> Result<(&'static Cell, u32, u32), Fault> {
     let number = handle.addr() as u64;
     if number == 0 {

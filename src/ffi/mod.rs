@@ -64,6 +64,7 @@ fn null(name: &'static str) -> Fault {
 ///
 /// # Safety
 /// `to` is NULL or valid for a write of `T`.
+#[inline]
 unsafe fn put<T>(to: *mut T, value: T) {
     if !to.is_null() {
         // SAFETY: not NULL, so valid for a write by this function's contract.
@@ -75,6 +76,7 @@ unsafe fn put<T>(to: *mut T, value: T) {
 ///
 /// # Safety
 /// `data` is NULL or valid for reads of `len` bytes that nobody writes to for as long as `'a`.
+#[inline]
 unsafe fn bytes<'a>(name: &'static str, data: *const c_void, len: usize) -> Result<&'a [u8], Fault> {
     if len == 0 {
         return Ok(&[]);
@@ -145,6 +147,7 @@ unsafe fn read_struct<T: Sized32>(name: &'static str, from: *const T) -> Result<
 }
 
 /// A time span of the header: no limit for [`TASKRING_INFINITE`].
+#[inline]
 fn timeout(ns: u64) -> Option<Duration> {
     (ns != TASKRING_INFINITE).then(|| Duration::from_nanos(ns))
 }

@@ -280,6 +280,7 @@ pub unsafe extern "C" fn taskring_shutdown(pool: *mut taskring_pool, wait: i32, 
 
 /// # Safety
 /// `pool` is NULL or a handle of this library that is not freed meanwhile.
+#[inline]
 pub(super) unsafe fn executor<'a>(pool: *const taskring_pool) -> Result<&'a Executor, Fault> {
     // SAFETY: as this function's contract says.
     unsafe { handle::get(pool) }

@@ -52,6 +52,7 @@ pub struct taskring_bytes {
 }
 
 /// Numbers of functions in C are those of the pool, plus one, so that 0 is none.
+#[inline]
 fn function_index(number: u32) -> Result<u16, Fault> {
     let index = number.checked_sub(1).and_then(|n| u16::try_from(n).ok());
     let index = index.filter(|&n| (n as usize) < crate::limits::FUNCTIONS_MAX);
@@ -59,17 +60,20 @@ fn function_index(number: u32) -> Result<u16, Fault> {
 }
 
 /// Tickets in C are task numbers with the slot counted from 1, so that 0 is none.
+#[inline]
 pub(super) fn ticket_number(ticket: Ticket) -> u64 {
     ticket_of_task(ticket.id())
 }
 
 /// And back.
+#[inline]
 pub(super) fn ticket_of_number(number: u64) -> Ticket {
     let id = number.wrapping_sub(1 << 32);
     Ticket { slot: (id >> 32) as u32, generation: id as u32 }
 }
 
 /// The same for a task's number.
+#[inline]
 pub(super) fn ticket_of_task(id: u64) -> u64 {
     id + (1 << 32)
 }
@@ -166,6 +170,7 @@ pub unsafe extern "C" fn taskring_function(
 
 /// # Safety
 /// As `taskring_submit`.
+#[inline]
 unsafe fn submit(
     pool: *mut taskring_pool,
     function: impl FnOnce(&Executor) -> Result<u16, Fault>,
@@ -210,6 +215,7 @@ pub(super) fn when_full(timeout_ns: u64) -> WhenFull {
 }
 
 /// A number that this pool has given out.
+#[inline]
 pub(super) fn checked_function(executor: &Executor, number: u32) -> Result<u16, Fault> {
     let index = function_index(number)?;
     if !executor.pool().segment().has_function(index) {
