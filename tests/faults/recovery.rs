@@ -118,11 +118,12 @@ fn one_at_a_time() {
     let log = Log::new();
     let mut submitter = Program::start("pending", &[&apart.name, &log.path(), &log.gate()]);
     submitter.expect("submitted");
+    // Else it might run ours first.
+    wait_until("the worker has one of its tasks", || log.count("entered 0") == 1);
     let dead = submitter.pid();
     submitter.kill();
     let is_there = || look(&apart.name).participants.iter().any(|p| p.pid == dead && !p.seated);
     wait_until("its seat is free", is_there);
-    // The worker has one of the dead one's tasks.
     let waited = apart.pool.submit(square, 3).expect("submitted");
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(2) {
