@@ -111,4 +111,8 @@ pub fn measure(setup: &Setup, report: &mut Report, rust: &Executor, c: &CPool) {
     for name in ["copying call through C", "copying call through Rust"] {
         figures.judge(report, "N8c", name, "socketpair pool", 0.2);
     }
+    if let Some(sockets) = figures.find("socketpair pool") {
+        let share = memcpy.against(sockets);
+        report.remark(&format!("the limit of N8c: a call that did nothing but copy once, as fast as memcpy, has a ratio of {share:.3}"));
+    }
 }
