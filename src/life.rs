@@ -7,8 +7,8 @@ use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
 use crate::state::{Flag, State};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{fence, futex_wake, futex_wake_low};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{fence_after_swap, futex_wake, futex_wake_low};
 
 /// Bits of the pool's flags word. Bits are only ever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Segment {
                 // Release: as above, for the thread that sleeps on the event.
                 record.event.fetch_add(1, Release);
                 // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
-                fence(SeqCst);
+                fence_after_swap();
                 if record.event_waiters.load(Relaxed) != 0 {
                     futex_wake(&record.event, i32::MAX);
                 }
