@@ -113,6 +113,8 @@ pub fn measure(setup: &Setup, report: &mut Report, rust: &Executor, c: &CPool) {
     }
     if let Some(sockets) = figures.find("socketpair pool") {
         let share = memcpy.against(sockets);
-        report.remark(&format!("the limit of N8c: a call that did nothing but copy once, as fast as memcpy, has a ratio of {share:.3}"));
+        report.remark(&format!(
+            "the limit of N8c: a call that did nothing but copy once, as fast as memcpy, has a ratio of {share:.3}"
+        ));
     }
 }

@@ -191,10 +191,9 @@ pub fn bulk(setup: &Setup, report: &mut Report, ours: &Ours, foreign: &RefCell<F
         figures.judge(report, "N4b", "bulk 1000 through C", "bulk 1000", 1.15);
     }
     if setup.wants("N16") {
-        for (unpinned, pinned) in [
-            ("bulk 1000 unpinned on all CPUs", "bulk 1000"),
-            ("map chunk 64 unpinned on all CPUs", "map chunk 64"),
-        ] {
+        for (unpinned, pinned) in
+            [("bulk 1000 unpinned on all CPUs", "bulk 1000"), ("map chunk 64 unpinned on all CPUs", "map chunk 64")]
+        {
             figures.judge(report, "N16b", unpinned, pinned, 1.25);
         }
     }
