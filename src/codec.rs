@@ -10,7 +10,7 @@ pub trait Payload: Sized + 'static {
     /// # Errors
     /// A text that says why the value cannot be encoded.
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), String>;
-    /// The encoded value, of a type that holds it as it is: then it need not be copied to be encoded.
+    /// Exactly what `encode` would append, of a type that holds it as it is: a task that is submitted by itself is then encoded without a copy.
     #[inline]
     fn as_encoded(&self) -> Option<&[u8]> {
         None

@@ -1,7 +1,7 @@
 //! Collecting: exactly one thread of the submitting process takes a finished task's outcome out of its slot, and keeps it for whoever asks.
 //!
-//! The mark that a thread has taken an outcome is set before anything is copied, the outcome is kept before the slot is freed: whoever sees the slot's
-//! next generation finds the outcome in its future, or in the table of what was harvested to make room.
+//! A thread has taken an outcome once it has set the mark, and what it read of the slot counts only then; the outcome is kept before the slot is freed.
+//! So whoever sees the slot's next generation finds the outcome in its future, or in the table of what was harvested to make room.
 
 use crate::error::Error;
 use crate::layout::Slot;
@@ -32,10 +32,10 @@ impl Collected {
 /// What this process has had of a slot, as marks: a generation plus one, and 0 is none.
 #[derive(Default)]
 struct Taken {
-    /// The generation whose outcome a thread has taken. Set before anything is copied, so exactly one thread collects.
+    /// The generation whose outcome a thread has taken: exactly one sets it, and that one collects.
     by_one: AtomicU64,
-    /// The generation whose outcome has been kept, and whose slot freed after that. Stored by whoever has done so, perhaps long after another thread has
-    /// stored a later one: it may go back, and then a damaged slot is not noticed.
+    /// The generation whose outcome has been kept, and whose slot freed after that. No swap, which would cost every task as much as dozens of instructions: a
+    /// thread that stands still between its look and its store may put it back by some, and until the next task a damaged slot is not noticed.
     for_good: AtomicU64,
 }
 
@@ -73,7 +73,9 @@ impl Pool {
     pub(crate) fn take_if_short(&self, ticket: Ticket, room: usize, keep: impl FnOnce(outcome::Bytes)) {
         let slot = self.slot(ticket);
         let state = slot.load();
-        // A racing look at a slot that another thread may be taking: what it read counts only with the mark. Until that is set nobody else frees the slot.
+        // A racing look: another thread may be taking the outcome, and the slot hold the next task by now. What was read counts only with the mark: who sets
+        // it for this generation knows that nobody had before, so nobody has freed the slot, and it has not changed since `load`. The reads come before
+        // the Release of `give_back`, and so before whatever is written into the slot after that.
         if state.is(Phase::Done)
             && let Some(bytes) = outcome::load_short(slot, room)
             && self.mark_taken(ticket, state)
@@ -153,7 +155,10 @@ impl Pool {
         slot.give_back(finished);
         // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. Release: pairs with the
         // Acquire in `await_taker`.
-        self.taken(ticket).for_good.store(mark_of(ticket.generation), Release);
+        let (kept, mark) = (&self.taken(ticket).for_good, mark_of(ticket.generation));
+        if kept.load(Relaxed) < mark {
+            kept.store(mark, Release);
+        }
         if finished.has(Flag::Waiter) {
             // A submitter may wait for just this slot to be free.
             crate::sync::futex_wake_low(&slot.state);

@@ -352,10 +352,10 @@ impl Core {
             let state = slot.load();
             (state.is_finished() || state.generation() != self.ticket.generation).then_some(())
         };
-        let no_time = timeout.is_some_and(|t| t.is_zero());
-        if !no_time {
+        let most_ns = timeout.map_or(u64::MAX, crate::limits::nanos);
+        if most_ns != 0 {
             // Whether it was in time is seen below.
-            let _ = spin::until(self.pool.segment(), FIRST_LOOK_NS, over);
+            let _ = spin::until(self.pool.segment(), FIRST_LOOK_NS, most_ns, over);
         }
         if let Some(it) = found() {
             return Ok(it);

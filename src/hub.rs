@@ -303,7 +303,8 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, changes: u32, until_
     if let Some(key) = queue.pop() {
         return Some(key);
     }
-    let spun = crate::spin::until(pools[0].segment(), 0, || {
+    let most_ns = until_ns.saturating_sub(crate::sync::now_ns());
+    let spun = crate::spin::until(pools[0].segment(), 0, most_ns, || {
         pools.iter().for_each(|pool| pool.hub.drain_and_tell(pool));
         queue.pop()
     });

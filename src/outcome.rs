@@ -358,9 +358,9 @@ fn load_bytes(segment: &Segment, slot: &Slot, request: &Request) -> Result<Bytes
     if name == 0 {
         let at = inline_place(request.args_len as usize, request.args_block == 0, len);
         let at = at.ok_or_else(|| Error::Corrupt { what: format!("an inline result of {len} bytes") })?;
-        let mut bytes = vec![0; len];
-        slot.read_inline(at, &mut bytes);
-        return Ok(Bytes::Long(bytes.into_boxed_slice()));
+        let mut bytes = [0; INLINE_MAX];
+        slot.read_inline(at, &mut bytes[..len]);
+        return Ok(bytes[..len].into());
     }
     Ok(Bytes::Long(copy_block(segment, name, len)?))
 }

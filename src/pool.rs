@@ -1,4 +1,4 @@
-//! A submitter's attachment to a pool: its lane, its private table of collected results, and the waits of its threads.
+//! A submitter's attachment to a pool: its lane, what it has collected (`collect.rs`), and the waits of its threads.
 //! Shared by the executor and all its futures.
 
 use crate::collect::Collected;

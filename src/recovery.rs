@@ -258,10 +258,14 @@ impl Member {
     pub(crate) fn sweep_set(&self, set: SetRef) -> Swept {
         const AHEAD: usize = 8;
         let mut swept = Swept { cancelled: 0, claimed: Vec::new() };
+        let own = self.record().lane.load(Relaxed) as usize;
         for (lane, ring) in self.segment.lanes() {
+            let is_own = lane + 1 == own;
             for (index, slot) in ring.slots.iter().enumerate() {
-                // Most were written last by the submitter that sweeps, and many more than its caches hold.
-                crate::sync::prefetch_to_write(&ring.slots[(index + AHEAD) & (ring.slots.len() - 1)]);
+                if is_own {
+                    // Most were written last by us, and many more than our caches hold.
+                    crate::sync::prefetch_to_write(&ring.slots[(index + AHEAD) & (ring.slots.len() - 1)]);
+                }
                 let state = slot.load();
                 if slot.set.load(Relaxed) != set.0 {
                     continue;

@@ -257,6 +257,12 @@ impl<'a> Hold<'a> {
         self.room = tasks;
     }
 
+    /// Looks at no more than so many positions.
+    #[inline]
+    pub(crate) fn look_at(&mut self, positions: usize) {
+        self.looks = self.looks.min(positions);
+    }
+
     /// Leaves out positions that an earlier hold has looked at in vain. False when that was a whole lap.
     #[must_use]
     pub(crate) fn go_on_from(&mut self, position: u64) -> bool {

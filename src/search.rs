@@ -96,6 +96,7 @@ impl Search {
         self.look_around(rings, epoch, used, runnable)
     }
 
+    /// The look when there is more than one lane, or every slot to look at: apart, so that the other one is small.
     #[inline(never)]
     fn look_around(
         &mut self,

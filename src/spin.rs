@@ -39,23 +39,31 @@ fn is_crowded(segment: &Segment) -> bool {
     segment.life().workers.load(Relaxed) >= segment.header().identity.cpus.load(Relaxed)
 }
 
-/// Looks again and again until `found` gives something or it is time to sleep. The first look comes after `first_ns`: whoever is waited for
-/// needs that long in any case, and an earlier look would only take the cache line away from it.
+/// Looks again and again until `found` gives something or it is time to sleep, at the latest after `most_ns`. The first look comes after `first_ns`:
+/// whoever is waited for needs that long in any case, and an earlier look would only take the cache line away from it.
 #[inline]
-pub(crate) fn until<T>(segment: &Segment, first_ns: u64, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(segment: &Segment, first_ns: u64, most_ns: u64, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+    /// Looks between two questions for the time.
+    const LOOKS: u64 = 64;
     let crowded = is_crowded(segment);
     let pauses_per_us = pauses_per_us();
-    for _ in 0..(first_ns * pauses_per_us + 500) / 1000 {
+    for _ in 0..(first_ns.min(most_ns) * pauses_per_us + 500) / 1000 {
         spin_loop();
     }
-    let ns = if crowded { SPIN_CROWDED_NS } else { SPIN_NS };
-    let mut looks = (ns * pauses_per_us / 1000).max(10);
-    while looks != 0 {
+    let ns = if crowded { SPIN_CROWDED_NS } else { SPIN_NS }.min(most_ns);
+    // A look may take longer than a pause, so both are bounded: the looks, and the time once it has been asked for.
+    let (looks, mut end) = ((ns * pauses_per_us / 1000).max(10), None);
+    for look in 1..=looks {
         if let Some(it) = found() {
             return Some(it);
         }
         spin_loop();
-        looks -= 1;
+        if look % LOOKS == 0 {
+            let now = now_ns();
+            if now >= *end.get_or_insert(now + ns) {
+                break;
+            }
+        }
     }
     if !crowded {
         return None;

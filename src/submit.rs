@@ -19,6 +19,9 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use std::time::Duration;
 
+/// Slots that are looked at before a lane counts as one in which room must be searched for.
+const FIRST_LOOKS: usize = 4;
+
 /// What to do when the lane is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
@@ -103,7 +106,6 @@ impl Pool {
     }
 
     /// Publishes one task, from a block or when something was in the way.
-    #[cold]
     pub(crate) fn submit(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         self.check_usable()?;
         let set = ready.request.set;
@@ -134,6 +136,8 @@ impl Pool {
         if !segment.is_open() {
             return None;
         }
+        // In a full lane the general way looks on.
+        hold.look_at(FIRST_LOOKS);
         let (index, slot, free) = hold.next_free()?;
         let ticket = self.publish_into((index, slot, free), &mut hold, request, Args::Inline(args));
         drop(hold);
@@ -339,7 +343,7 @@ impl Pool {
             self.await_taker(ticket, patience);
             return Ok(());
         }
-        if spin::until(self.segment(), 0, moved).is_some() {
+        if spin::until(self.segment(), 0, deadline.saturating_sub(now), moved).is_some() {
             return Ok(());
         }
         let word = slot.flag(seen.generation(), Flag::Waiter).unwrap_or_else(|found| found);

@@ -237,8 +237,8 @@ mod face {
 #[inline]
 pub(crate) fn prefetch_to_write<T>(it: &T) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
-    // SAFETY: a prefetch is a hint: it changes no state that a program can see and never faults, and it leaves flags and stack alone. Every
-    // x86-64 processor decodes it; one that cannot do it does nothing. Written out, for `_mm_prefetch` gives the one for reading, unless
+    // SAFETY: a prefetch is a hint: it changes no state that a program can see and never faults, and it leaves flags and stack alone. Processors
+    // that run this kernel decode it; one that cannot do it does nothing. Written out, for `_mm_prefetch` gives the one for reading, unless
     // the build names a processor that has this one.
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) std::ptr::from_ref(it), options(nostack, preserves_flags, readonly));

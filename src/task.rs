@@ -310,6 +310,7 @@ fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl F
     })
 }
 
+/// Decodes, calls and encodes. A panic in it is for the caller to catch: the worker does, and `run_one` does for each item.
 #[inline]
 fn evaluate<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
     let at = out.len();

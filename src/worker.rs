@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// A named pool's workers stay this long after its owner was killed and nothing is left to do.
 const LINGER_NS: u64 = 5_000_000_000;
 
+/// Bytes of the buffer for results that are kept from one task to the next.
+const OUT_MAX: usize = 1 << 20;
+
 /// Slots ahead of the one in work whose line is asked for.
 const PREFETCH: usize = 2;
 
@@ -179,7 +182,7 @@ impl Worker {
         let bits = self.stop_bits | Bit::Closing as u32;
         let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
         let looking = || if ended(segment) { Some(None) } else { self.next(segment).map(Some) };
-        let found = spin::until(segment, 0, looking).flatten();
+        let found = spin::until(segment, 0, u64::MAX, looking).flatten();
         if searching {
             sleepers.stop_searching(me);
         }
@@ -281,20 +284,19 @@ impl Worker {
             self.store_in_block(slot, (number, generation), kind);
         }
         self.complete(segment, task, slot, (number, generation), &request);
+        if self.out.capacity() > OUT_MAX {
+            self.out = Vec::new();
+        }
     }
 
     /// A result that does not fit into the slot.
     #[cold]
     fn store_in_block(&mut self, slot: &Slot, task: (u32, u32), kind: OutcomeKind) {
-        const KEPT_MAX: usize = 1 << 20;
         if let Err(e) = outcome::store_in_block(&self.member, slot, task, kind, &self.out) {
             if let Error::Corrupt { what } = &e {
                 self.member.segment.poison(&**what);
             }
             outcome::store_refusal(slot, &e);
-        }
-        if self.out.capacity() > KEPT_MAX {
-            self.out = Vec::new();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::common::c_pool::CPool;
 use crate::common::per;
 use crate::ours::{ends, ends_of};
 use crate::report::{Amount, Bound, Report};
-use crate::setup::{Setup, Turns};
+use crate::setup::{Figures, Setup, Turns};
 use crate::sockets::Framed;
 use crate::speed::here;
 use std::hint::black_box;
@@ -98,6 +98,10 @@ pub fn measure(setup: &Setup, report: &mut Report, rust: &Executor, c: &CPool) {
         });
     }
     let figures = turns.run(setup.pick(21, 7), report, "payload");
+    judge(report, &figures);
+}
+
+fn judge(report: &mut Report, figures: &Figures) {
     figures.judge(report, "N8a", "loan 1 MiB", "loan 4 KiB", 1.5);
     let memcpy = figures.get("memcpy");
     for (name, copies) in [("copying call through C", 1.0), ("copying call through Rust", 2.0)] {

@@ -16,14 +16,20 @@ static void results(taskring_pool *pool) {
 }
 
 static void payloads(taskring_pool *pool) {
-    static const size_t sizes[] = {0, 1, 7, 8, 40, 41, 80, 81, 4096, 100000, 5 << 20};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        size_t size = sizes[i], len = 77;
+    static const size_t sizes[] = {0, 1, 7, 8, 9, 15, 16, 17, 40, 41, 64, 72, 80, 81, 4096, 100000, 5 << 20};
+    const size_t count = sizeof sizes / sizeof *sizes;
+    /* Each once while it is the task submitted last, and once while another one is, and it is over already. */
+    for (size_t i = 0; i < 2 * count; i++) {
+        size_t size = sizes[i % count], len = 77;
         unsigned char *sent = malloc(size + 1), *got = malloc(size + 1);
         CHECK(sent != NULL && got != NULL);
         for (size_t k = 0; k < size; k++)
             sent[k] = (unsigned char)(k * 31 + size);
-        uint64_t ticket = submit(pool, "echo", sent, size);
+        uint64_t ticket = submit(pool, "echo", sent, size), other = 0;
+        if (i >= count) {
+            other = submit(pool, "echo", sent, 0);
+            OK(taskring_wait(pool, ticket, SOON));
+        }
         if (size != 0) {
             STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_result(pool, ticket, SOON, got, size - 1, &len));
             CHECK(len == size);
@@ -34,6 +40,8 @@ static void payloads(taskring_pool *pool) {
         OK(taskring_result(pool, ticket, SOON, got, size, &len));
         CHECK(len == size && memcmp(sent, got, size) == 0);
         STATUS(TASKRING_STALE, taskring_result(pool, ticket, SOON, got, size, &len));
+        if (i >= count)
+            OK(taskring_result(pool, other, SOON, NULL, 0, NULL));
         free(sent);
         free(got);
     }

@@ -1,4 +1,4 @@
-//! What a pool has around the protocol, played: a submitter's calls and a worker's loop, step for step as `submit.rs`, `pool.rs` and
+//! What a pool has around the protocol, played: a submitter's calls and a worker's loop, step for step as `submit.rs`, `collect.rs` and
 //! `worker.rs` take them.
 
 use crate::ledger::{Verdict, answer};
