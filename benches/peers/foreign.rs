@@ -9,6 +9,7 @@ use crate::report::Report;
 use crate::setup::{Setup, Turns};
 use std::cell::RefCell;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,7 +67,9 @@ impl Foreign {
         foreign
     }
 
-    fn add(&mut self, report: &mut Report, peer: &str, command: Command) {
+    fn add(&mut self, report: &mut Report, peer: &str, mut command: Command) {
+        // A group of its own, with whatever it starts.
+        command.process_group(0);
         let started = Helper::start(peer, command).and_then(|helper| self.listen(report, helper));
         if let Err(why) = started {
             report.absent(peer, &why.to_string());
@@ -95,6 +98,7 @@ impl Foreign {
                 Err(why) => report.absent(&offer.name, &why.to_string()),
             }
         }
+        signal(&helper, libc::SIGSTOP);
         self.helpers.push(helper);
         Ok(())
     }
@@ -107,11 +111,29 @@ impl Foreign {
                 let mut foreign = foreign.borrow_mut();
                 let Foreign { helpers, offers } = &mut *foreign;
                 let Offer { helper, name, .. } = &offers[index];
-                measure(&mut helpers[*helper], name, count)
-                    .unwrap_or_else(|why| panic!("{name} failed after it had worked: {why}"))
+                let helper = &mut helpers[*helper];
+                signal(helper, libc::SIGCONT);
+                let found = measure(helper, name, count);
+                signal(helper, libc::SIGSTOP);
+                found.unwrap_or_else(|why| panic!("{name} failed after it had worked: {why}"))
             });
         }
     }
+}
+
+impl Drop for Foreign {
+    /// They end at the end of their input, which one that stands still does not see.
+    fn drop(&mut self) {
+        self.helpers.iter().for_each(|helper| signal(helper, libc::SIGCONT));
+    }
+}
+
+/// Lets a helper and what it has started go on or stand still: some pools poll while they have nothing to do, and would take the CPUs from the others in
+/// their rounds.
+fn signal(helper: &Helper, signal: i32) {
+    // SAFETY: two integers; the group is that of a child that was not waited for.
+    let sent = unsafe { libc::kill(-helper.pid().cast_signed(), signal) };
+    assert_eq!(sent, 0, "a living helper");
 }
 
 /// A script for `$TASKRING_PYTHON` or `python3`.
