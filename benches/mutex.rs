@@ -147,6 +147,7 @@ type Make<'a> = Box<dyn Fn() -> Result<Box<dyn Lock>, Error> + 'a>;
 
 fn kinds(dir: &std::path::Path) -> Vec<(&'static str, Make<'_>)> {
     let of_pool = |kind| -> Make<'_> { Box::new(move || Ok(Box::new(OfPool::new(kind)?))) };
+    #[cfg_attr(not(feature = "raw-sync"), allow(unused_mut, reason = "there is one kind less without it"))]
     let mut kinds = vec![
         ("the owner's word", of_pool(MutexKind::OwnerWord)),
         ("robust pthread through raw_sync", of_pool(MutexKind::Pthread)),

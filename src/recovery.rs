@@ -258,7 +258,7 @@ impl Member {
     pub(crate) fn sweep_set(&self, set: SetRef) -> Swept {
         const AHEAD: usize = 8;
         let mut swept = Swept { cancelled: 0, claimed: Vec::new() };
-        let own = self.record().lane.load(Relaxed) as usize;
+        let own = self.segment.records()[self.who().index()].lane.load(Relaxed) as usize;
         for (lane, ring) in self.segment.lanes() {
             let is_own = lane + 1 == own;
             for (index, slot) in ring.slots.iter().enumerate() {
