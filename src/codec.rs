@@ -1,7 +1,8 @@
 //! Arguments and results as bytes: any serde type through postcard, or raw bytes as they are.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 
 /// What can be an argument or a result of a task: every serde type that owns its data, and [`Bytes`].
 pub trait Payload: Sized + 'static {
@@ -20,6 +21,42 @@ pub trait Payload: Sized + 'static {
     /// # Errors
     /// A text that says why the bytes are no such value.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
+}
+
+/// What a task function can take by reference: every [`Payload`]; `[u8]`, submitted as [`Bytes`] and read where the bytes lie in shared memory; and
+/// `str`, submitted as `String` and not copied either.
+pub trait PayloadRef {
+    /// What is submitted for it.
+    type Owned: Payload + Borrow<Self>;
+    /// Calls `f` with the value of what `Owned` encoded.
+    ///
+    /// # Errors
+    /// A text that says why the bytes are no such value.
+    fn with_decoded<T>(bytes: &[u8], f: impl FnOnce(&Self) -> T) -> Result<T, String>;
+}
+
+impl<P: Payload> PayloadRef for P {
+    type Owned = P;
+    #[inline]
+    fn with_decoded<T>(bytes: &[u8], f: impl FnOnce(&P) -> T) -> Result<T, String> {
+        P::decode(bytes).map(|value| f(&value))
+    }
+}
+
+impl PayloadRef for [u8] {
+    type Owned = Bytes;
+    #[inline]
+    fn with_decoded<T>(bytes: &[u8], f: impl FnOnce(&[u8]) -> T) -> Result<T, String> {
+        Ok(f(bytes))
+    }
+}
+
+impl PayloadRef for str {
+    type Owned = String;
+    #[inline]
+    fn with_decoded<T>(bytes: &[u8], f: impl FnOnce(&str) -> T) -> Result<T, String> {
+        decode_all(bytes).map(f)
+    }
 }
 
 /// Lets postcard write into a vector that is used again and again.
@@ -56,11 +93,17 @@ impl<T: Serialize + DeserializeOwned + 'static> Payload for T {
     }
     #[inline]
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let mut source = postcard::Deserializer::from_bytes(bytes);
-        let value = T::deserialize(&mut source).map_err(|e| e.to_string())?;
-        let rest = source.finalize().map_err(|e| e.to_string())?;
-        if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
+        decode_all(bytes)
     }
+}
+
+/// A value that takes all of the bytes, and may borrow from them.
+#[inline]
+fn decode_all<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    let mut source = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(&mut source).map_err(|e| e.to_string())?;
+    let rest = source.finalize().map_err(|e| e.to_string())?;
+    if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
 }
 
 /// Bytes that go through the pool as they are, without an encoding.
@@ -103,6 +146,12 @@ impl std::ops::Deref for Bytes {
     }
 }
 
+impl Borrow<[u8]> for Bytes {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Bytes {
         Bytes(bytes)
@@ -114,6 +163,10 @@ impl From<&[u8]> for Bytes {
         Bytes(bytes.to_vec())
     }
 }
+
+/// What is submitted for an argument that is taken by reference.
+#[doc(hidden)]
+pub type Owned<A> = <A as PayloadRef>::Owned;
 
 const LEN: usize = size_of::<u32>();
 

@@ -94,7 +94,7 @@ mod zygote;
 
 mod public {
     pub use crate::builder::Builder;
-    pub use crate::codec::{Bytes, Payload};
+    pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
@@ -115,10 +115,11 @@ pub use public::*;
 /// For the macros, and for what the project measures of itself.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::codec::Owned;
     pub use crate::executor::holding_lane;
     #[cfg(feature = "seeded-bugs")]
     pub use crate::seeded::seeded_bugs;
-    pub use crate::task::{DECLARED, Declared, TaskNumber, run_typed};
+    pub use crate::task::{DECLARED, Declared, TaskNumber, run_by_ref, run_typed};
     pub use linkme;
 }
 

@@ -1,6 +1,6 @@
 //! Task functions: how they are declared, found by name, and called in a worker; and what a running task can ask about itself.
 
-use crate::codec::{Payload, begin_item, end_item, items};
+use crate::codec::{Payload, PayloadRef, begin_item, end_item, items};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
 use crate::outcome::Kind;
@@ -190,6 +190,9 @@ fn add_handler(name: &str, handler: Handler) -> &'static str {
 /// written `Result<T, E>` can fail: its future gives a `T` or [`Error::TaskFailed`](crate::Error::TaskFailed). `E` is
 /// [`TaskError`] or any error type.
 ///
+/// A function of one argument may take it by reference. `&[u8]` is where the submitter's [`Bytes`](crate::Bytes) lie in shared memory, and `&str` the
+/// text of its `String`: neither is copied for the function.
+///
 /// ```
 /// taskring::task! {
 ///     /// The square.
@@ -197,13 +200,27 @@ fn add_handler(name: &str, handler: Handler) -> &'static str {
 ///     fn ratio(a: f64, b: f64) -> Result<f64, taskring::TaskError> {
 ///         if b == 0.0 { Err(taskring::TaskError::new("division by zero")) } else { Ok(a / b) }
 ///     }
+///     fn sum(bytes: &[u8]) -> u64 { bytes.iter().map(|&b| u64::from(b)).sum() }
 /// }
 /// assert_eq!(square.call(7).unwrap(), 49);
 /// assert!(ratio.call((1.0, 0.0)).is_err());
+/// assert_eq!(sum.call(vec![1, 2, 3].into()).unwrap(), 6);
 /// ```
 #[macro_export]
 macro_rules! task {
     () => {};
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($arg:ident : &$type:ty $(,)?) -> Result<$ok:ty, $err:ty> $body:block $($rest:tt)*) => {
+        $crate::__task_by_ref! { [$(#[$meta])* $vis] $name, $type, $ok, [$err], $arg, $body }
+        $crate::task! { $($rest)* }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($arg:ident : &$type:ty $(,)?) -> $ret:ty $body:block $($rest:tt)*) => {
+        $crate::__task_by_ref! { [$(#[$meta])* $vis] $name, $type, $ret, [], $arg, $body }
+        $crate::task! { $($rest)* }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($arg:ident : &$type:ty $(,)?) $body:block $($rest:tt)*) => {
+        $crate::__task_by_ref! { [$(#[$meta])* $vis] $name, $type, (), [], $arg, $body }
+        $crate::task! { $($rest)* }
+    };
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident : $type:ty),* $(,)?) -> Result<$ok:ty, $err:ty> $body:block $($rest:tt)*) => {
         $crate::__task_one! { [$(#[$meta])* $vis] $name ($($arg : $type),*) [$ok] [$err] $body }
         $crate::task! { $($rest)* }
@@ -222,31 +239,47 @@ macro_rules! task {
 #[macro_export]
 macro_rules! __task_one {
     ($head:tt $name:ident ($arg:ident : $type:ty) [$ok:ty] [$($err:ty)?] $body:block) => {
-        $crate::__task_const! { $head $name, $type, $ok, [$($err)?], $arg, $body }
+        $crate::__task_const! { $head $name, run_typed, $type, $type, code, $ok, [$($err)?], $arg, $body }
     };
     ($head:tt $name:ident ($($arg:ident : $type:ty),*) [$ok:ty] [$($err:ty)?] $body:block) => {
-        $crate::__task_const! { $head $name, ($($type,)*), $ok, [$($err)?], ($($arg,)*), $body }
+        $crate::__task_const! { $head $name, run_typed, ($($type,)*), ($($type,)*), code, $ok, [$($err)?], ($($arg,)*), $body }
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
+macro_rules! __task_by_ref {
+    ($head:tt $name:ident, $type:ty, $ok:ty, [$($err:ty)?], $arg:ident, $body:block) => {
+        $crate::__task_const! {
+            $head $name, run_by_ref, $crate::__private::Owned<$type>, &$type,
+            |args: $crate::__private::Owned<$type>| code(::std::borrow::Borrow::borrow(&args)),
+            $ok, [$($err)?], $arg, $body
+        }
+    };
+}
+
+/// `$args` is what is submitted, `$taken` what the function takes, and `$call` calls `code` with what is submitted.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! __task_const {
-    ([$(#[$meta:meta])* $vis:vis] $name:ident, $args:ty, $ok:ty, [$($err:ty)?], $pattern:pat, $body:block) => {
+    (
+        [$(#[$meta:meta])* $vis:vis] $name:ident, $run:ident, $args:ty, $taken:ty, $call:expr,
+        $ok:ty, [$($err:ty)?], $pattern:pat, $body:block
+    ) => {
         $(#[$meta])*
         #[allow(non_upper_case_globals)]
         $vis const $name: $crate::Task<$args, $ok> = {
             static NUMBER: $crate::__private::TaskNumber = $crate::__private::TaskNumber::new();
             const NAME: &str = concat!(module_path!(), "::", stringify!($name));
-            fn code(args: $args) -> ::std::result::Result<$ok, $crate::TaskError> {
+            fn code(args: $taken) -> ::std::result::Result<$ok, $crate::TaskError> {
                 let $pattern = args;
                 $crate::__task_body! { $ok, [$($err)?], $body }
             }
             #[$crate::__private::linkme::distributed_slice($crate::__private::DECLARED)]
             #[linkme(crate = $crate::__private::linkme)]
             static ENTRY: $crate::__private::Declared =
-                $crate::__private::Declared::new(NAME, |call| $crate::__private::run_typed(call, code));
-            $crate::Task::declared(NAME, &NUMBER, &code)
+                $crate::__private::Declared::new(NAME, |call| $crate::__private::$run(call, code));
+            $crate::Task::declared(NAME, &NUMBER, &$call)
         };
     };
 }
@@ -269,6 +302,19 @@ macro_rules! __task_body {
 #[doc(hidden)]
 #[inline]
 pub fn run_typed<A: Payload, R: Payload>(call: &mut Call<'_>, code: impl Fn(A) -> Result<R, TaskError>) {
+    run_decoding(call, |bytes| A::decode(bytes).map(&code));
+}
+
+/// The same for a function that takes its argument by reference.
+#[doc(hidden)]
+#[inline]
+pub fn run_by_ref<A: PayloadRef + ?Sized, R: Payload>(call: &mut Call<'_>, code: impl Fn(&A) -> Result<R, TaskError>) {
+    run_decoding(call, |bytes| A::with_decoded(bytes, &code));
+}
+
+/// `code` decodes and calls; its outer error is that of decoding.
+#[inline]
+fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<Result<R, TaskError>, String>) {
     if call.is_chunk {
         run_items(call, |args, out| run_one(args, out, &code));
     } else {
@@ -301,7 +347,11 @@ fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
 }
 
 /// One of several: its panic is its own.
-fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
+fn run_one<R: Payload>(
+    args: &[u8],
+    out: &mut Vec<u8>,
+    code: &impl Fn(&[u8]) -> Result<Result<R, TaskError>, String>,
+) -> Kind {
     let at = out.len();
     guarded(|| evaluate(args, out, code)).unwrap_or_else(|panic| {
         out.truncate(at);
@@ -312,10 +362,14 @@ fn run_one<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl F
 
 /// Decodes, calls and encodes. A panic in it is for the caller to catch: the worker does, and `run_one` does for each item.
 #[inline]
-fn evaluate<A: Payload, R: Payload>(args: &[u8], out: &mut Vec<u8>, code: &impl Fn(A) -> Result<R, TaskError>) -> Kind {
+fn evaluate<R: Payload>(
+    args: &[u8],
+    out: &mut Vec<u8>,
+    code: &impl Fn(&[u8]) -> Result<Result<R, TaskError>, String>,
+) -> Kind {
     let at = out.len();
-    let value = match A::decode(args) {
-        Ok(args) => code(args),
+    let value = match code(args) {
+        Ok(value) => value,
         Err(e) => return fail(out, at, Kind::Failed, &format!("the arguments are of another type: {e}")),
     };
     let value = match value {

@@ -16,6 +16,14 @@ taskring::task! {
     }
     fn length(bytes: Bytes) -> u64 { bytes.len() as u64 }
     fn sum(bytes: Bytes) -> u64 { bytes.iter().map(|&b| u64::from(b)).sum() }
+    /// How far the bytes lie from a multiple of the block's alignment, and what they add up to: a copy of the function's own would lie anywhere.
+    fn sum_in_place(bytes: &[u8]) -> (usize, u64) {
+        (bytes.as_ptr() as usize % 256, bytes.iter().map(|&b| u64::from(b)).sum())
+    }
+    fn first_word(text: &str) -> Result<String, taskring::TaskError> {
+        text.split_whitespace().next().map(str::to_owned).ok_or_else(|| taskring::TaskError::new("no word"))
+    }
+    fn length_of(pair: &(u32, String)) -> usize { pair.1.len() }
 }
 
 /// Bytes that differ by their place, their number and a seed.
@@ -40,6 +48,29 @@ fn occupy(pool: &Executor, board: &Board) -> Future<u64> {
 }
 
 both_kinds! {
+    fn arguments_are_taken_by_reference(kind) {
+        let pool = pool_of(kind, 1);
+        for len in [0, 1, 80, 81, 5000, 1 << 20] {
+            let bytes = Bytes(pattern(len, 5));
+            let wanted = sum.call(bytes.clone()).unwrap();
+            let (place, found) = pool.submit_ref(sum_in_place, &bytes).unwrap().result().unwrap();
+            assert_eq!(found, wanted, "{len}");
+            assert!(len <= 80 || place == 0, "{len} bytes were read in their block, not {place} bytes past a multiple of 256");
+            assert_eq!(sum_in_place.call(bytes).unwrap().1, wanted);
+        }
+        let found: Vec<_> = pool.map(sum_in_place, (0..100).map(|n| Bytes(vec![n; 3]))).unwrap().map(|r| r.unwrap().1).collect();
+        assert_eq!(found, (0..100).map(|n| 3 * n).collect::<Vec<u64>>());
+        assert_eq!(pool.submit(first_word, "a task ring".into()).unwrap().result().as_deref(), Ok("a"));
+        assert_eq!(pool.submit(first_word, " ".into()).unwrap().result(), Err(Error::TaskFailed { message: "no word".into() }));
+        assert_eq!(pool.submit(length_of, (1, "word".into())).unwrap().result(), Ok(4));
+        // No text.
+        let untyped = taskring::Task::<Bytes, String>::named(first_word.name());
+        match pool.submit(untyped, vec![1, 0xff].into()).unwrap().result() {
+            Err(Error::TaskFailed { message }) => assert!(message.contains("the arguments are of another type"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn every_short_length_goes_both_ways(kind) {
         let pool = pool_of(kind, 1);
         for len in 0..=200 {

@@ -3,13 +3,13 @@
 use crate::child::Helper;
 use crate::common::{affinity, feed};
 use std::io;
-use taskring::{Bytes, Error, Executor, StartMethod};
+use taskring::{Error, Executor, StartMethod};
 
 taskring::task! {
     /// As little work as a task can have.
     pub fn square(x: u64) -> u64 { plain(x) }
     /// The first and the last byte of the arguments, and how many there are.
-    pub fn ends(bytes: Bytes) -> u64 { ends_of(&bytes) }
+    pub fn ends(bytes: &[u8]) -> u64 { ends_of(bytes) }
     pub fn own_pid() -> u32 { std::process::id() }
 }
 
