@@ -6,6 +6,7 @@ use crate::hub::{self, Queue};
 use crate::pace::WaitPace;
 use crate::pool::Pool;
 use crate::sync::now_ns;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(crate) struct Waiting {
     /// The queue's changes that `pools` takes account of.
     pub(crate) seen: u32,
     queue: Arc<Queue>,
+    /// Keys of what was over when it was added, to be given first.
+    over: VecDeque<usize>,
     deadline: u64,
     /// Once it has not found a key at its first look.
     pace: Option<WaitPace>,
@@ -56,13 +59,13 @@ impl Waiting {
     /// A wait for the keys of a queue.
     pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
         let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
-        Waiting { pools: Vec::new(), seen: 0, queue, deadline, pace: None }
+        Waiting { pools: Vec::new(), seen: 0, queue, over: VecDeque::new(), deadline, pace: None }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
         core.pool.member.check_fork()?;
         if core.is_over() {
-            self.queue.push(key);
+            self.over.push_back(key);
             return Ok(());
         }
         if !self.pools.iter().any(|p| Arc::ptr_eq(p, &core.pool)) {
@@ -93,7 +96,7 @@ impl Waiting {
             // A forked child would take what is its parent's.
             pool.member.check_fork()?;
         }
-        if let Some(key) = self.queue.pop() {
+        if let Some(key) = self.over.pop_front().or_else(|| self.queue.pop()) {
             return Ok(Turn::Key(key));
         }
         // What has ended in time is given, also when nobody asked in time.
