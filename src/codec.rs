@@ -72,13 +72,22 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         // The bytes of a number were stored one by one, and are read that way: a copy of several at once would wait until they have left the
-        // processor's store buffer, behind stores to lines that another process holds.
+        // processor's store buffer, behind stores to lines that another process holds. The length is changed once: each change waits for the one before.
         const NUMBER_MAX: usize = 10;
-        if bytes.len() <= NUMBER_MAX {
-            bytes.iter().for_each(|&byte| self.0.push(byte));
-        } else {
+        if bytes.len() > NUMBER_MAX {
             self.0.extend_from_slice(bytes);
+            return Ok(());
         }
+        self.0.reserve(NUMBER_MAX);
+        let len = self.0.len();
+        let room = self.0.spare_capacity_mut().first_chunk_mut::<NUMBER_MAX>().expect("reserved just now");
+        for (at, place) in room.iter_mut().enumerate() {
+            let Some(byte) = bytes.get(at) else { break };
+            // SAFETY: a reference is valid to read. Volatile, so that the compiler makes no copy of several of it.
+            place.write(unsafe { std::ptr::read_volatile(byte) });
+        }
+        // SAFETY: there is room for `NUMBER_MAX` bytes and so for these, which were written just now.
+        unsafe { self.0.set_len(len + bytes.len()) };
         Ok(())
     }
     fn finalize(self) -> postcard::Result<()> {
@@ -176,6 +185,20 @@ pub(crate) fn begin_item(into: &mut Vec<u8>) -> usize {
     let at = into.len();
     into.extend_from_slice(&[0; LEN]);
     at
+}
+
+/// The same for a result: an item whose first byte is for its kind.
+#[inline]
+pub(crate) fn begin_result(into: &mut Vec<u8>) -> usize {
+    let at = into.len();
+    into.extend_from_slice(&[0; LEN + 1]);
+    at
+}
+
+/// Says of which kind the result is that began there.
+#[inline]
+pub(crate) fn set_kind(into: &mut [u8], at: usize, kind: u8) {
+    into[at + LEN] = kind;
 }
 
 /// Ends the item that began there. One of over 4 GiB is taken back, and false is returned.

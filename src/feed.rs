@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::executor::{SubmitOptions, request};
 use crate::future::Core;
 use crate::limits::nanos;
-use crate::outcome::{Bytes, Outcome, item_result};
+use crate::outcome::{Bytes, Kind, Outcome, item_result};
 use crate::pool::Pool;
 use crate::slot::OPTION_CHUNK;
 use crate::submit::WhenFull;
@@ -19,8 +19,9 @@ use std::time::Duration;
 pub(crate) trait Source {
     /// The function that takes them.
     fn function(&self, pool: &Pool) -> Result<u16>;
-    /// Appends the next input, encoded; `None` at the end. Nothing is read after the end or an error.
-    fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>>;
+    /// Appends the next input, encoded; `None` at the end. Nothing is read after the end or an error. The error is boxed, for what is returned for
+    /// each input should fit into registers.
+    fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>>;
 }
 
 /// How a map feeds the pool and gives its results.
@@ -88,12 +89,31 @@ impl Opened {
         if !self.is_chunk {
             return (index, Ok(bytes));
         }
-        let parted = bytes.get(at..).and_then(<[u8]>::split_first);
-        let Some((kind, (item, rest))) = parted.and_then(|(&kind, tail)| Some((kind, first_item(tail)?))) else {
+        let parted = bytes.get(at..).and_then(first_item);
+        let Some((&kind, item, rest)) =
+            parted.and_then(|(item, rest)| item.split_first().map(|(kind, item)| (kind, item, rest)))
+        else {
             return (index, Err(Error::Decode { message: "a chunk's result is cut short".into() }));
         };
         self.at = bytes.len() - rest.len();
         (index, item_result(kind, item))
+    }
+
+    /// The next result, if it is a value; else it stays. There must be one.
+    #[inline]
+    fn next_value(&mut self) -> Option<&[u8]> {
+        let Ok(bytes) = &self.outcome else { return None };
+        let (mut item, mut at) = (&**bytes, self.at);
+        if self.is_chunk {
+            let (result, rest) = first_item(item.get(at..)?)?;
+            let (&kind, value) = result.split_first()?;
+            if kind != Kind::Value as u8 {
+                return None;
+            }
+            (item, at) = (value, item.len() - rest.len());
+        }
+        (self.index, self.left, self.before, self.at) = (self.index + 1, self.left - 1, self.at, at);
+        Some(item)
     }
 
     /// The one given last comes again.
@@ -206,7 +226,7 @@ impl<S: Source> Feed<S> {
             };
             match read {
                 Some(Ok(())) => (inputs, self.reading) = (inputs + 1, true),
-                Some(Err(e)) => error = Some(e),
+                Some(Err(e)) => error = Some(*e),
                 None => {}
             }
         }
@@ -256,6 +276,12 @@ impl<S: Source> Feed<S> {
         }
         let (index, result) = self.opened.next();
         Next::Item(index, result)
+    }
+
+    /// The next result, if it is there and a value: apart from `next`, for it fits into registers.
+    #[inline]
+    pub(crate) fn next_value(&mut self) -> Option<&[u8]> {
+        if self.opened.left == 0 { None } else { self.opened.next_value() }
     }
 
     /// The result given last comes again.
@@ -363,13 +389,13 @@ impl<S: Source> Feed<S> {
 
 /// Reads an input as an item of a chunk. Nothing stays of one that there is not.
 #[inline]
-fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<Result<()>> {
+fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>> {
     let at = begin_item(bytes);
     let read = source.next(bytes);
     if !matches!(read, Some(Ok(()))) {
         bytes.truncate(at);
     } else if !end_item(bytes, at) {
-        return Some(Err(Error::Encode { message: "an item of a chunk is over 4 GiB".into() }));
+        return Some(Err(Box::new(Error::Encode { message: "an item of a chunk is over 4 GiB".into() })));
     }
     read
 }

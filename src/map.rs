@@ -76,8 +76,8 @@ impl<A: Payload, R: Payload, I: Iterator<Item = A>> Source for Typed<A, R, I> {
         pool.function(&self.task)
     }
     #[inline]
-    fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>> {
-        Some(self.inputs.next()?.encode(into).map_err(|message| Error::Encode { message }))
+    fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>> {
+        Some(self.inputs.next()?.encode(into).map_err(|message| Box::new(Error::Encode { message })))
     }
 }
 
@@ -110,6 +110,21 @@ where
         let feed = Feed::start(executor.pool().clone(), Typed { task, inputs }, plan)?;
         Ok(Map { feed, results: PhantomData })
     }
+
+    /// The next result when it is an error, or not there yet.
+    #[inline(never)]
+    fn next_of_any_kind(&mut self) -> Option<Result<R>> {
+        match self.feed.next(None) {
+            Next::Item(_, Ok(bytes)) => Some(decode(bytes)),
+            Next::Item(_, Err(e)) | Next::Failed(e) => Some(Err(e)),
+            Next::End => None,
+        }
+    }
+}
+
+#[inline]
+fn decode<R: Payload>(bytes: &[u8]) -> Result<R> {
+    R::decode(bytes).map_err(|message| Error::Decode { message })
 }
 
 impl<A, R, I> Iterator for Map<A, R, I>
@@ -122,10 +137,9 @@ where
 
     #[inline]
     fn next(&mut self) -> Option<Result<R>> {
-        match self.feed.next(None) {
-            Next::Item(_, Ok(bytes)) => Some(R::decode(bytes).map_err(|message| Error::Decode { message })),
-            Next::Item(_, Err(e)) | Next::Failed(e) => Some(Err(e)),
-            Next::End => None,
+        match self.feed.next_value() {
+            Some(bytes) => Some(decode(bytes)),
+            None => self.next_of_any_kind(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Task functions: how they are declared, found by name, and called in a worker; and what a running task can ask about itself.
 
-use crate::codec::{Payload, PayloadRef, begin_item, end_item, items};
+use crate::codec::{Payload, PayloadRef, begin_result, end_item, items, set_kind};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
 use crate::outcome::Kind;
@@ -329,20 +329,15 @@ fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     }
     call.kind = Kind::Value;
     for item in items(call.args) {
-        let kind_at = call.out.len();
-        call.out.push(0);
-        let at = begin_item(call.out);
-        let kind = one(item, call.out);
-        let kind = match end_item(call.out, at) {
-            true => kind,
-            false => {
-                let at = begin_item(call.out);
-                call.out.extend_from_slice(b"an item of a chunk is over 4 GiB");
-                end_item(call.out, at);
-                Kind::Unstorable
-            }
-        };
-        call.out[kind_at] = kind as u8;
+        let at = begin_result(call.out);
+        let mut kind = one(item, call.out);
+        if !end_item(call.out, at) {
+            begin_result(call.out);
+            call.out.extend_from_slice(b"an item of a chunk is over 4 GiB");
+            end_item(call.out, at);
+            kind = Kind::Unstorable;
+        }
+        set_kind(call.out, at, kind as u8);
     }
 }
 

@@ -58,19 +58,20 @@ impl Source for Input {
         Ok(self.function)
     }
 
-    fn next(&mut self, into: &mut Vec<u8>) -> Option<Result<()>> {
+    fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>> {
+        let encoding = |message| Some(Err(Box::new(Error::Encode { message })));
         let mut args = taskring_bytes { data: std::ptr::null(), len: 0 };
         // SAFETY: by the contract of `taskring_map_new`; `args` is good for the call.
         match unsafe { (self.read)(self.context, &raw mut args) } {
             0 => return None,
             1 => {}
-            code => return Some(Err(Error::Encode { message: format!("the input function returned {code}") })),
+            code => return encoding(format!("the input function returned {code}")),
         }
         // SAFETY: the input says by its 1 that so many bytes may be read there.
         match unsafe { bytes("args", args.data, args.len) } {
             Ok(bytes) => into.extend_from_slice(bytes),
-            Err(Fault::Error(e)) => return Some(Err(e)),
-            Err(_) => return Some(Err(Error::Encode { message: "the input function gave no bytes".into() })),
+            Err(Fault::Error(e)) => return Some(Err(Box::new(e))),
+            Err(_) => return encoding("the input function gave no bytes".into()),
         }
         Some(Ok(()))
     }
