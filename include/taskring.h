@@ -334,6 +334,18 @@ enum taskring_status
      * A task would wait for the end of the pool that runs it. Nothing was changed.
      */
     TASKRING_BUSY = 33,
+    /**
+     * The task is in a state in which this cannot be done. Nothing was changed.
+     */
+    TASKRING_INVALID_STATE = 34,
+    /**
+     * This kind of pool or worker cannot do it. Nothing was changed.
+     */
+    TASKRING_UNSUPPORTED = 35,
+    /**
+     * The pool's workers were ended before the task was over.
+     */
+    TASKRING_TERMINATED = 36,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -129,6 +129,15 @@ pub enum Error {
     /// A task would wait for the end of the pool that runs it, and so for itself. Nothing was changed.
     #[error("a task cannot wait for the end of the pool that runs it")]
     Busy,
+    /// A future is in a state in which this cannot be done. Nothing was changed.
+    #[error("the task is {state}; wanted {wanted}")]
+    InvalidState { state: &'static str, wanted: &'static str },
+    /// This kind of pool or worker cannot do it. Nothing was changed.
+    #[error("{what} is not possible {with}")]
+    Unsupported { what: &'static str, with: &'static str },
+    /// The pool's workers were ended before the task was over.
+    #[error("the pool was terminated before the task was over")]
+    Terminated,
     /// The arguments or the result could not be encoded.
     #[error("cannot encode: {message}")]
     Encode { message: String },

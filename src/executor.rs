@@ -117,7 +117,8 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
         }
     }
     if let Some(idempotent) = options.idempotent {
-        request.options = if idempotent { OPTION_IDEMPOTENT } else { 0 };
+        request.options =
+            if idempotent { request.options | OPTION_IDEMPOTENT } else { request.options & !OPTION_IDEMPOTENT };
     }
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;

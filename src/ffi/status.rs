@@ -78,6 +78,12 @@ pub enum taskring_status {
     TASKRING_END = 32,
     /// A task would wait for the end of the pool that runs it. Nothing was changed.
     TASKRING_BUSY = 33,
+    /// The task is in a state in which this cannot be done. Nothing was changed.
+    TASKRING_INVALID_STATE = 34,
+    /// This kind of pool or worker cannot do it. Nothing was changed.
+    TASKRING_UNSUPPORTED = 35,
+    /// The pool's workers were ended before the task was over.
+    TASKRING_TERMINATED = 36,
 }
 
 /// The one table of names and meanings.
@@ -116,6 +122,9 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_INTERNAL, c"TASKRING_INTERNAL", c"a defect of the library"),
     (TASKRING_END, c"TASKRING_END", c"there is nothing more to come"),
     (TASKRING_BUSY, c"TASKRING_BUSY", c"a task would wait for the end of its own pool"),
+    (TASKRING_INVALID_STATE, c"TASKRING_INVALID_STATE", c"the task is in a state in which this cannot be done"),
+    (TASKRING_UNSUPPORTED, c"TASKRING_UNSUPPORTED", c"this kind of pool or worker cannot do it"),
+    (TASKRING_TERMINATED, c"TASKRING_TERMINATED", c"the pool's workers were ended before the task was over"),
 ];
 
 /// Why a function did not succeed.
@@ -174,6 +183,9 @@ impl Fault {
             Error::Corrupt { .. } => TASKRING_CORRUPT,
             Error::Stalled { .. } => TASKRING_STALLED,
             Error::Busy => TASKRING_BUSY,
+            Error::InvalidState { .. } => TASKRING_INVALID_STATE,
+            Error::Unsupported { .. } => TASKRING_UNSUPPORTED,
+            Error::Terminated => TASKRING_TERMINATED,
             Error::Encode { .. } => TASKRING_ENCODE,
             Error::Decode { .. } => TASKRING_DECODE,
             Error::TooMany { .. } => TASKRING_TOO_MANY,

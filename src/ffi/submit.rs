@@ -118,12 +118,13 @@ pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Resul
         return Err(Error::invalid("reserved", options.reserved, 0).into());
     }
     let mut submit = SubmitOptions::new();
-    submit = match options.flags {
-        0 => submit,
-        TASKRING_IDEMPOTENT => submit.idempotent(true),
-        TASKRING_NOT_IDEMPOTENT => submit.idempotent(false),
-        other => return Err(Error::invalid("flags", other, "TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT").into()),
-    };
+    const BOTH: u32 = TASKRING_IDEMPOTENT | TASKRING_NOT_IDEMPOTENT;
+    if options.flags & !BOTH != 0 || options.flags & BOTH == BOTH {
+        return Err(Error::invalid("flags", options.flags, "TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT").into());
+    }
+    if options.flags & BOTH != 0 {
+        submit = submit.idempotent(options.flags & TASKRING_IDEMPOTENT != 0);
+    }
     if options.attempts_max != 0 {
         let attempts = u8::try_from(options.attempts_max);
         submit =

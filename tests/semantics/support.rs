@@ -1,0 +1,45 @@
+//! What the cases share.
+
+use taskring::{Executor, StartMethod};
+
+/// One rule of the contract, to hold with every kind of worker.
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(StartMethod),
+}
+
+impl Case {
+    /// The section of the row that its name begins with.
+    pub fn section(&self) -> char {
+        let row = self.name.strip_prefix("semantics_").and_then(|row| row.chars().next());
+        row.unwrap_or_else(|| panic!("{} is no semantics_<row>_<what holds>", self.name)).to_ascii_uppercase()
+    }
+}
+
+/// Functions that take the kind of worker, and a list of them, `CASES`.
+macro_rules! cases {
+    ($($(#[$meta:meta])* fn $name:ident($kind:ident) $body:block)*) => {
+        $($(#[$meta])* fn $name($kind: taskring::StartMethod) $body)*
+
+        pub const CASES: &[$crate::support::Case] =
+            &[$($crate::support::Case { name: stringify!($name), run: $name }),*];
+    };
+}
+
+/// Every kind of worker that the contract is run with.
+pub const KINDS: [&str; 4] = ["spawn", "fork", "forkserver", "thread"];
+
+pub fn kind_of(name: &str) -> StartMethod {
+    match name {
+        "spawn" => StartMethod::Spawn,
+        "fork" => StartMethod::Fork,
+        "forkserver" => StartMethod::ForkServer,
+        "thread" => StartMethod::Thread,
+        other => panic!("no kind {other:?}"),
+    }
+}
+
+/// A pool of this kind and number of workers.
+pub fn pool_of(kind: StartMethod, workers: usize) -> Executor {
+    Executor::builder().workers(workers).start(kind).build().expect("a pool")
+}
