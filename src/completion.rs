@@ -91,6 +91,9 @@ impl<T> Completions<T> {
                 {
                     waiting.pools = inner.pools.iter().map(|(pool, _)| pool.clone()).collect();
                 }
+                if let Some(awaited) = &mut waiting.nested {
+                    *awaited = inner.entries.values().map(|entry| (entry.pool.clone(), entry.ticket)).collect();
+                }
             }
             match waiting.turn()? {
                 Turn::Key(key) => {

@@ -2,6 +2,7 @@
 
 use crate::codec::Payload;
 use crate::error::{Error, Result};
+use crate::nested;
 use crate::once::Once;
 use crate::outcome::Outcome;
 use crate::pace::WaitPace;
@@ -346,6 +347,14 @@ impl Core {
         found: impl Fn() -> Option<T>,
         last: impl Fn() -> Option<T>,
     ) -> Result<T> {
+        // A wait with a time limit keeps to it.
+        let is_nested = timeout.is_none() && nested::is_in_task_of(&self.pool);
+        if is_nested
+            && nested::help(&self.pool, self.ticket)?
+            && let Some(it) = found()
+        {
+            return Ok(it);
+        }
         let slot = self.pool.slot(self.ticket);
         let over = || {
             crate::sync::prefetch_to_write(slot);
@@ -363,9 +372,19 @@ impl Core {
         let start = now_ns();
         let deadline = timeout.map(|t| start.saturating_add(crate::limits::nanos(t)));
         let mut pace = WaitPace::new(start);
+        let mut waits = None;
         loop {
             if let Some(it) = found() {
                 return Ok(it);
+            }
+            if is_nested {
+                // Its worker may have died, and it be pending again.
+                if nested::help(&self.pool, self.ticket)? {
+                    continue;
+                }
+                if waits.is_none() {
+                    waits = nested::begin_wait(std::iter::once((&*self.pool, self.ticket)))?;
+                }
             }
             let now = now_ns();
             if let (Some(deadline), Some(after)) = (deadline, timeout)

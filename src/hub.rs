@@ -131,7 +131,7 @@ pub(crate) struct Hub {
     seen: Mutex<u32>,
 }
 
-fn is_unfinished(state: State, generation: u32) -> bool {
+pub(crate) fn is_unfinished(state: State, generation: u32) -> bool {
     state.generation() == generation && (state.is(Phase::Pending) || state.is(Phase::Running))
 }
 

@@ -59,6 +59,7 @@ mod fork;
 mod functions;
 mod future;
 mod hub;
+mod inside;
 #[cfg(feature = "named")]
 mod inspect;
 mod life;
@@ -67,11 +68,13 @@ mod lookout;
 mod map;
 #[cfg(feature = "named")]
 mod named;
+mod nested;
 mod notifier;
 mod once;
 mod outcome;
 mod pace;
 mod payload;
+mod perform;
 mod policy;
 mod pool;
 #[cfg(feature = "raw-sync")]
@@ -98,6 +101,7 @@ mod public {
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
+    pub use crate::inside::current_pool;
     #[cfg(feature = "named")]
     pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
     pub use crate::layout::MutexKind;

@@ -296,10 +296,21 @@ impl Pool {
         }
     }
 
+    pub(crate) fn is_unfinished(&self, ticket: Ticket) -> bool {
+        crate::hub::is_unfinished(self.slot(ticket).load(), ticket.generation)
+    }
+
     /// Waits until a task of ours is over, without taking its outcome.
     pub(crate) fn wait_ended(&self, ticket: Ticket) -> Result<()> {
         let mut pace = WaitPace::new(now_ns());
+        let mut waits = None;
         while let Ok(word) = self.slot(ticket).flag(ticket.generation, Flag::Waiter) {
+            if crate::nested::help(self, ticket)? {
+                continue;
+            }
+            if waits.is_none() {
+                waits = crate::nested::begin_wait(std::iter::once((self, ticket)))?;
+            }
             self.sleep_on(ticket, word, &mut pace, now_ns(), u64::MAX)?;
         }
         Ok(())

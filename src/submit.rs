@@ -296,6 +296,7 @@ impl Pool {
                 WhenFull::WaitFor(after) if now >= deadline => {
                     return Err(Error::TimedOut { what: "a free slot in the ring", after });
                 }
+                WhenFull::Wait if crate::nested::help_oldest(self)? => {}
                 WhenFull::Wait | WhenFull::WaitFor(_) => {
                     let found = self.oldest();
                     if found != oldest {

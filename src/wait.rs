@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::future::{Core, Future};
 use crate::hub::{self, Queue};
+use crate::nested;
 use crate::pace::WaitPace;
-use crate::pool::Pool;
+use crate::pool::{Pool, Ticket};
 use crate::sync::now_ns;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Waiting {
     deadline: u64,
     /// Once it has not found a key at its first look.
     pace: Option<WaitPace>,
+    /// In a task that waits without a time limit: what it waits for.
+    pub(crate) nested: Option<Vec<(Arc<Pool>, Ticket)>>,
 }
 
 /// What came of one sleep.
@@ -58,8 +61,9 @@ impl Waiting {
 
     /// A wait for the keys of a queue.
     pub(crate) fn on(queue: Arc<Queue>, timeout: Option<Duration>) -> Waiting {
+        let nested = (timeout.is_none() && crate::task::is_running()).then(Vec::new);
         let deadline = timeout.map_or(u64::MAX, |t| now_ns().saturating_add(crate::limits::nanos(t)));
-        Waiting { pools: Vec::new(), seen: 0, queue, over: VecDeque::new(), deadline, pace: None }
+        Waiting { pools: Vec::new(), seen: 0, queue, over: VecDeque::new(), deadline, pace: None, nested }
     }
 
     fn add(&mut self, core: &Core, key: usize) -> Result<()> {
@@ -72,6 +76,9 @@ impl Waiting {
             self.pools.push(core.pool.clone());
         }
         core.pool.hub.watch(&core.pool, core.ticket, &self.queue, key);
+        if let Some(awaited) = &mut self.nested {
+            awaited.push((core.pool.clone(), core.ticket));
+        }
         Ok(())
     }
 
@@ -117,9 +124,21 @@ impl Waiting {
             }
             return Ok(Turn::Again);
         };
-        let Some(key) = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline)) else {
-            return Ok(Turn::Again);
+        let waits = match &mut self.nested {
+            None => None,
+            Some(awaited) => {
+                awaited.retain(|(pool, ticket)| pool.is_unfinished(*ticket));
+                for (pool, ticket) in awaited.iter() {
+                    if nested::help(pool, *ticket)? {
+                        return Ok(Turn::Again);
+                    }
+                }
+                nested::begin_wait(awaited.iter().map(|(pool, ticket)| (&**pool, *ticket)))?
+            }
         };
+        let next = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline));
+        drop(waits);
+        let Some(key) = next else { return Ok(Turn::Again) };
         pace.came();
         Ok(Turn::Key(key))
     }

@@ -84,6 +84,8 @@ pub enum taskring_status {
     TASKRING_UNSUPPORTED = 35,
     /// The pool's workers were ended before the task was over.
     TASKRING_TERMINATED = 36,
+    /// A task would wait for one that waits for it in its turn. Nothing was changed.
+    TASKRING_WOULD_DEADLOCK = 37,
 }
 
 /// The one table of names and meanings.
@@ -125,6 +127,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_INVALID_STATE, c"TASKRING_INVALID_STATE", c"the task is in a state in which this cannot be done"),
     (TASKRING_UNSUPPORTED, c"TASKRING_UNSUPPORTED", c"this kind of pool or worker cannot do it"),
     (TASKRING_TERMINATED, c"TASKRING_TERMINATED", c"the pool's workers were ended before the task was over"),
+    (TASKRING_WOULD_DEADLOCK, c"TASKRING_WOULD_DEADLOCK", c"a task would wait for one that waits for it in its turn"),
 ];
 
 /// Why a function did not succeed.
@@ -186,6 +189,7 @@ impl Fault {
             Error::InvalidState { .. } => TASKRING_INVALID_STATE,
             Error::Unsupported { .. } => TASKRING_UNSUPPORTED,
             Error::Terminated => TASKRING_TERMINATED,
+            Error::WouldDeadlock => TASKRING_WOULD_DEADLOCK,
             Error::Encode { .. } => TASKRING_ENCODE,
             Error::Decode { .. } => TASKRING_DECODE,
             Error::TooMany { .. } => TASKRING_TOO_MANY,

@@ -1,0 +1,68 @@
+//! What a task can do with the pool that runs it.
+
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::nested;
+use crate::pool::Pool;
+use crate::record::Kind;
+use crate::sync::Ordering::Relaxed;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+thread_local! {
+    static POOL: RefCell<Option<Arc<Executor>>> = const { RefCell::new(None) };
+}
+
+/// How long tasks wait for a worker that knows their function, as for any submitter that attaches.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pool that runs this task, to submit to: its worker takes part as a submitter of its own from the first call on. Dropping it waits for nothing;
+/// whoever is interested in a task waits for its future.
+///
+/// A task that waits without a time limit for one of its own pool (by a future's `result`, [`wait`](crate::wait), [`as_completed`](crate::as_completed), a map, or a submit to
+/// a full ring) runs it on top of itself when nobody has started it, so one worker is enough for tasks that wait for tasks. Up to 64 of them lie on
+/// each other; one more is [`Error::TooMany`]. A wait that could never end, for threads of one pool wait for each other in a circle, is
+/// [`Error::WouldDeadlock`] for the last of them. A wait with a time limit keeps to its limit, and helps nobody.
+///
+/// ```
+/// # taskring::test_support!();
+/// taskring::task! {
+///     fn fibonacci(n: u64) -> Result<u64, taskring::TaskError> {
+///         if n < 2 {
+///             return Ok(n);
+///         }
+///         let pool = taskring::current_pool()?;
+///         let (a, b) = (pool.submit(fibonacci, n - 1)?, pool.submit(fibonacci, n - 2)?);
+///         Ok(a.result()? + b.result()?)
+///     }
+/// }
+/// fn main() -> Result<(), taskring::Error> {
+///     taskring::init();
+///     let pool = taskring::Executor::builder().workers(1).build()?;
+///     assert_eq!(pool.submit(fibonacci, 10)?.result()?, 55);
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// [`Error::Unsupported`] outside a task; [`Error::TooMany`] when the pool has as many participants as it can.
+pub fn current_pool() -> Result<Arc<Executor>> {
+    let Some(segment) = nested::segment_of_task() else {
+        return Err(Error::Unsupported { what: "to ask for the pool of a task", with: "outside a task" });
+    };
+    let is_open = |executor: &Arc<Executor>| !executor.pool().shut.load(Relaxed);
+    if let Some(executor) = POOL.with_borrow(Clone::clone).filter(is_open) {
+        return Ok(executor);
+    }
+    let pool = Pool::join(segment, Kind::Submitter, START_TIMEOUT)?;
+    let executor = Arc::new(Executor::from_parts(Arc::new(pool), None));
+    if POOL.replace(Some(executor.clone())).is_none() {
+        nested::at_leave(|| {
+            let Some(executor) = POOL.take() else { return };
+            // A worker that leaves waits for nothing: what it has submitted runs elsewhere, or nowhere any more.
+            executor.pool().shut.store(true, Relaxed);
+        });
+    }
+    Ok(executor)
+}

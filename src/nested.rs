@@ -1,0 +1,226 @@
+//! Tasks that wait for tasks of their own pool.
+//!
+//! A worker that waits runs nothing, and when all of them wait, nobody is left to run what they wait for. So a task that waits without a time limit
+//! first runs what it waits for, if nobody has begun with it, on top of itself. Only that: another task might wait for one that lies below it.
+//! What has begun elsewhere is waited for; a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
+//!
+//! A future belongs to one process, so only threads of one process can wait for each other in a circle, and who waits for what stands in private memory.
+
+use crate::error::{Error, Result};
+use crate::life::Bit;
+use crate::perform::Performer;
+use crate::pool::{Pool, Ticket, lock};
+use crate::ring::Claim;
+use crate::search::{Rings, Task};
+use crate::segment::Segment;
+use crate::state::Phase;
+use crate::sync::Ordering::Relaxed;
+use crate::task;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+/// Tasks on top of each other in one worker. A thread's stack has 2 MiB, if its owner asked for no other one.
+const DEPTH_MAX: usize = 64;
+
+/// A task: its pool, by the number that no other pool has, and its own.
+type Key = (u64, u64);
+
+fn key_of(segment: &Segment, task: u64) -> Key {
+    (segment.header().identity.nonce.load(Relaxed), task)
+}
+
+/// What a thread that serves a pool keeps for the waits of its tasks.
+struct Serving {
+    performer: Rc<Performer>,
+    /// The tasks that wait below the one that runs.
+    below: RefCell<Vec<Key>>,
+    /// What is to be done before the worker leaves its seat.
+    at_leave: RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+thread_local! {
+    static SERVING: RefCell<Option<Rc<Serving>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, tasks that run in this thread can run others on top of them.
+pub(crate) struct Served;
+
+/// This thread serves a pool.
+pub(crate) fn serve(performer: Rc<Performer>) -> Served {
+    let serving = Serving { performer, below: RefCell::default(), at_leave: RefCell::default() };
+    SERVING.set(Some(Rc::new(serving)));
+    Served
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let Some(serving) = SERVING.take() else { return };
+        let at_leave = serving.at_leave.take();
+        at_leave.into_iter().for_each(|last| last());
+    }
+}
+
+/// The worker of this thread, if it runs a task.
+fn serving() -> Option<Rc<Serving>> {
+    let serving = SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten();
+    serving.filter(|_| task::is_running())
+}
+
+/// The same for a task of this pool, by whichever mapping.
+fn serving_in(pool: &Pool) -> Option<Rc<Serving>> {
+    let same = |serving: &Rc<Serving>| key_of(&serving.performer.member.segment, 0) == key_of(pool.segment(), 0);
+    serving().filter(same)
+}
+
+/// Whether this thread runs a task of this pool.
+pub(crate) fn is_in_task_of(pool: &Pool) -> bool {
+    task::is_running() && serving_in(pool).is_some()
+}
+
+/// The pool whose task this thread runs.
+pub(crate) fn segment_of_task() -> Option<Arc<Segment>> {
+    serving().map(|serving| serving.performer.member.segment.clone())
+}
+
+/// Has something done before the worker of this thread leaves.
+pub(crate) fn at_leave(last: impl FnOnce() + 'static) {
+    if let Some(serving) = serving() {
+        serving.at_leave.borrow_mut().push(Box::new(last));
+    }
+}
+
+/// For a task that waits for another one of its pool: runs that one here and now, if nobody has begun with it and this worker can. True when it did.
+pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
+    let Some(serving) = serving_in(pool) else { return Ok(false) };
+    let performer = &*serving.performer;
+    let segment = &*performer.member.segment;
+    if segment.has(Bit::Broken) || segment.has(Bit::Corrupt) || !performer.member.seat.is_ours(performer.member.record()) {
+        return Ok(false);
+    }
+    let (lane, index) = segment.geometry().split(ticket.slot);
+    let slot = &segment.lane(lane).slots[index];
+    let seen = slot.load();
+    let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
+    if !is_pending || !performer.has(slot.function_index()) {
+        return Ok(false);
+    }
+    if serving.below.borrow().len() >= DEPTH_MAX {
+        return Err(Error::TooMany { what: "tasks that wait on top of each other in one worker", max: DEPTH_MAX });
+    }
+    // The place in the lane stays for a head to step over, as after a look at every slot.
+    let Ok(state) = slot.claim(seen, performer.member.who()) else { return Ok(false) };
+    serving.below.borrow_mut().push(key_of(segment, task::id()));
+    performer.perform(segment, Task { lane, claim: Claim { slot: index, state } }, &mut Vec::new());
+    serving.below.borrow_mut().pop();
+    Ok(true)
+}
+
+/// For a task that finds the ring full: runs the oldest task of this submitter that nobody has begun with. True when there was one.
+pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
+    if !is_in_task_of(pool) {
+        return Ok(false);
+    }
+    let ring = pool.segment().lane(pool.lane);
+    let from = ring.next_slot();
+    for step in 0..pool.capacity() {
+        let index = (from + step) & (pool.capacity() - 1);
+        let state = ring.slots[index].load();
+        if state.is(Phase::Pending) && ring.slots[index].submitted_by() == pool.member.who() {
+            let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+            if help(pool, ticket)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A thread that waits in a task.
+struct Waiter {
+    number: u64,
+    /// The tasks that it runs, the waiting one last.
+    runs: Vec<Key>,
+    /// It waits until one of these is over.
+    awaits: Vec<Key>,
+}
+
+static WAITERS: Mutex<Vec<Waiter>> = Mutex::new(Vec::new());
+
+/// Says that this thread waits, until dropped.
+pub(crate) struct Waits(u64);
+
+/// For a task that is about to wait until one of others is over: says so to the threads of this process.
+///
+/// # Errors
+/// `WouldDeadlock` when none of them can end before the waiting task does. Of the threads in a circle the last one to wait is told, and no other one.
+pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) -> Result<Option<Waits>> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let Some(serving) = serving() else { return Ok(None) };
+    let mut runs = serving.below.borrow().clone();
+    runs.push(key_of(&serving.performer.member.segment, task::id()));
+    let awaits: Vec<Key> = awaited.map(|(pool, ticket)| key_of(pool.segment(), ticket.id())).collect();
+    let number = NEXT.fetch_add(1, Relaxed);
+    let mut waiters = lock(&WAITERS);
+    waiters.push(Waiter { number, runs, awaits });
+    if is_last_stuck(&waiters) {
+        waiters.pop();
+        return Err(Error::WouldDeadlock);
+    }
+    Ok(Some(Waits(number)))
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&WAITERS).retain(|waiter| waiter.number != self.0);
+    }
+}
+
+/// Whether the last of these waits for ever: all that it waits for is run by threads that wait, and do so for ever.
+fn is_last_stuck(waiters: &[Waiter]) -> bool {
+    // At first everybody is held to be stuck; who waits for a task that goes on is not, nor who waits for such a one's tasks, and so on.
+    let mut stuck = vec![true; waiters.len()];
+    loop {
+        let goes_on = |key: &Key| !waiters.iter().zip(&stuck).any(|(waiter, &stuck)| stuck && waiter.runs.contains(key));
+        let freed: Vec<usize> = (0..waiters.len())
+            .filter(|&i| stuck[i] && (waiters[i].awaits.is_empty() || waiters[i].awaits.iter().any(goes_on)))
+            .collect();
+        if freed.is_empty() {
+            return stuck.last().copied().unwrap_or(false);
+        }
+        freed.into_iter().for_each(|i| stuck[i] = false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(runs: &[u64], awaits: &[u64]) -> Waiter {
+        let keys = |tasks: &[u64]| tasks.iter().map(|&task| (0, task)).collect();
+        Waiter { number: 0, runs: keys(runs), awaits: keys(awaits) }
+    }
+
+    #[test]
+    fn a_circle_is_seen_by_the_last_one_in_it() {
+        assert!(is_last_stuck(&[waiter(&[1], &[2]), waiter(&[2], &[1])]));
+        assert!(is_last_stuck(&[waiter(&[1], &[2]), waiter(&[2], &[3]), waiter(&[3], &[1])]));
+        // One that waits for itself, and one for a task below it.
+        assert!(is_last_stuck(&[waiter(&[1], &[1])]));
+        assert!(is_last_stuck(&[waiter(&[1, 2], &[1])]));
+        // Two threads, each with a task on top of another.
+        assert!(is_last_stuck(&[waiter(&[1, 2], &[3]), waiter(&[3, 4], &[1])]));
+    }
+
+    #[test]
+    fn who_waits_for_a_task_that_goes_on_is_not_stuck() {
+        assert!(!is_last_stuck(&[waiter(&[1], &[2])]));
+        assert!(!is_last_stuck(&[waiter(&[2], &[9]), waiter(&[1], &[2])]));
+        // One of several is enough.
+        assert!(!is_last_stuck(&[waiter(&[1], &[2, 9]), waiter(&[2], &[1])]));
+        assert!(is_last_stuck(&[waiter(&[1], &[2, 3]), waiter(&[3], &[2]), waiter(&[2], &[1])]));
+        // A circle of others, of which one was told already, is none of ours.
+        assert!(!is_last_stuck(&[waiter(&[1], &[2]), waiter(&[7], &[8])]));
+    }
+}

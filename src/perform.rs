@@ -1,0 +1,171 @@
+//! What a worker does with a claimed task: takes its arguments, calls its function, and hands the outcome over.
+//!
+//! A task that waits for another one of its pool runs that one on top of itself (`nested.rs`), so all of this goes by shared reference.
+
+use crate::error::Error;
+use crate::layout::Slot;
+use crate::limits::INLINE_MAX;
+use crate::outcome::{self, Kind as OutcomeKind};
+use crate::registry::Member;
+use crate::search::{Rings, Task};
+use crate::seeded::{Bug, seeded};
+use crate::segment::Segment;
+use crate::set::SetRef;
+use crate::slot::{OPTION_CHUNK, Request};
+use crate::state::{Flag, Progress, State, Step};
+use crate::sync::Ordering::Relaxed;
+use crate::task::{Call, Current, Runner, guarded, set_current};
+use std::cell::Cell;
+
+/// Bytes of the buffer for results that are kept from one task to the next.
+const OUT_MAX: usize = 1 << 20;
+
+/// Arguments taken out of a slot, aligned for C functions that look at them as values. Blocks are aligned as well.
+#[repr(align(16))]
+struct Inline([u8; INLINE_MAX]);
+
+/// A worker's seat and its functions.
+pub(crate) struct Performer {
+    pub(crate) member: Member,
+    /// By function number.
+    pub(crate) runners: Vec<Option<Runner>>,
+    /// It was taken for dead, and leaves.
+    pub(crate) is_out: Cell<bool>,
+}
+
+impl Performer {
+    /// Whether the worker has the function of this number.
+    #[inline]
+    pub(crate) fn has(&self, function: u16) -> bool {
+        matches!(self.runners.get(function as usize), Some(Some(_)))
+    }
+
+    /// Runs a claimed task to its end. `out` is for its result's bytes: one allocation for all tasks.
+    #[inline]
+    pub(crate) fn perform(&self, segment: &Segment, task: Task, out: &mut Vec<u8>) {
+        let slot = &segment.lane(task.lane).slots[task.claim.slot];
+        let generation = task.claim.state.generation();
+        let request = slot.read();
+        if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
+            return self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request);
+        }
+        let number = segment.slot_number(task.lane, task.claim.slot);
+        let progress = slot.progress();
+        let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
+        if !seeded(Bug::StartedLate) {
+            self.note(slot, progress.at(Step::Started));
+        }
+        let outer = set_current(Some(current));
+        out.clear();
+        let kind = call(segment, &self.runners, slot, &request, out);
+        set_current(outer);
+        if self.member.is_foreign() {
+            // The task forked, and this is the child coming back from its function: only the parent is the worker.
+            crate::sys::exit_now(0);
+        }
+        if seeded(Bug::StartedLate) {
+            self.note(slot, progress.at(Step::Started));
+        }
+        self.note(slot, progress.at(Step::Returned));
+        if seeded(Bug::DoneFirst) {
+            self.complete(segment, task, slot, (number, generation), &request);
+        }
+        if !outcome::store_inline(slot, &request, kind, out) {
+            self.store_in_block(slot, (number, generation), kind, out);
+        }
+        self.complete(segment, task, slot, (number, generation), &request);
+        if out.capacity() > OUT_MAX {
+            *out = Vec::new();
+        }
+    }
+
+    /// A result that does not fit into the slot.
+    #[cold]
+    fn store_in_block(&self, slot: &Slot, task: (u32, u32), kind: OutcomeKind, out: &[u8]) {
+        if let Err(e) = outcome::store_in_block(&self.member, slot, task, kind, out) {
+            if let Error::Corrupt { what } = &e {
+                self.member.segment.poison(&**what);
+            }
+            outcome::store_refusal(slot, &e);
+        }
+    }
+
+    #[inline]
+    fn note(&self, slot: &Slot, progress: Progress) {
+        if seeded(Bug::NotePerWorker) {
+            return self.member.record().event_waiters.store(progress.bits(), Relaxed);
+        }
+        slot.note(progress);
+    }
+
+    /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
+    #[inline]
+    fn complete(&self, segment: &Segment, task: Task, slot: &Slot, (number, generation): (u32, u32), request: &Request) {
+        let result = slot.result_block.load(Relaxed);
+        match slot.complete(self.member.who(), generation) {
+            Ok(old) => {
+                segment.announce_end(task.lane, task.claim.slot, old, request);
+                if old.has(Flag::Detached) {
+                    segment.free_slot_blocks([request.args_block, result], number, generation);
+                }
+            }
+            Err(found) => self.complete_nothing(found, result, (number, generation)),
+        }
+        let finished = &self.member.record().finished;
+        finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    #[cold]
+    fn complete_nothing(&self, found: State, result: u32, (number, generation): (u32, u32)) {
+        let segment = &*self.member.segment;
+        if seeded(Bug::NoPoison) {
+            return;
+        }
+        if !found.has_left(self.member.who(), generation) {
+            segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
+            return;
+        }
+        // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
+        segment.free_slot_blocks([result, 0], number, generation);
+        // And has no seat any more: what it claimed now would be nobody's.
+        self.is_out.set(!self.member.seat.is_ours(self.member.record()));
+    }
+}
+
+/// Runs a task's function on its arguments.
+#[inline]
+fn call(segment: &Segment, runners: &[Option<Runner>], slot: &Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
+    let len = request.args_len as usize;
+    let mut inline = Inline([0; INLINE_MAX]);
+    let args: &[u8] = if request.args_block == 0 {
+        let len = len.min(INLINE_MAX);
+        slot.read_inline(0, &mut inline.0[..len.next_multiple_of(8)]);
+        &inline.0[..len]
+    } else {
+        match segment.block_bytes(request.args_block, len) {
+            // SAFETY: `block_bytes` has checked that `len` bytes lie in committed payload memory. The block belongs to the slot,
+            // which this worker owns until the call is over, and nobody writes to a published argument block.
+            Ok(bytes) => unsafe { std::slice::from_raw_parts(bytes, len) },
+            Err(e) => return fail(out, OutcomeKind::Failed, &e),
+        }
+    };
+    let Some(Some(runner)) = runners.get(request.function as usize) else {
+        return fail(out, OutcomeKind::Failed, &Error::UnknownFunction { name: format!("#{}", request.function) });
+    };
+    let mut call = Call { args, is_chunk: request.options & OPTION_CHUNK != 0, out, kind: OutcomeKind::Value };
+    match guarded(|| runner.run(&mut call)) {
+        Ok(()) => call.kind,
+        Err(panic) => {
+            out.clear();
+            out.extend_from_slice(&panic);
+            OutcomeKind::Panicked
+        }
+    }
+}
+
+#[cold]
+fn fail(out: &mut Vec<u8>, kind: OutcomeKind, error: &Error) -> OutcomeKind {
+    out.clear();
+    out.extend_from_slice(error.to_string().as_bytes());
+    kind
+}
