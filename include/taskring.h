@@ -346,6 +346,10 @@ enum taskring_status
      * The pool's workers were ended before the task was over.
      */
     TASKRING_TERMINATED = 36,
+    /**
+     * A task would wait for one that waits for it in its turn. Nothing was changed.
+     */
+    TASKRING_WOULD_DEADLOCK = 37,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -985,6 +989,22 @@ taskring_status taskring_init(int argc,
  * name is NULL or a string.
  */
 taskring_status taskring_work(const char *name);
+
+/**
+ * The pool that runs this task, to submit to: its worker takes part as a submitter of its own from the first call on. The handle is the
+ * caller's, and taskring_free ends it without ending anything else; release the tickets before, for with it they are out of reach.
+ *
+ * A task that waits with TASKRING_INFINITE for one of its own pool runs it on top of itself when nobody has started it, so one worker is
+ * enough for tasks that wait for tasks. Up to 64 of them lie on each other; one more is TASKRING_TOO_MANY. A wait that could never end, for
+ * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
+ * to its limit, and helps nobody.
+ *
+ * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * pool is NULL or valid for a write.
+ */
+taskring_status taskring_current_pool(struct taskring_pool **pool);
 
 /**
  * Lends a block of shared memory for len bytes of arguments, aligned to 16 bytes, with whatever it held before: fill it and submit it with

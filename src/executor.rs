@@ -166,8 +166,7 @@ impl Executor {
         Executor { pool, supervisor }
     }
 
-    /// The same pool once more. It ends with either of the two.
-    #[cfg(feature = "named")]
+    /// The same pool once more. It ends with either of the two, unless it is that of a worker's tasks.
     pub(crate) fn another(&self) -> Executor {
         Executor { pool: self.pool.clone(), supervisor: self.supervisor.clone() }
     }
@@ -427,7 +426,7 @@ pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        if self.pool.member.is_foreign() {
+        if self.pool.member.is_foreign() || self.pool.of_tasks {
             return;
         }
         // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 thread_local! {
-    static POOL: RefCell<Option<Arc<Executor>>> = const { RefCell::new(None) };
+    static POOL: RefCell<Option<Executor>> = const { RefCell::new(None) };
 }
 
 /// How long tasks wait for a worker that knows their function, as for any submitter that attaches.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker that leaves waits for callbacks that its tasks have asked for.
+const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 
-/// The pool that runs this task, to submit to: its worker takes part as a submitter of its own from the first call on. Dropping it waits for nothing;
-/// whoever is interested in a task waits for its future.
+/// The pool that runs this task, to submit to: its worker takes part as a submitter of its own from the first call on. Dropping the value ends nothing and waits
+/// for nothing; whoever is interested in a task waits for its future.
 ///
 /// A task that waits without a time limit for one of its own pool (by a future's `result`, [`wait`](crate::wait), [`as_completed`](crate::as_completed), a map, or a submit to
 /// a full ring) runs it on top of itself when nobody has started it, so one worker is enough for tasks that wait for tasks. Up to 64 of them lie on
@@ -47,22 +49,27 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`Error::Unsupported`] outside a task; [`Error::TooMany`] when the pool has as many participants as it can.
-pub fn current_pool() -> Result<Arc<Executor>> {
+pub fn current_pool() -> Result<Executor> {
     let Some(segment) = nested::segment_of_task() else {
         return Err(Error::Unsupported { what: "to ask for the pool of a task", with: "outside a task" });
     };
-    let is_open = |executor: &Arc<Executor>| !executor.pool().shut.load(Relaxed);
-    if let Some(executor) = POOL.with_borrow(Clone::clone).filter(is_open) {
+    let kept = |executor: &Option<Executor>| executor.as_ref().filter(|e| !e.pool().shut.load(Relaxed)).map(Executor::another);
+    if let Some(executor) = POOL.with_borrow(kept) {
         return Ok(executor);
     }
-    let pool = Pool::join(segment, Kind::Submitter, START_TIMEOUT)?;
-    let executor = Arc::new(Executor::from_parts(Arc::new(pool), None));
-    if POOL.replace(Some(executor.clone())).is_none() {
-        nested::at_leave(|| {
-            let Some(executor) = POOL.take() else { return };
-            // A worker that leaves waits for nothing: what it has submitted runs elsewhere, or nowhere any more.
-            executor.pool().shut.store(true, Relaxed);
-        });
+    let mut pool = Pool::join(segment, Kind::Submitter, START_TIMEOUT)?;
+    pool.of_tasks = true;
+    let executor = Executor::from_parts(Arc::new(pool), None);
+    if POOL.replace(Some(executor.another())).is_none() {
+        nested::at_leave(leave);
     }
     Ok(executor)
+}
+
+/// A worker that leaves waits for nothing: what its tasks have submitted runs elsewhere, or nowhere any more.
+fn leave() {
+    if let Some(executor) = POOL.take() {
+        executor.pool().shut.store(true, Relaxed);
+        executor.pool().end_notifier(Some(LAST_CALLBACKS));
+    }
 }

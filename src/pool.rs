@@ -63,6 +63,8 @@ pub(crate) struct Pool {
     /// When a thread of this process last looked for damage.
     looked_for_damage: AtomicU64,
     pub(crate) shut: AtomicBool,
+    /// Of a worker, for its tasks: no handle of it ends anything.
+    pub(crate) of_tasks: bool,
     pub(crate) start_timeout: Duration,
     /// The path of the named pool that this process owns.
     pub(crate) name: Option<std::ffi::CString>,
@@ -124,6 +126,7 @@ impl Pool {
             looked_for_damage: AtomicU64::new(0),
             unserved: Mutex::new(HashMap::new()),
             shut: AtomicBool::new(false),
+            of_tasks: false,
             start_timeout,
             name: None,
             failure: OnceLock::new(),

@@ -48,6 +48,17 @@ fn every_behaviour_holds_with_workers_of_every_kind() {
 }
 
 #[test]
+fn a_task_may_wait_for_tasks_of_its_own_pool() {
+    if has("cc") {
+        let program = build("nested", "c11", &["tests/c/nested.c"], &[]);
+        for method in ["thread", "spawn", "fork", "forkserver"] {
+            run(&program, &[method]);
+        }
+    }
+    run_cpp(&[&["nested"]], &["c++17", "c++20"]);
+}
+
+#[test]
 fn completions_maps_and_loans_hold_with_threads_and_processes() {
     if has("cc") {
         for name in ["completions", "maps", "loans"] {

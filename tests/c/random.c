@@ -6,7 +6,7 @@
 #define FUNCTIONS(X)                                                                                                   \
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
-    X(create) X(create_named) X(free) X(function) X(init) X(last_error) X(last_loss) X(loan) X(loan_return) \
+    X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(last_error) X(last_loss) X(loan) X(loan_return) \
     X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
     X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) \
     X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(version) X(view) X(wait) \
@@ -60,6 +60,11 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_cancel_requested, 1);
     count(F_attempt, 1);
     count(F_task_ticket, taskring_task_ticket() != 0);
+    if (what % 32 == 9) {
+        taskring_pool *own = NULL;
+        count(F_current_pool, taskring_current_pool(&own) == TASKRING_OK);
+        taskring_free(own);
+    }
     switch (what % 8) {
     case 0:
         count(F_call_result, taskring_call_result(call, len * 3) != NULL);

@@ -54,6 +54,13 @@ public:
         return owned<pool>(status, made);
     }
 
+    /// In a task: the pool that runs it, to submit to. See taskring_current_pool.
+    static pool current() {
+        taskring_pool *made = nullptr;
+        detail::check(taskring_current_pool(&made));
+        return pool(made);
+    }
+
     /// Submits a task; waits while the ring is full.
     template <class R, class... A, class... G> future<R> submit(task<R(A...)> which, G &&...args) {
         return send(TASKRING_INFINITE, nullptr, which, std::forward<G>(args)...).value();
