@@ -53,7 +53,8 @@ pub fn current_pool() -> Result<Executor> {
     let Some(segment) = nested::segment_of_task() else {
         return Err(Error::Unsupported { what: "to ask for the pool of a task", with: "outside a task" });
     };
-    let kept = |executor: &Option<Executor>| executor.as_ref().filter(|e| !e.pool().shut.load(Relaxed)).map(Executor::another);
+    let kept =
+        |executor: &Option<Executor>| executor.as_ref().filter(|e| !e.pool().shut.load(Relaxed)).map(Executor::another);
     if let Some(executor) = POOL.with_borrow(kept) {
         return Ok(executor);
     }

@@ -182,7 +182,10 @@ unsafe fn builder(config: *const taskring_config) -> Result<Builder, Fault> {
 ///
 /// # Safety
 /// `pool` is NULL or valid for a write.
-pub(super) unsafe fn make(pool: *mut *mut taskring_pool, new: impl FnOnce() -> Result<Executor, Fault>) -> Result<(), Fault> {
+pub(super) unsafe fn make(
+    pool: *mut *mut taskring_pool,
+    new: impl FnOnce() -> Result<Executor, Fault>,
+) -> Result<(), Fault> {
     if pool.is_null() {
         return Err(null("pool"));
     }

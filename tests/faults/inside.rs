@@ -1,23 +1,43 @@
-//! Row 26: a task that uses the pool it runs in. Waiting in a task for another task of a pool whose workers are all busy is not looked after yet.
+//! Row 26: a task that uses the pool it runs in.
 
-use crate::process_support::{LIMIT, Test, unique, wait_until};
+use crate::process_support::common::Board;
+use crate::process_support::{LIMIT, Test, kill, unique, wait_until};
 use crate::support::{assert_whole, square};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 use taskring::ffi::{self, taskring_status};
-use taskring::{Error, Executor, Future, StartMethod};
+use taskring::{Error, Executor, Future, StartMethod, State, SubmitOptions};
 
 taskring::task! {
     /// Submits to the pool of that name from within it, and waits for the result.
     fn submit_inside(name: String, x: u64) -> Result<u64, Error> {
         Executor::attach(&name)?.submit(square, x)?.result()
     }
+    /// Says where it runs, and does not end before it is the second attempt.
+    fn first_one_hangs(board: String) -> u64 {
+        let cells = Board::at(&board);
+        if cells[0].fetch_add(1, SeqCst) == 0 {
+            cells[1].store(u64::from(std::process::id()), SeqCst);
+            loop {
+                std::thread::sleep(LIMIT);
+            }
+        }
+        7
+    }
+    /// Waits for one that another worker has begun with.
+    fn waits_for_another_worker(board: String) -> Result<u64, Error> {
+        let options = SubmitOptions::new().idempotent(true);
+        let future = taskring::current_pool()?.submit_with(&options, first_one_hangs, board)?;
+        wait_until("another worker has begun with it", || future.state() == State::Running);
+        future.result()
+    }
 }
 
 pub const TESTS: &[Test] = &[
     ("fault_26_a_task_may_submit_to_its_own_pool", submits),
+    ("fault_26_a_task_waits_on_when_the_worker_of_what_it_waits_for_dies", other_worker_dies),
     ("fault_26_a_task_that_would_wait_for_the_end_of_its_own_pool_is_told", would_wait_for_itself),
     ("fault_26_a_task_that_drops_its_own_pool_does_not_wait_for_it", drops_its_pool),
     ("fault_26_a_c_task_cannot_free_its_own_pool", frees_its_pool),
@@ -25,12 +45,24 @@ pub const TESTS: &[Test] = &[
 
 fn submits() {
     let name = unique("inside");
-    let pool = Executor::builder().workers(2).capacity(8).create_named(&name).expect("a pool");
-    // One at a time: the other worker runs what it waits for.
+    let pool = Executor::builder().workers(1).capacity(8).create_named(&name).expect("a pool");
+    // Its own worker runs what it waits for, though it attached by name, as anybody can.
     for x in 0..20 {
         assert_eq!(pool.submit(submit_inside, (name.clone(), x)).expect("submitted").result(), Ok(x * x));
     }
     assert_whole(&name, &pool, 0);
+}
+
+fn other_worker_dies() {
+    let pool = Executor::builder().workers(2).build().expect("a pool");
+    for _ in 0..3 {
+        let board = Board::new(2);
+        let outer = pool.submit(waits_for_another_worker, board.name()).expect("submitted");
+        wait_until("the other worker hangs", || board[1].load(SeqCst) != 0);
+        kill(board[1].load(SeqCst) as u32);
+        assert_eq!(outer.result(), Ok(7));
+        assert_eq!(board[0].load(SeqCst), 2);
+    }
 }
 
 fn threads() -> Executor {
