@@ -92,6 +92,7 @@ pub(crate) fn at_leave(last: impl FnOnce() + 'static) {
 }
 
 /// For a task that waits for another one of its pool: runs that one here and now, if nobody has begun with it and this worker can. True when it did.
+#[cold]
 pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     let Some(serving) = serving_in(pool) else { return Ok(false) };
     let performer = &*serving.performer;
@@ -118,6 +119,7 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
 }
 
 /// For a task that finds the ring full: runs the oldest task of this submitter that nobody has begun with. True when there was one.
+#[cold]
 pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
     if !is_in_task_of(pool) {
         return Ok(false);

@@ -41,7 +41,8 @@ impl Performer {
     }
 
     /// Runs a claimed task to its end. `out` is for its result's bytes: one allocation for all tasks.
-    #[inline]
+    // Into the worker's loop: a task on top of another one (`nested.rs`) is rare, and this is most of what a task costs.
+    #[inline(always)]
     pub(crate) fn perform(&self, segment: &Segment, task: Task, out: &mut Vec<u8>) {
         let slot = &segment.lane(task.lane).slots[task.claim.slot];
         let generation = task.claim.state.generation();
@@ -99,7 +100,7 @@ impl Performer {
     }
 
     /// Hands the outcome over. Whoever was declared dead meanwhile finds its slot gone, and drops what it made.
-    #[inline]
+    #[inline(always)]
     fn complete(&self, segment: &Segment, task: Task, slot: &Slot, (number, generation): (u32, u32), request: &Request) {
         let result = slot.result_block.load(Relaxed);
         match slot.complete(self.member.who(), generation) {
@@ -133,7 +134,7 @@ impl Performer {
 }
 
 /// Runs a task's function on its arguments.
-#[inline]
+#[inline(always)]
 fn call(segment: &Segment, runners: &[Option<Runner>], slot: &Slot, request: &Request, out: &mut Vec<u8>) -> OutcomeKind {
     let len = request.args_len as usize;
     let mut inline = Inline([0; INLINE_MAX]);

@@ -4,6 +4,7 @@ use crate::codec::{Payload, PayloadRef, begin_result, end_item, items, set_kind}
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
 use crate::outcome::Kind;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -392,23 +393,27 @@ thread_local! {
 }
 
 /// Runs `f`; a panic becomes its message and backtrace, as `outcome.rs` stores them.
+#[inline]
 pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> std::result::Result<T, Vec<u8>> {
     let outer = IN_TASK.replace(true);
     let result = catch_unwind(AssertUnwindSafe(f));
     IN_TASK.set(outer);
-    result.map_err(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        let text = text.unwrap_or_else(|| "a panic without a text".to_owned());
-        // What the hook saw last may be another panic, which the task caught itself.
-        let seen = PANIC.take().filter(|(message, _)| *message == text);
-        let (place, backtrace) = seen
-            .map(|(_, rest)| rest)
-            .as_deref()
-            .and_then(|r| r.split_once('\n'))
-            .map_or_else(|| (String::new(), String::new()), |(place, backtrace)| (place.to_owned(), backtrace.to_owned()));
-        crate::outcome::panic_bytes(&(text + &place), &backtrace)
-    })
+    result.map_err(caught)
+}
+
+#[cold]
+fn caught(payload: Box<dyn Any + Send>) -> Vec<u8> {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "a panic without a text".to_owned());
+    // What the hook saw last may be another panic, which the task caught itself.
+    let seen = PANIC.take().filter(|(message, _)| *message == text);
+    let (place, backtrace) = seen
+        .map(|(_, rest)| rest)
+        .as_deref()
+        .and_then(|r| r.split_once('\n'))
+        .map_or_else(|| (String::new(), String::new()), |(place, backtrace)| (place.to_owned(), backtrace.to_owned()));
+    crate::outcome::panic_bytes(&(text + &place), &backtrace)
 }
 
 /// Keeps the panics of tasks for their submitters instead of printing them. Other panics go to the hook that was there before.
