@@ -13,7 +13,15 @@ mod process_support;
 #[macro_use]
 mod support;
 
+mod as_completed;
+mod better;
 mod futures;
+mod held;
+mod maps_now;
+mod processes;
+mod sentences;
+mod threads;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -22,7 +30,16 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES];
+const FILES: &[&[Case]] = &[
+    futures::CASES,
+    waits::CASES,
+    as_completed::CASES,
+    maps_now::CASES,
+    processes::CASES,
+    threads::CASES,
+    better::CASES,
+    sentences::CASES,
+];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
