@@ -176,6 +176,8 @@ impl Hub {
 
     /// Looks at every slot that somebody waits for: an announcement may have been lost with who made it, or its bit.
     pub(crate) fn deliver_unannounced(&self, pool: &Pool) {
+        // First what was announced, in that order: the table of watches has none.
+        self.drain_and_tell(pool);
         let slots: Vec<u32> = lock(&self.watches).keys().copied().collect();
         if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot)).count() != 0 {
             wake_event(pool);

@@ -8,9 +8,21 @@ use crate::support::pool_of;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, MapOptions, as_completed};
+use taskring::{Error, Executor, MapOptions, as_completed};
 
 cases! {
+    fn semantics_s3_an_unordered_map_with_one_worker_keeps_the_order_of_its_inputs(kind) {
+        let pool = Executor::builder().workers(1).start(kind).capacity(8).build().unwrap();
+        // Outcomes that nobody asks for yet lie in the slots of the laps that follow.
+        let uncollected = pool.submit_bulk(square, 0..20).unwrap();
+        for (window, chunk) in [(1, 1), (5, 1), (20, 1), (3, 4)] {
+            let options = MapOptions::new().window(window).chunk(chunk).ordered(false);
+            let results: Vec<u64> = pool.map_with(&options, square, 0..100).unwrap().collect::<Result<_, _>>().unwrap();
+            assert!(results.iter().copied().eq((0..100).map(|x| x * x)), "window {window}, chunk {chunk}: {results:?}");
+        }
+        assert!(uncollected.iter().zip(0..).all(|(f, x)| f.result() == Ok(x * x)));
+    }
+
     fn semantics_s7_a_failing_task_gives_its_place_back_and_a_failing_input_cancels_nothing(kind) {
         let pool = pool_of(kind, 2);
         let options = MapOptions::new().window(2);
