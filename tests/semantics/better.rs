@@ -1,7 +1,7 @@
 //! Section B: where the reference does otherwise on purpose of ours. Each of these would fail there.
 
-use crate::held::{Held, can_die, given};
-use crate::process_support::common::{Board, count_in, nap, own_pid, panic_with, square};
+use crate::held::{Held, can_die, given, unwind_with};
+use crate::process_support::common::{Board, count_in, nap, own_pid, square};
 use crate::process_support::{LIMIT, Program, hear, kill, role, say, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
@@ -65,7 +65,7 @@ cases! {
         let pool = pool_of(kind, 2);
         let held = Held::new(2);
         let other = held.start(&pool, 1);
-        let victim = if can_die(kind) { held.start(&pool, 0) } else { pool.submit(panic_with, "p".into()).unwrap() };
+        let victim = if can_die(kind) { held.start(&pool, 0) } else { pool.submit(unwind_with, "p".into()).unwrap() };
         let pending = pool.submit_bulk(square, 0..20).unwrap();
         if can_die(kind) {
             let pid = victim.worker_pid().unwrap();
@@ -86,7 +86,7 @@ cases! {
     fn semantics_b7_a_task_that_exits_has_a_verdict_with_the_code(kind) {
         let pool = pool_of(kind, 1);
         if !can_die(kind) {
-            let panicked = pool.submit(panic_with, "p".into()).unwrap();
+            let panicked = pool.submit(unwind_with, "p".into()).unwrap();
             assert!(matches!(panicked.result_timeout(LIMIT), Err(Error::Panicked { .. })));
             return assert_eq!(pool.submit(nap, 0).unwrap().result(), Ok(0));
         }

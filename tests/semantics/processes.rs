@@ -1,13 +1,13 @@
 //! Section P: pools of processes, as far as one case says it. Every kind of worker keeps the rules that need no process.
 
-use crate::held::{Held, can_die, given, second_pool_of};
+use crate::held::{Held, can_die, given, second_pool_of, unwind_with};
 use crate::process_support::common::Board;
-use crate::process_support::common::{count_in, fail_with, nap, own_pid, panic_with, square};
+use crate::process_support::common::{count_in, fail_with, nap, own_pid, square};
 use crate::process_support::{LIMIT, kill, pid_alive, thread_count, wait_until};
 use crate::support::pool_of;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use taskring::{Cause, Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State, When, wait};
 
@@ -28,7 +28,7 @@ impl Serialize for Unfinished {
         if self.dies {
             kill(std::process::id());
         }
-        panic!("half of it is written")
+        resume_unwind(Box::new("half of it is written"))
     }
 }
 
@@ -121,7 +121,7 @@ cases! {
             }
         }
         let worker = pool.submit(own_pid, ()).unwrap().result();
-        let panicked = pool.submit(panic_with, "so it is".into()).unwrap().result();
+        let panicked = pool.submit(unwind_with, "so it is".into()).unwrap().result();
         assert!(matches!(&panicked, Err(Error::Panicked { message, .. }) if message.starts_with("so it is")), "{panicked:?}");
         let failed = pool.submit(fail_with, "why".into()).unwrap().result();
         assert_eq!(failed, Err(Error::TaskFailed { message: "why".into() }));
@@ -197,7 +197,7 @@ cases! {
             let pool = pool_of(kind, 1);
             futures = pool.submit_bulk(nap, [2; 10]).unwrap();
             // No `panic!`, whose message takes longer than the case.
-            std::panic::resume_unwind(Box::new("out of the scope"));
+            resume_unwind(Box::new("out of the scope"));
         }));
         assert!(panicked.is_err_and(|payload| payload.is::<&str>()), "it goes on to whoever called");
         assert!(futures.iter().all(Future::is_done), "and the scope has waited");

@@ -4,12 +4,12 @@ use crate::held::{can_die, second_pool_of};
 use crate::process_support::common::{fail_with, own_pid, square};
 use crate::process_support::{children_of, fd_count, thread_count, wait_until};
 use crate::support::pool_of;
-use std::panic::panic_any;
+use std::panic::resume_unwind;
 use taskring::{Error, Executor, StartMethod};
 
 taskring::task! {
     /// Panics with something that is no text.
-    fn panic_without_text() -> u64 { panic_any(17_u8) }
+    fn panic_without_text() -> u64 { resume_unwind(Box::new(17_u8)) }
     fn named_in_the_backtrace(x: u64) -> u64 { 10 / x }
     /// Forks. The child comes back from the task like its parent, or makes a pool of its own. How the child ended.
     fn fork_inside(comes_back: bool) -> i32 {

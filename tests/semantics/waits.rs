@@ -1,8 +1,8 @@
 //! Section W: waiting for several futures.
 
-use crate::held::{Held, second_pool_of};
+use crate::held::{Held, second_pool_of, unwind_with};
 use crate::process_support::LIMIT;
-use crate::process_support::common::{fail_with, nap, panic_with, square};
+use crate::process_support::common::{fail_with, nap, square};
 use crate::support::pool_of;
 use std::time::{Duration, Instant};
 use taskring::{Future, StartMethod, Waited, When, wait};
@@ -66,7 +66,7 @@ cases! {
         busy.let_go(0);
         assert!(third.result().is_ok());
         assert_eq!(wait(&futures, Some(SHORT), When::FirstException), Ok(waited(&[2, 3], &[0, 1])), "none has failed");
-        for failing in [pool.submit(fail_with, "f".into()).unwrap(), pool.submit(panic_with, "p".into()).unwrap()] {
+        for failing in [pool.submit(fail_with, "f".into()).unwrap(), pool.submit(unwind_with, "p".into()).unwrap()] {
             futures.push(failing);
             for when in ["as it comes", "already there"] {
                 assert_eq!(wait(&futures, None, When::FirstException), Ok(waited(&[2, 3, 4], &[0, 1])), "{when}");
