@@ -87,7 +87,7 @@ cases! {
         assert_eq!(pool_of(kind, 1).submit(square, 3).unwrap().result(), Ok(9));
     }
 
-    fn semantics_p10_each_future_has_an_error_of_its_own(kind) {
+    fn semantics_p10_errors_of_several_futures_are_apart(kind) {
         let builder = Executor::builder().workers(1).start(kind).on_worker_death(OnWorkerDeath::BreakPool);
         let pool = builder.build().unwrap();
         let failed: Vec<_> = ["a", "b"].map(|text| pool.submit(fail_with, text.into()).unwrap()).into();

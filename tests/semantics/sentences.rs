@@ -34,11 +34,12 @@ cases! {
         let inputs = (0..2).map(|x| if x == 0 { held.input(0) } else { resume_unwind(Box::new("the input is broken")) });
         let mut map = pool.map_with(&MapOptions::new().window(1), hold, inputs).unwrap();
         held.let_go(0);
-        // The second input is asked for when the first result is there; that is not lost.
+        // One result and one panic, whichever comes first.
         let (mut results, mut panics) = (Vec::new(), 0);
-        while results.is_empty() {
+        loop {
             match catch_unwind(AssertUnwindSafe(|| map.next())) {
-                Ok(next) => results.extend(next),
+                Ok(Some(result)) => results.push(result),
+                Ok(None) => break,
                 Err(_) => panics += 1,
             }
             assert!(panics < 2, "one input, one panic");
