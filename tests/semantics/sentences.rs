@@ -1,14 +1,13 @@
 //! Section S: sentences that are easily overlooked.
 
-use crate::held::{Held, assert_shorter, given};
-use crate::process_support::LIMIT;
+use crate::held::{Held, assert_shorter, given, second_pool_of};
 use crate::process_support::common::{Board, count_in, fail_with, hold, square};
-use crate::process_support::wait_until;
+use crate::process_support::{LIMIT, unique, wait_until};
 use crate::support::pool_of;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, MapOptions, as_completed};
+use taskring::{Error, Executor, MapOptions, StartMethod, as_completed};
 
 cases! {
     fn semantics_s3_an_unordered_map_with_one_worker_keeps_the_order_of_its_inputs(kind) {
@@ -47,6 +46,21 @@ cases! {
         assert_eq!((results, panics), (vec![Ok(given(0))], 1));
         drop(map);
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+    }
+
+    fn semantics_s8_one_function_takes_every_kind_of_pool(kind) {
+        fn work(pool: &Executor) -> (u64, u64, bool) {
+            let futures = pool.submit_bulk(square, 0..10).unwrap();
+            let sum = as_completed(futures, Some(LIMIT)).map(|f| f.unwrap().result().unwrap()).sum();
+            let mapped = pool.map(square, 0..10).unwrap().map(Result::unwrap).sum();
+            (sum, mapped, pool.submit(fail_with, "f".into()).unwrap().result().is_err())
+        }
+        let name = unique("s8");
+        let own = Executor::builder().workers(2).start(kind).create_named(&name).unwrap();
+        let others = [Executor::attach(&name).unwrap(), second_pool_of(kind, 1), pool_of(StartMethod::Thread, 1)];
+        for pool in [&own].into_iter().chain(&others) {
+            assert_eq!(work(pool), (285, 285, true), "{pool:?}");
+        }
     }
 
     fn semantics_s9_clocks_start_at_the_call(kind) {
