@@ -150,6 +150,8 @@ impl Hub {
         let watch = Watch { generation: ticket.generation, target };
         lock(&self.watches).entry(ticket.slot).or_default().push(watch);
         if pool.slot(ticket).flag(ticket.generation, Flag::Notify).is_err() {
+            // First what ended before it: its worker announced that before it came to this one.
+            self.drain_and_tell(pool);
             self.deliver(pool, ticket);
         }
     }
@@ -174,6 +176,8 @@ impl Hub {
 
     /// Looks at every slot that somebody waits for: an announcement may have been lost with who made it, or its bit.
     pub(crate) fn deliver_unannounced(&self, pool: &Pool) {
+        // First what was announced, in that order: the table of watches has none.
+        self.drain_and_tell(pool);
         let slots: Vec<u32> = lock(&self.watches).keys().copied().collect();
         if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot)).count() != 0 {
             wake_event(pool);
@@ -207,6 +211,10 @@ impl Hub {
         for (i, word) in ring.ended.iter().enumerate() {
             // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
             let mut bits = word.load(Acquire);
+            if bits != 0 {
+                // Ends that came after the look at the list are in it by now, in their order, which the bits do not have.
+                delivered |= self.drain_in_order(pool);
+            }
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits &= !bit;

@@ -1,5 +1,5 @@
-//! `docs/tests.md` and `docs/faults.md` name only tests that exist and run. Whether they ran is read from the output of a run, in the file
-//! that `TASKRING_TEST_LOG` names; `.ci/run` does that.
+//! `docs/tests.md`, `docs/faults.md` and `docs/semantics.md` name only tests that exist and run. Whether they ran is read from the output of a run, in
+//! the file that `TASKRING_TEST_LOG` names; `.ci/run` does that.
 
 use std::fs;
 use std::path::Path;
@@ -93,6 +93,91 @@ fn every_test_that_the_docs_name_ran() {
     let missing: Vec<_> =
         rows().into_iter().chain(of_faults).filter(|(_, test)| !passed.iter().any(|line| line.contains(&**test))).collect();
     assert!(missing.is_empty(), "these did not run: {missing:?}");
+    let of_contract = contract().into_iter().flat_map(|rule| rule.cases);
+    let missing: Vec<String> = of_contract.filter(|case| !ran_with_every_kind(case, &passed)).collect();
+    assert!(missing.is_empty(), "these did not run with every kind of worker: {missing:?}");
+}
+
+/// Whether a case of the contract ran: `test NAME [KIND] ... ok`, for each kind. A language may follow the kind; in others than Rust one kind will do.
+fn ran_with_every_kind(case: &str, passed: &[&str]) -> bool {
+    let runs = passed.iter().filter_map(|line| line.strip_prefix("test ")?.strip_prefix(case)?.strip_prefix(" ["));
+    let cells: Vec<&str> = runs.filter_map(|rest| rest.split(']').next()).collect();
+    let with = |kind: &str| cells.iter().any(|cell| *cell == kind || *cell == format!("{kind}, Rust"));
+    if is_in_rust(case) { ["spawn", "fork", "forkserver", "thread"].into_iter().all(with) } else { !cells.is_empty() }
+}
+
+/// The rules of the contract: sections with the number of their last row, and the two tables of rules that count as a row each.
+const SECTIONS: [(&str, usize); 10] =
+    [("F", 18), ("W", 11), ("A", 7), ("M", 14), ("P", 36), ("T", 8), ("I", 4), ("L", 25), ("B", 11), ("S", 13)];
+const TABLES: [&str; 2] = ["PM", "LD"];
+/// Rules that mean something in Python only. (So do the keywords of P1, which are all of it, and of M7 the types, which are a half.)
+const PYTHON_ONLY: [&str; 21] = [
+    "P1", "P3", "P12", "P13", "P14", "P16", "P17", "P23", "P33", "F7", "F15", "F17", "A4", "M9", "M12", "L7", "L17", "L21",
+    "L23", "I1", "I2",
+];
+const NO_CASE: &str = "no case yet";
+
+/// A row of `docs/semantics.md`.
+struct Rule {
+    id: String,
+    /// What pins it, as it is written.
+    pinned_by: String,
+    /// The cases that are named there.
+    cases: Vec<String>,
+}
+
+fn contract() -> Vec<Rule> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/semantics.md")).unwrap();
+    let mut rules = Vec::new();
+    for line in text.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| row |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 6 && !cells.contains(&""), "six cells, none of them empty: {line}");
+        let cases = cells[5].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        rules.push(Rule { id: cells[0].to_owned(), pinned_by: cells[5].to_owned(), cases });
+    }
+    rules
+}
+
+/// Whether a file of this folder of tests holds a text.
+fn is_in_tests(folder: &str, text: &str) -> bool {
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder)).unwrap();
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+        .any(|path| fs::read_to_string(path).unwrap().contains(text))
+}
+
+fn is_in_rust(case: &str) -> bool {
+    is_in_tests("semantics", &format!("fn {case}("))
+}
+
+#[test]
+fn every_rule_of_the_contract_has_its_row_and_names_cases_that_exist() {
+    let rules = contract();
+    let numbered = SECTIONS.iter().flat_map(|(section, last)| (1..=*last).map(move |number| format!("{section}{number}")));
+    let mut wanted: Vec<String> = numbered.chain(TABLES.map(str::to_owned)).collect();
+    let mut found: Vec<String> = rules.iter().map(|rule| rule.id.clone()).collect();
+    wanted.sort_unstable();
+    found.sort_unstable();
+    let missing: Vec<_> = wanted.iter().filter(|id| !found.contains(id)).collect();
+    assert_eq!(found, wanted, "each row once; these are missing: {missing:?}");
+    let mut problems = Vec::new();
+    for Rule { id, pinned_by, cases } in &rules {
+        let is_said = match &pinned_by[..] {
+            "Python only" => PYTHON_ONLY.contains(&&id[..]),
+            NO_CASE => !PYTHON_ONLY.contains(&&id[..]),
+            names => !PYTHON_ONLY.contains(&&id[..]) && !cases.is_empty() && names == format!("`{}`", cases.join("`, `")),
+        };
+        problems.extend((!is_said).then(|| format!("{id} is pinned by {pinned_by:?}")));
+        for case in cases {
+            let exists = is_in_rust(case) || ["c", "cpp"].iter().any(|folder| is_in_tests(folder, case));
+            problems.extend((!case.starts_with("semantics_")).then(|| format!("{id}: {case} is no case of the contract")));
+            problems.extend((!exists).then(|| format!("{id}: there is no case {case}")));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    let without: Vec<&str> = rules.iter().filter(|rule| rule.pinned_by == NO_CASE).map(|rule| &rule.id[..]).collect();
+    println!("{} of {} rows have no case yet: {}", without.len(), rules.len(), without.join(" "));
 }
 
 /// The last table: a rule, and the models that fail without it.

@@ -13,8 +13,16 @@ mod process_support;
 #[macro_use]
 mod support;
 
+mod as_completed;
+mod better;
 mod futures;
+mod held;
+mod maps_now;
 mod nested;
+mod processes;
+mod sentences;
+mod threads;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -23,7 +31,17 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES, nested::CASES];
+const FILES: &[&[Case]] = &[
+    as_completed::CASES,
+    better::CASES,
+    futures::CASES,
+    maps_now::CASES,
+    nested::CASES,
+    processes::CASES,
+    sentences::CASES,
+    threads::CASES,
+    waits::CASES,
+];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";

@@ -1,0 +1,119 @@
+//! Section B: where the reference does otherwise on purpose of ours. Each of these would fail there.
+
+use crate::held::{Held, can_die, given, unwind_with};
+use crate::process_support::common::{Board, count_in, nap, own_pid, square};
+use crate::process_support::{LIMIT, Program, hear, kill, role, say, unique, wait_until};
+use crate::support::pool_of;
+use std::sync::atomic::Ordering::SeqCst;
+use taskring::{Cause, Error, Executor, Future, Stage, State, When, as_completed, wait};
+
+taskring::task! {
+    fn exits(code: i32) -> u64 { std::process::exit(code) }
+}
+
+/// The role of a program that attaches to a pool, and what it is told: the case, the pool, and the first number to square.
+const SUBMITTER: &str = "submitter";
+
+fn submitter() {
+    let args: Vec<String> = std::env::args().skip(2).collect();
+    let [name, from] = &args[..] else { panic!("{args:?}") };
+    let from: u64 = from.parse().expect("a number");
+    let pool = Executor::attach(name).expect("attached");
+    let futures = pool.submit_bulk(square, from..from + 100).expect("submitted");
+    say("submitted");
+    hear();
+    let sum: u64 = as_completed(futures, Some(LIMIT)).map(|f| f.expect("in time").result().expect("a square")).sum();
+    say(&sum.to_string());
+    hear();
+}
+
+cases! {
+    fn semantics_b1_futures_cancelled_by_a_shutdown_are_over_for_whoever_waits(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(1);
+        let running = held.start(&pool, 0);
+        let pending = pool.submit_bulk(square, 0..20).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait(&pending[..10], Some(LIMIT), When::AllCompleted).unwrap());
+            pool.shutdown(false, true).unwrap();
+            assert_eq!(waiter.join().unwrap().done.len(), 10);
+        });
+        assert_eq!(running.state(), State::Running, "no worker has had a part in it");
+        assert_eq!(wait(&pending, Some(LIMIT), When::AllCompleted).unwrap().not_done, []);
+        let ends: Vec<_> = as_completed(pending, Some(LIMIT)).map(|f| f.unwrap().result()).collect();
+        assert_eq!(ends, vec![Err(Error::Cancelled); 20]);
+        held.let_go(0);
+        assert_eq!(running.result(), Ok(given(0)));
+    }
+
+    fn semantics_b2_what_no_worker_has_begun_can_be_cancelled(kind) {
+        let pool = pool_of(kind, 2);
+        let (held, board) = (Held::new(2), Board::new(1));
+        let running = held.start_all(&pool, 0..2);
+        let pending: Vec<_> = (0..8).map(|_| pool.submit(count_in, (board.name(), 0)).unwrap()).collect();
+        assert!(pending.iter().all(|f| f.state() == State::Pending), "none is taken ahead of its time");
+        assert!(pending.iter().all(Future::cancel), "the next ones, too");
+        held.let_go(0);
+        held.let_go(1);
+        assert!(running.iter().all(|f| f.result().is_ok()));
+        pool.shutdown(true, false).unwrap();
+        assert_eq!(board[0].load(SeqCst), 0, "none of them ran");
+    }
+
+    /// A thread cannot die alone; there a panic is what goes no further.
+    fn semantics_b3_a_death_costs_one_task_and_says_why(kind) {
+        let pool = pool_of(kind, 2);
+        let held = Held::new(2);
+        let other = held.start(&pool, 1);
+        let victim = if can_die(kind) { held.start(&pool, 0) } else { pool.submit(unwind_with, "p".into()).unwrap() };
+        let pending = pool.submit_bulk(square, 0..20).unwrap();
+        if can_die(kind) {
+            let pid = victim.worker_pid().unwrap();
+            kill(pid);
+            let cause = Cause::Signal(libc::SIGKILL);
+            assert_eq!(victim.result(), Err(Error::WorkerLost { pid, cause, stage: Stage::MayHaveRun }));
+        } else {
+            assert!(matches!(victim.result(), Err(Error::Panicked { .. })));
+        }
+        assert!(pending.iter().zip(0..).all(|(f, x)| f.result() == Ok(x * x)), "those that waited");
+        assert_eq!(other.state(), State::Running, "the one beside it goes on");
+        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9), "new ones are taken, though the other worker is busy");
+        held.let_go(1);
+        assert_eq!(other.result(), Ok(given(1)));
+    }
+
+    /// In a pool of threads it would be the program that exits.
+    fn semantics_b7_a_task_that_exits_has_a_verdict_with_the_code(kind) {
+        let pool = pool_of(kind, 1);
+        if !can_die(kind) {
+            let panicked = pool.submit(unwind_with, "p".into()).unwrap();
+            assert!(matches!(panicked.result_timeout(LIMIT), Err(Error::Panicked { .. })));
+            return assert_eq!(pool.submit(nap, 0).unwrap().result(), Ok(0));
+        }
+        for code in [0, 3] {
+            let worker = pool.submit(own_pid, ()).unwrap().result().unwrap();
+            let future = pool.submit(exits, code).unwrap();
+            let lost = Error::WorkerLost { pid: worker, cause: Cause::Exit(code), stage: Stage::MayHaveRun };
+            assert_eq!(future.result_timeout(LIMIT), Err(lost));
+        }
+    }
+
+    fn semantics_b9_any_process_submits_and_collects_its_own(kind) {
+        if role().as_deref() == Some(SUBMITTER) {
+            return submitter();
+        }
+        let name = unique("b9");
+        let pool = Executor::builder().workers(2).start(kind).create_named(&name).unwrap();
+        let own = pool.submit_bulk(square, 0..100).unwrap();
+        let case = "semantics_b9_any_process_submits_and_collects_its_own";
+        let mut others: Vec<_> = ["1000", "2000"].map(|from| Program::start(SUBMITTER, &[case, &name, from])).into();
+        others.iter().for_each(|other| other.expect("submitted"));
+        others.iter_mut().for_each(|other| other.tell("collect"));
+        let sum = |from: u64| (from..from + 100).map(|x| x * x).sum::<u64>();
+        assert_eq!(others[0].numbers(), [sum(1000)]);
+        assert_eq!(others[1].numbers(), [sum(2000)]);
+        others.iter_mut().for_each(Program::end);
+        assert_eq!(own.iter().map(|f| f.result().unwrap()).sum::<u64>(), sum(0));
+        wait_until("they have left", || pool.submit(square, 3).unwrap().result() == Ok(9));
+    }
+}
