@@ -5,8 +5,11 @@
 mod article;
 #[path = "../cc_support/mod.rs"]
 mod cc_support;
+mod cheat_sheet;
+mod page;
 #[path = "../process_support/mod.rs"]
 mod process_support;
+mod question;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,16 +29,24 @@ struct Example {
 }
 
 /// The examples by the name of the C and C++ programs that have them, too.
-const FILES: &[(&str, &[Example])] = &[("article", article::EXAMPLES)];
+const FILES: &[(&str, &[Example])] =
+    &[("article", article::EXAMPLES), ("page", page::EXAMPLES), ("question", question::EXAMPLES)];
 
-/// A test for each example of these names.
-macro_rules! examples {
-    ($($name:ident)*) => { &[$((stringify!($name), || check(stringify!($name)))),*] };
+/// A test for each example of these names, and those of the cheat sheet.
+macro_rules! tests {
+    ($($name:ident)*) => { &[
+        $((stringify!($name), || check(stringify!($name))),)*
+        ("cheat_sheet_pools", || cheat_sheet::pools().expect("as on the sheet")),
+        ("cheat_sheet_tasks", || cheat_sheet::tasks().expect("as on the sheet")),
+        ("cheat_sheet_futures", || cheat_sheet::futures().expect("as on the sheet")),
+    ] };
 }
 
-const TESTS: &[process_support::Test] = examples! {
+const TESTS: &[process_support::Test] = tests! {
     map_over_threads one_task tasks_in_any_order callback cancelling cancelling_with_callbacks errors_in_tasks scope_waits
     map_over_processes killed_worker_and_a_second_task killed_worker_breaks_the_pool
+    power four_copies pages primes pool_of_processes
+    lazy_feed ten_jpegs two_sets
 };
 
 fn main() {
