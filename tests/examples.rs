@@ -125,6 +125,15 @@ fn the_image_job_passes_its_own_checks() {
 }
 
 #[test]
+fn ten_of_many_files_are_enough() {
+    let text = stdout(&run("ten_of_many", &[]));
+    let numbers = |line: &str| line.split(' ').filter_map(|word| word.parse().ok()).collect::<Vec<u64>>();
+    let lines: Vec<Vec<u64>> = text.lines().map(numbers).collect();
+    assert_eq!([&lines[0][..], &lines[2]], [&[10, 1000][..], &[10_000]], "{text}");
+    assert!(lines[1].iter().sum::<u64>() == 1000 && lines[1][0] >= 10, "{text}");
+}
+
+#[test]
 fn counting_tasks_checks_their_answers() {
     let text = stdout(&run("count", &["--tasks", "20000", "--window", "64"]));
     assert!(text.contains("tasks=20000"), "{text}");

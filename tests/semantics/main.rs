@@ -20,6 +20,7 @@ mod held;
 mod maps_now;
 mod nested;
 mod processes;
+mod seeds;
 mod sentences;
 mod threads;
 mod waits;
@@ -38,6 +39,7 @@ const FILES: &[&[Case]] = &[
     maps_now::CASES,
     nested::CASES,
     processes::CASES,
+    seeds::CASES,
     sentences::CASES,
     threads::CASES,
     waits::CASES,
