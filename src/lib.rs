@@ -43,6 +43,7 @@ mod state;
 mod sync;
 
 mod audit;
+mod awaiting;
 mod builder;
 mod child;
 mod codec;
@@ -76,6 +77,7 @@ mod policy;
 mod pool;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
+mod queue;
 mod record;
 mod recovery;
 mod registry;
@@ -93,6 +95,7 @@ mod worker;
 mod zygote;
 
 mod public {
+    pub use crate::awaiting::Awaiting;
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
@@ -105,6 +108,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::queue::CompletionQueue;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};
