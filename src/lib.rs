@@ -49,6 +49,7 @@ mod child;
 mod codec;
 mod collect;
 mod completion;
+mod done;
 mod error;
 mod executor;
 mod exit;
