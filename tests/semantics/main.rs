@@ -13,6 +13,8 @@ mod process_support;
 #[macro_use]
 mod support;
 
+mod async_await;
+mod callbacks;
 mod futures;
 
 use std::collections::BTreeMap;
@@ -22,7 +24,7 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES];
+const FILES: &[&[Case]] = &[async_await::CASES, callbacks::CASES, futures::CASES];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
