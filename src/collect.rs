@@ -3,6 +3,7 @@
 //! A thread has taken an outcome once it has set the mark, and what it read of the slot counts only then; the outcome is kept before the slot is freed.
 //! So whoever sees the slot's next generation finds the outcome in its future, or in the table of what was harvested to make room.
 
+use crate::done::Shared;
 use crate::error::Error;
 use crate::layout::Slot;
 use crate::outcome::{self, Outcome};
@@ -21,11 +22,17 @@ pub(crate) struct Collected {
     taken: Box<[Taken]>,
     /// Outcomes that were collected to make room before anybody asked for them.
     pub(crate) harvested: Mutex<HashMap<Ticket, Outcome>>,
+    /// Tasks with done-callbacks, whose outcomes are for those as well: see `done.rs`. Locked after `harvested`.
+    pub(crate) shared: Mutex<HashMap<Ticket, Shared>>,
 }
 
 impl Collected {
     pub(crate) fn of(capacity: usize) -> Collected {
-        Collected { taken: (0..capacity).map(|_| Taken::default()).collect(), harvested: Mutex::default() }
+        Collected {
+            taken: (0..capacity).map(|_| Taken::default()).collect(),
+            harvested: Mutex::default(),
+            shared: Mutex::default(),
+        }
     }
 }
 
@@ -108,6 +115,47 @@ impl Pool {
         &self.collected.taken[ticket.slot as usize & (self.collected.taken.len() - 1)]
     }
 
+    /// Sets the mark of a task before its end: from then on `take_shared` takes its outcome, whoever calls it. False when a thread has the mark.
+    pub(crate) fn mark_early(&self, ticket: Ticket) -> bool {
+        let (taken, wanted) = (&self.taken(ticket).by_one, mark_of(ticket.generation));
+        let seen = taken.load(Relaxed);
+        seen < wanted && taken.compare_exchange(seen, wanted, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Whether a thread has the mark.
+    #[inline]
+    pub(crate) fn is_marked(&self, ticket: Ticket) -> bool {
+        self.taken(ticket).by_one.load(Relaxed) == mark_of(ticket.generation)
+    }
+
+    /// Takes the outcome of a finished task that was marked for its callbacks: into their table, and into that of the harvested ones unless the future is
+    /// gone. Then the slot is freed. True when there was one to take.
+    fn take_shared(&self, harvested: &mut HashMap<Ticket, Outcome>, ticket: Ticket, reading: Reading) -> bool {
+        let mut all = lock(&self.collected.shared);
+        let Some(shared) = all.get_mut(&ticket).filter(|shared| shared.outcome.is_none()) else { return false };
+        let state = self.slot(ticket).load();
+        if !state.is_finished() || state.generation() != ticket.generation {
+            return false;
+        }
+        let mut finished = self.read_finished(ticket, state, reading);
+        if let Outcome::Value(bytes @ outcome::Bytes::Long(_)) = &mut finished.outcome {
+            // Then all have one copy.
+            bytes.pin();
+        }
+        shared.outcome = Some(finished.outcome.clone());
+        if shared.has_future {
+            harvested.insert(ticket, finished.outcome);
+        }
+        self.release(ticket, state, finished.blocks);
+        true
+    }
+
+    /// The outcome of a task with callbacks, for one of them. `None` when the pool can say nothing of it any more.
+    pub(crate) fn look_at_shared(&self, ticket: Ticket) -> Option<Outcome> {
+        self.take_shared(&mut lock(&self.collected.harvested), ticket, Reading::InPlace);
+        lock(&self.collected.shared).get(&ticket)?.outcome.clone()
+    }
+
     /// The slot of `state` was taken at a later generation: then that is an old look, or the slot's generation went back.
     #[cold]
     fn check_generation(&self, ticket: Ticket, state: State) {
@@ -118,8 +166,12 @@ impl Pool {
     }
 
     /// For who finds a finished task taken by another thread, whose outcome will be there once it is copied, however long that thread takes or stands
-    /// still. False when it never will: the slot's generation went back to one that was taken before.
+    /// still; or marked for its callbacks, and then takes it. False when it never will: the slot's generation went back to one that was taken before.
     pub(crate) fn await_taker(&self, ticket: Ticket, patience: &mut Patience) -> bool {
+        let is_shared = lock(&self.collected.shared).contains_key(&ticket);
+        if is_shared && self.take_shared(&mut lock(&self.collected.harvested), ticket, Reading::InPlace) {
+            return true;
+        }
         // Acquire: pairs with the Release in `give_back`: who has copied has kept the outcome, and freed the slot.
         let taken = self.taken(ticket);
         let is_copied = taken.for_good.load(Acquire) >= mark_of(ticket.generation);
@@ -193,13 +245,14 @@ impl Pool {
                 }
                 let slot = self.segment().slot_number(self.lane, index);
                 let ticket = Ticket { slot, generation: state.generation() };
-                if !self.mark_taken(ticket, state) {
+                if self.mark_taken(ticket, state) {
+                    // The entry first, the slot afterwards: a look-up goes by the slot to the table.
+                    let finished = self.read_finished(ticket, state, Reading::Copy);
+                    table.insert(ticket, finished.outcome);
+                    self.release(ticket, state, finished.blocks);
+                } else if !self.take_shared(&mut table, ticket, Reading::Copy) {
                     continue;
                 }
-                // The entry first, the slot afterwards: a look-up goes by the slot to the table.
-                let finished = self.read_finished(ticket, state, Reading::Copy);
-                table.insert(ticket, finished.outcome);
-                self.release(ticket, state, finished.blocks);
                 collected.push(ticket);
                 if collected.len() == AT_A_TIME {
                     break;

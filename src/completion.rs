@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::hub::{Queue, wake_event};
+use crate::notifier::Duty;
 use crate::pool::{Pool, Ticket, lock};
 use crate::wait::{Turn, Waiting};
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ impl<T> Completions<T> {
         others.iter().for_each(|other| wake_event(other));
         if self.queue.has_fd() {
             // Asked for between `prepare` and now, perhaps. Who takes tasks out without the descriptor needs no notifier.
-            let _ = pool.with_notifier(|| ());
+            let _ = pool.with_notifier(Duty::Wakes, || ());
         }
     }
 
@@ -69,7 +70,7 @@ impl<T> Completions<T> {
     /// Has the pool's tasks make the descriptor ready, if there is one: everything of `add` that can fail.
     pub(crate) fn prepare(&self, pool: &Arc<Pool>) -> Result<()> {
         pool.member.check_fork()?;
-        if self.queue.has_fd() { pool.with_notifier(|| ()) } else { Ok(()) }
+        if self.queue.has_fd() { pool.with_notifier(Duty::Wakes, || ()) } else { Ok(()) }
     }
 
     /// The tag of a task that is over, in the order in which they end. `None` when nothing is under way any more.
@@ -139,9 +140,21 @@ impl<T> Completions<T> {
         let pools: Vec<_> = lock(&self.inner).pools.iter().map(|(pool, _)| pool.clone()).collect();
         for pool in pools {
             pool.member.check_fork()?;
-            pool.with_notifier(|| ())?;
+            pool.with_notifier(Duty::Wakes, || ())?;
         }
         Ok(fd)
+    }
+}
+
+impl<T> Completions<T> {
+    /// The descriptor, if it was asked for before.
+    pub(crate) fn made_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.queue.made_fd()
+    }
+
+    /// Tasks that have not been taken out.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.inner).entries.len()
     }
 }
 

@@ -68,6 +68,35 @@ impl<R> std::fmt::Debug for Future<R> {
     }
 }
 
+/// The task's number, what it is doing, in which process, and the kind of its result or the error that it ended with.
+///
+/// ```text
+/// task 0x100000003: pending
+/// task 0x100000003: running in process 4711
+/// task 0x100000003: returned u64
+/// task 0x100000003: failed: the task panicked: out of cheese
+/// task 0x100000003: cancelled
+/// ```
+impl<R> std::fmt::Display for Future<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "task {:#x}: ", self.id())?;
+        match (self.state(), self.core.running_in()) {
+            (State::Pending, _) => f.write_str("pending"),
+            (State::Running, Some(pid)) => write!(f, "running in process {pid}"),
+            (State::Running, None) => f.write_str("running"),
+            (State::Cancelled, _) => f.write_str("cancelled"),
+            (State::Done, _) if self.core.outcome.get().is_none() && self.core.pool.member.is_foreign() => {
+                f.write_str("done")
+            }
+            (State::Done, _) if !self.core.has_failed() => write!(f, "returned {}", std::any::type_name::<R>()),
+            (State::Done, _) => match self.core.settled() {
+                Some(Outcome::Error(e)) => write!(f, "failed: {e}"),
+                _ => f.write_str("failed"),
+            },
+        }
+    }
+}
+
 impl<R: Payload> Future<R> {
     /// Waits for the task and gives its result.
     ///
@@ -103,6 +132,14 @@ impl<R> Future<R> {
         Future { core: Core::new(pool, ticket), result: PhantomData }
     }
 
+    /// One that has its outcome: it asks the pool for nothing, and takes nothing from another future of the task.
+    pub(crate) fn ended(pool: Arc<Pool>, ticket: Ticket, outcome: Outcome) -> Future<R> {
+        let future = Future::new(pool, ticket);
+        // SAFETY: the cell is new, and nobody else has it; it is full from here on, and `Core` writes to an empty one only.
+        unsafe { future.core.outcome.set(outcome) };
+        future
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }
@@ -130,6 +167,46 @@ impl<R> Future<R> {
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.state(), State::Done | State::Cancelled)
+    }
+
+    /// Whether the task was cancelled before any worker started it.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.state() == State::Cancelled
+    }
+
+    /// Whether a worker runs the task just now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state() == State::Running
+    }
+
+    /// Waits for the task, no longer than `timeout`, and gives the error that it ended with; `None` when it has a result, which is not decoded.
+    ///
+    /// # Errors
+    /// What is no end of the task's own: [`Error::Cancelled`], [`Error::TimedOut`], [`Error::Corrupt`], [`Error::Forked`].
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use taskring::{Error, TaskError};
+    /// taskring::task! {
+    ///     fn parse(text: String) -> Result<u64, TaskError> { Ok(text.parse()?) }
+    /// }
+    /// fn main() -> Result<(), Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     assert_eq!(pool.submit(parse, "7".to_owned())?.exception(None)?, None);
+    ///     let failed = pool.submit(parse, "x".to_owned())?;
+    ///     assert!(matches!(failed.exception(None)?, Some(Error::TaskFailed { .. })));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn exception(&self, timeout: Option<Duration>) -> Result<Option<Error>> {
+        match self.core.wait(timeout)? {
+            Outcome::Value(_) => Ok(None),
+            Outcome::Error(e) if **e == Error::Cancelled => Err(Error::Cancelled),
+            Outcome::Error(e) => Ok(Some((**e).clone())),
+        }
     }
 
     /// Lets the task go: it runs, and its result is dropped. The same as dropping the future.
@@ -407,6 +484,9 @@ impl Core {
 
     /// Lets the task go: whoever ends it frees the slot; of one that is over the outcome is dropped.
     pub(crate) fn release(&self) -> Result<()> {
+        if self.pool.leave_to_calls(self.ticket) {
+            return Ok(());
+        }
         let slot = self.pool.slot(self.ticket);
         match slot.flag(self.ticket.generation, Flag::Detached) {
             Ok(_) => Ok(()),

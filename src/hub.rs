@@ -11,7 +11,7 @@
 //! however many futures a wait has. Bits are hints: a slot is delivered when its state word says that it is finished or gone.
 
 use crate::error::Result;
-use crate::notifier::Notifier;
+use crate::notifier::{Duty, Notifier};
 use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
@@ -20,6 +20,7 @@ use crate::sync::{AtomicU32, AtomicU64, Wait, fence, futex_wake};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::Waker;
 
 /// The queue of one wait: keys of its futures that are finished.
 #[derive(Default)]
@@ -87,6 +88,10 @@ impl Queue {
         Ok(self.fd.get().expect("set above").as_fd())
     }
 
+    pub(crate) fn made_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.get().map(AsFd::as_fd)
+    }
+
     pub(crate) fn has_fd(&self) -> bool {
         self.fd.get().is_some()
     }
@@ -95,10 +100,34 @@ impl Queue {
 /// What is called when a task is over.
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 
+/// The waker of what awaits a task: that of the last poll.
+#[derive(Default)]
+pub(crate) struct Bell(Mutex<Option<Waker>>);
+
+impl Bell {
+    /// Whoever polls looks at the task after that: an end before it has found the last waker, or none.
+    pub(crate) fn set(&self, waker: &Waker) {
+        let mut own = lock(&self.0);
+        match &mut *own {
+            Some(own) => own.clone_from(waker),
+            None => *own = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes, outside the lock: a waker may poll.
+    pub(crate) fn ring(&self) {
+        let waker = lock(&self.0).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
 /// Who is told.
 enum Target {
     Queue(Arc<Queue>, usize),
     Call(Callback),
+    Bell(Arc<Bell>),
 }
 
 struct Watch {
@@ -111,11 +140,16 @@ impl Watch {
         matches!(&self.target, Target::Queue(own, _) if Arc::ptr_eq(own, queue))
     }
 
-    /// Whether somebody must drain the hub for this watch, though nobody waits.
-    fn needs_notifier(&self) -> bool {
+    fn rings(&self, bell: &Arc<Bell>) -> bool {
+        matches!(&self.target, Target::Bell(own) if Arc::ptr_eq(own, bell))
+    }
+
+    /// The notifier that must drain the hub for this watch, though nobody waits.
+    fn needs(&self, duty: Duty) -> bool {
         match &self.target {
-            Target::Queue(queue, _) => queue.has_fd(),
-            Target::Call(_) => true,
+            Target::Queue(queue, _) => duty == Duty::Wakes && queue.has_fd(),
+            Target::Call(_) => duty == Duty::Calls,
+            Target::Bell(_) => duty == Duty::Wakes,
         }
     }
 }
@@ -126,7 +160,9 @@ pub(crate) struct Hub {
     watches: Mutex<HashMap<u32, Vec<Watch>>>,
     /// Callbacks whose tasks are over, in that order.
     calls: Mutex<VecDeque<Callback>>,
-    pub(crate) notifier: Notifier,
+    /// Bells whose tasks are over.
+    bells: Mutex<VecDeque<Arc<Bell>>>,
+    notifiers: [Notifier; Duty::COUNT],
     /// Announcements of the lane that were looked at, in order.
     seen: Mutex<u32>,
 }
@@ -146,6 +182,11 @@ impl Hub {
         self.watch_for(pool, ticket, Target::Call(callback));
     }
 
+    /// Has the notifier ring `bell` when the task is finished.
+    pub(crate) fn watch_to_ring(&self, pool: &Pool, ticket: Ticket, bell: &Arc<Bell>) {
+        self.watch_for(pool, ticket, Target::Bell(bell.clone()));
+    }
+
     fn watch_for(&self, pool: &Pool, ticket: Ticket, target: Target) {
         let watch = Watch { generation: ticket.generation, target };
         lock(&self.watches).entry(ticket.slot).or_default().push(watch);
@@ -158,9 +199,18 @@ impl Hub {
 
     /// Takes back what `watch` asked for.
     pub(crate) fn unwatch(&self, ticket: Ticket, queue: &Arc<Queue>) {
+        self.forget(ticket, |w| w.is_of(queue));
+    }
+
+    /// Takes back what `watch_to_ring` asked for.
+    pub(crate) fn unwatch_bell(&self, ticket: Ticket, bell: &Arc<Bell>) {
+        self.forget(ticket, |w| w.rings(bell));
+    }
+
+    fn forget(&self, ticket: Ticket, is_meant: impl Fn(&Watch) -> bool) {
         let mut watches = lock(&self.watches);
         if let Some(of_slot) = watches.get_mut(&ticket.slot) {
-            of_slot.retain(|w| !w.is_of(queue) || w.generation != ticket.generation);
+            of_slot.retain(|w| !is_meant(w) || w.generation != ticket.generation);
             if of_slot.is_empty() {
                 watches.remove(&ticket.slot);
             }
@@ -192,15 +242,20 @@ impl Hub {
         let mut delivered = false;
         for watch in of_slot.extract_if(.., |w| !is_unfinished(state, w.generation)) {
             delivered = true;
-            match watch.target {
-                Target::Queue(queue, key) => queue.push(key),
-                Target::Call(callback) => lock(&self.calls).push_back(callback),
-            }
+            self.tell(watch.target);
         }
         if of_slot.is_empty() {
             watches.remove(&slot);
         }
         delivered
+    }
+
+    fn tell(&self, target: Target) {
+        match target {
+            Target::Queue(queue, key) => queue.push(key),
+            Target::Call(callback) => lock(&self.calls).push_back(callback),
+            Target::Bell(bell) => lock(&self.bells).push_back(bell),
+        }
     }
 
     /// Delivers everything that was announced.
@@ -260,28 +315,40 @@ impl Hub {
         delivered
     }
 
+    pub(crate) fn notifier(&self, duty: Duty) -> &Notifier {
+        &self.notifiers[duty as usize]
+    }
+
     /// The next callback whose task is over.
     pub(crate) fn next_call(&self) -> Option<Callback> {
         lock(&self.calls).pop_front()
     }
 
-    pub(crate) fn has_calls(&self) -> bool {
-        !lock(&self.calls).is_empty()
+    /// The next bell whose task is over.
+    pub(crate) fn next_bell(&self) -> Option<Arc<Bell>> {
+        lock(&self.bells).pop_front()
     }
 
-    /// Delivers everything, over or not: the pool can say nothing of its tasks any more.
-    pub(crate) fn give_up(&self) {
-        for watch in std::mem::take(&mut *lock(&self.watches)).into_values().flatten() {
-            match watch.target {
-                Target::Queue(queue, key) => queue.push(key),
-                Target::Call(callback) => lock(&self.calls).push_back(callback),
-            }
+    /// Whether a notifier has something to do.
+    pub(crate) fn has_work(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::Calls => !lock(&self.calls).is_empty(),
+            Duty::Wakes => !lock(&self.bells).is_empty(),
         }
     }
 
-    /// Whether there are watches that only a notifier serves.
-    pub(crate) fn needs_notifier(&self) -> bool {
-        lock(&self.watches).values().flatten().any(Watch::needs_notifier)
+    /// Delivers everything, over or not: the pool can say nothing of its tasks any more.
+    pub(crate) fn give_up(&self, pool: &Pool) {
+        let watches = std::mem::take(&mut *lock(&self.watches));
+        if !watches.is_empty() {
+            watches.into_values().flatten().for_each(|watch| self.tell(watch.target));
+            wake_event(pool);
+        }
+    }
+
+    /// Whether there are watches that only this notifier serves.
+    pub(crate) fn needs_notifier(&self, duty: Duty) -> bool {
+        lock(&self.watches).values().flatten().any(|watch| watch.needs(duty))
     }
 
     /// Drains, and wakes the threads of other waits when something was delivered.

@@ -43,11 +43,13 @@ mod state;
 mod sync;
 
 mod audit;
+mod awaiting;
 mod builder;
 mod child;
 mod codec;
 mod collect;
 mod completion;
+mod done;
 mod error;
 mod executor;
 mod exit;
@@ -79,6 +81,7 @@ mod policy;
 mod pool;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
+mod queue;
 mod record;
 mod recovery;
 mod registry;
@@ -96,6 +99,7 @@ mod worker;
 mod zygote;
 
 mod public {
+    pub use crate::awaiting::Awaiting;
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
@@ -109,6 +113,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::queue::CompletionQueue;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};

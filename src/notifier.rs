@@ -1,5 +1,6 @@
-//! The notifier: a thread of the submitter that waits when nobody else does, for those who asked to be called or to have a descriptor made ready.
-//! It is started with the first of them, and sleeps in the hub like any waiting thread.
+//! The notifiers: threads of the submitter that wait when nobody else does, for those who asked to be called, or to have a waker or a descriptor told.
+//! Each is started with the first of them, and sleeps in the hub like any waiting thread. There are two, for a callback may take its time, and may itself
+//! wait for what the other one tells.
 
 use crate::error::Result;
 use crate::hub::{self, Callback};
@@ -12,7 +13,28 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A pool's notifier, running or not.
+/// What a notifier is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Calls done-callbacks, in the order of the ends.
+    Calls,
+    /// Rings the bells of what is awaited, and sees that descriptors become readable.
+    Wakes,
+}
+
+impl Duty {
+    pub(crate) const COUNT: usize = 2;
+    const ALL: [Duty; Duty::COUNT] = [Duty::Calls, Duty::Wakes];
+
+    fn thread_name(self) -> &'static str {
+        match self {
+            Duty::Calls => "taskring-notify",
+            Duty::Wakes => "taskring-wake",
+        }
+    }
+}
+
+/// A notifier of a pool, running or not.
 #[derive(Default)]
 pub(crate) struct Notifier(Mutex<Life>);
 
@@ -33,16 +55,16 @@ impl Pool {
             run(callback);
             return Ok(());
         }
-        self.with_notifier(|| self.hub.watch_to_call(self, ticket, callback))
+        self.with_notifier(Duty::Calls, || self.hub.watch_to_call(self, ticket, callback))
     }
 
     /// Sees that the notifier runs, and serves the watch that `add` makes.
-    pub(crate) fn with_notifier(self: &Arc<Pool>, add: impl FnOnce()) -> Result<()> {
+    pub(crate) fn with_notifier(self: &Arc<Pool>, duty: Duty, add: impl FnOnce()) -> Result<()> {
         // Held over both, for it ends under this lock when there is no watch.
-        let mut life = lock(&self.hub.notifier.0);
+        let mut life = lock(&self.hub.notifier(duty).0);
         if !life.running {
             let pool = self.clone();
-            let thread = std::thread::Builder::new().name("taskring-notify".into()).spawn(move || serve(&pool));
+            let thread = std::thread::Builder::new().name(duty.thread_name().into()).spawn(move || serve(&pool, duty));
             life.thread = Some(thread.map_err(|e| sys::SysError::from_io("start of the notifier", &e))?);
             life.running = true;
         }
@@ -50,46 +72,51 @@ impl Pool {
         Ok(())
     }
 
-    /// Has the notifier end once it has nobody left to serve; waits for it when that is now, unless this is its own thread, and no longer than
-    /// `limit`.
+    /// Has the notifiers end once they have nobody left to serve; waits for those of which that is now, unless this is their own thread, and no longer
+    /// than `limit`.
     pub(crate) fn end_notifier(&self, limit: Option<Duration>) {
-        lock(&self.hub.notifier.0).closing = true;
+        for duty in Duty::ALL {
+            lock(&self.hub.notifier(duty).0).closing = true;
+        }
         self.hub.drain_and_tell(self);
         hub::wake_event(self);
+        let start = Instant::now();
+        Duty::ALL.into_iter().for_each(|duty| self.await_notifier(duty, start, limit));
+    }
+
+    fn await_notifier(&self, duty: Duty, start: Instant, limit: Option<Duration>) {
         let thread = {
-            let mut life = lock(&self.hub.notifier.0);
+            let mut life = lock(&self.hub.notifier(duty).0);
             let is_own = |t: &JoinHandle<()>| t.thread().id() == std::thread::current().id();
-            if self.hub.needs_notifier() || life.thread.as_ref().is_some_and(is_own) {
+            if self.hub.needs_notifier(duty) || life.thread.as_ref().is_some_and(is_own) {
                 return;
             }
             life.thread.take()
         };
         let Some(thread) = thread else { return };
-        let start = Instant::now();
         while limit.is_some_and(|limit| start.elapsed() < limit) && !thread.is_finished() {
             std::thread::sleep(Duration::from_millis(1));
         }
         if limit.is_none() || thread.is_finished() {
-            // Callbacks do not unwind out of it.
+            // What it calls does not unwind out of it.
             let _ = thread.join();
         }
     }
 
-    fn is_notifier_done(&self, life: &Life) -> bool {
-        life.closing && !self.hub.has_calls() && !self.hub.needs_notifier()
+    fn is_notifier_done(&self, duty: Duty, life: &Life) -> bool {
+        life.closing && !self.hub.has_work(duty) && !self.hub.needs_notifier(duty)
     }
 }
 
-fn serve(pool: &Arc<Pool>) {
+fn serve(pool: &Arc<Pool>, duty: Duty) {
     let mut pace = WaitPace::new(now_ns());
     loop {
         pool.hub.drain_and_tell(pool);
         if pool.segment().has(Bit::Corrupt) {
             // Its tasks have no end any more: whoever was to be told asks, and gets the error.
-            pool.hub.give_up();
+            pool.hub.give_up(pool);
         }
-        while let Some(callback) = pool.hub.next_call() {
-            run(callback);
+        while work(pool, duty) {
             if pool.member.is_foreign() {
                 // The callback forked, and this is the child coming back from it: only the parent is the submitter.
                 sys::exit_now(0);
@@ -97,8 +124,8 @@ fn serve(pool: &Arc<Pool>) {
             pace.came();
         }
         {
-            let mut life = lock(&pool.hub.notifier.0);
-            if pool.is_notifier_done(&life) {
+            let mut life = lock(&pool.hub.notifier(duty).0);
+            if pool.is_notifier_done(duty, &life) {
                 life.running = false;
                 return;
             }
@@ -110,8 +137,24 @@ fn serve(pool: &Arc<Pool>) {
             let _ = pool.look_after_waits();
             continue;
         };
-        let ready = || pool.hub.has_calls() || pool.is_notifier_done(&lock(&pool.hub.notifier.0));
-        hub::doze(std::slice::from_ref(pool), until, ready);
+        let is_done = || pool.is_notifier_done(duty, &lock(&pool.hub.notifier(duty).0));
+        hub::doze(std::slice::from_ref(pool), until, || pool.hub.has_work(duty) || is_done());
+    }
+}
+
+/// One call, if there is one to make.
+fn work(pool: &Pool, duty: Duty) -> bool {
+    match duty {
+        Duty::Calls => pool.hub.next_call().map(run).is_some(),
+        Duty::Wakes => match pool.hub.next_bell() {
+            Some(bell) => {
+                if crate::task::guarded(|| bell.ring()).is_err() {
+                    log::error!(target: "taskring", "a waker panicked");
+                }
+                true
+            }
+            None => false,
+        },
     }
 }
 

@@ -5,10 +5,10 @@ use crate::future::{Core, Future};
 use crate::hub::{self, Queue};
 use crate::nested;
 use crate::pace::WaitPace;
-use crate::pool::{Pool, Ticket};
+use crate::pool::{Pool, Ticket, lock};
 use crate::sync::now_ns;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// When [`wait`] returns.
@@ -189,8 +189,27 @@ fn wait_inner(futures: &[&Core], waiting: &mut Waiting, when: When) -> Result<bo
     Ok(true)
 }
 
+/// How many texts of time-outs are made.
+const TEXTS_MAX: usize = 1024;
+
+/// What a time-out was waiting for, with numbers. An error borrows its texts from nobody: so each is made once and kept, and beyond some number of them there
+/// are none with numbers.
+fn unfinished(left: usize, given: usize) -> &'static str {
+    static TEXTS: Mutex<BTreeMap<(usize, usize), &'static str>> = Mutex::new(BTreeMap::new());
+    let mut texts = lock(&TEXTS);
+    if texts.len() >= TEXTS_MAX && !texts.contains_key(&(left, given)) {
+        return "futures to complete";
+    }
+    texts
+        .entry((left, given))
+        .or_insert_with(|| format!("futures to complete: {left} (of {given}) futures unfinished").leak())
+}
+
 /// Gives futures back as they are over: first those that are already, then in the order in which they end. The clock of `timeout`
-/// starts at this call. When the time is over, what has ended is still given, and then one [`Error::TimedOut`].
+/// starts at this call. When the time is over, what has ended is still given, and then one [`Error::TimedOut`], whose text says how many of how many futures
+/// are unfinished ([`remaining`](AsCompleted::remaining) has the number).
+///
+/// Python takes the same future twice; here each is given away, and comes once.
 pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Option<Duration>) -> AsCompleted<R> {
     let mut waiting = Waiting::new(timeout);
     let futures: Vec<Option<Future<R>>> = futures.into_iter().map(Some).collect();
@@ -203,7 +222,8 @@ pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Op
             break;
         }
     }
-    AsCompleted { left: futures.len(), futures, waiting, timeout: timeout.unwrap_or_default(), error, ended: false }
+    let (left, given) = (futures.len(), futures.len());
+    AsCompleted { left, given, futures, waiting, timeout: timeout.unwrap_or_default(), error, ended: false }
 }
 
 /// The iterator of [`as_completed`]. Dropping it drops the futures that it still has: their tasks run, their results are lost;
@@ -212,6 +232,7 @@ pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Op
 pub struct AsCompleted<R> {
     futures: Vec<Option<Future<R>>>,
     waiting: Waiting,
+    given: usize,
     left: usize,
     timeout: Duration,
     error: Option<Error>,
@@ -260,7 +281,8 @@ impl<R> Iterator for AsCompleted<R> {
                 }
                 Ok(None) => {
                     self.ended = true;
-                    return Some(Err(Error::TimedOut { what: "futures to complete", after: self.timeout }));
+                    let what = unfinished(self.left, self.given);
+                    return Some(Err(Error::TimedOut { what, after: self.timeout }));
                 }
                 Err(e) => {
                     self.ended = true;

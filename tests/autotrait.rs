@@ -48,6 +48,7 @@ fn errors_go_to_every_thread_and_are_errors() {
 #[test]
 fn futures_and_tasks_go_to_every_thread_whatever_their_types() {
     all_threads!(Future<u64>, Future<Local>, AsCompleted<u64>, AsCompleted<Local>);
+    all_threads!(Awaiting<u64>, Awaiting<Local>, CompletionQueue<u64>, CompletionQueue<Future<Local>>);
     all_threads!(Task<u64, u64>, Task<Local, Local>);
 }
 

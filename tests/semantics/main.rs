@@ -14,7 +14,9 @@ mod process_support;
 mod support;
 
 mod as_completed;
+mod async_await;
 mod better;
+mod callbacks;
 mod futures;
 mod held;
 mod maps_now;
@@ -34,7 +36,9 @@ use support::{Case, KINDS, kind_of};
 /// The cases, by file.
 const FILES: &[&[Case]] = &[
     as_completed::CASES,
+    async_await::CASES,
     better::CASES,
+    callbacks::CASES,
     futures::CASES,
     maps_now::CASES,
     nested::CASES,
