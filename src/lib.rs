@@ -48,6 +48,7 @@ mod child;
 mod codec;
 mod collect;
 mod completion;
+mod ending;
 mod error;
 mod executor;
 mod exit;
@@ -95,6 +96,7 @@ mod zygote;
 mod public {
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
+    pub use crate::ending::Ending;
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
