@@ -13,7 +13,9 @@ mod process_support;
 #[macro_use]
 mod support;
 
+mod ending;
 mod futures;
+mod terminate;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -22,7 +24,7 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES];
+const FILES: &[&[Case]] = &[ending::CASES, terminate::CASES, futures::CASES];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
