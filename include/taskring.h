@@ -166,7 +166,8 @@
 #define TASKRING_DEATH_RETRIES 1
 
 /**
- * The pool is broken: all of its tasks end with TASKRING_BROKEN.
+ * The pool is broken: its pending tasks and all later ones end with TASKRING_BROKEN. What runs on other workers ends with its result, and the dead one's
+ * task with TASKRING_WORKER_LOST.
  */
 #define TASKRING_DEATH_BREAKS_POOL 2
 
@@ -1173,6 +1174,43 @@ taskring_status taskring_free(struct taskring_pool *pool);
 taskring_status taskring_shutdown(struct taskring_pool *pool,
                                   int32_t wait,
                                   int32_t cancel_pending);
+
+/**
+ * Takes no new tasks and waits until everything has ended and the workers have left, but not longer than limit_ns. Then it cancels what has not started,
+ * kills the workers that are left, and writes how many there were of each: 0 and 0 when everything had ended in time. Either pointer may be NULL.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT when somebody still works two seconds after the limit whom this process cannot kill: workers that are
+ * threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; cancelled and killed are NULL or valid for a write.
+ */
+taskring_status taskring_shutdown_within(struct taskring_pool *pool,
+                                         uint64_t limit_ns,
+                                         uint64_t *cancelled,
+                                         uint64_t *killed);
+
+/**
+ * Ends the workers that this process has started by SIGTERM: no new tasks from now on, what is pending is cancelled, and no worker takes the place of
+ * another. Does not wait: taskring_shutdown with wait does. A running task ends with TASKRING_WORKER_LOST. May be called again, and for a pool without
+ * workers or a broken one. Workers that another process has started are left alone; they leave after their running task.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads: nothing was changed then; TASKRING_FORKED; TASKRING_STALLED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_terminate_workers(struct taskring_pool *pool);
+
+/**
+ * The same by SIGKILL, which no worker handles or outlives.
+ *
+ * Returns as taskring_terminate_workers.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_kill_workers(struct taskring_pool *pool);
 
 /**
  * Takes a look at a pool. No part of it stands still meanwhile.

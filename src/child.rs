@@ -89,6 +89,12 @@ impl Child {
         Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None, over_since: None }
     }
 
+    /// A child of the zygote's.
+    pub(crate) fn of_zygote(pid: u32) -> Child {
+        // Without a pidfd it cannot be killed when it is late, or the zygote gone.
+        Child { of_zygote: true, ..Child::new(pid, sys::pidfd_open(pid).ok().flatten(), None) }
+    }
+
     /// A process of our own that there is no pidfd of: a poll does not tell of its end.
     pub(crate) fn is_unwatched(&self) -> bool {
         self.thread.is_none() && !self.of_zygote && self.pidfd.is_none() && self.ended.is_none()
@@ -103,10 +109,23 @@ impl Child {
 
     /// Kills a process that was not seen to end.
     pub(crate) fn kill(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-        } else if self.is_unwatched() {
-            sys::kill_unwatched(self.pid);
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Sends the signal that ends it. A stopped process gets none but SIGKILL before it goes on.
+    pub(crate) fn end_by(&self, signal: i32) -> bool {
+        let sent = self.signal(signal);
+        if signal != libc::SIGKILL {
+            self.signal(libc::SIGCONT);
+        }
+        sent
+    }
+
+    /// Sends a signal to a process that was not seen to end; false when it has ended, or cannot be sent one.
+    pub(crate) fn signal(&self, signal: i32) -> bool {
+        match &self.pidfd {
+            Some(pidfd) => sys::pidfd_kill(pidfd.as_fd(), signal).unwrap_or(false),
+            None => self.is_unwatched() && sys::signal_unwatched(self.pid, signal),
         }
     }
 

@@ -4,12 +4,9 @@ use crate::builder::Builder;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::future::Future;
-use crate::life::Bit;
 use crate::map::{Map, MapOptions};
-use crate::pool::{Pool, Ticket};
-use crate::search::Rings;
+use crate::pool::Pool;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
-use crate::state::Phase;
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
@@ -175,6 +172,11 @@ impl Executor {
         &self.pool
     }
 
+    /// Of the owner only.
+    pub(crate) fn supervisor(&self) -> Option<&Arc<Supervisor>> {
+        self.supervisor.as_ref()
+    }
+
     /// Submits a task. Waits while the ring is full of unfinished tasks.
     ///
     /// # Errors
@@ -333,106 +335,5 @@ impl Executor {
             Some(pids) if !pids.is_empty() => pids,
             _ => attached(),
         }
-    }
-
-    /// Takes no new tasks from now on. `cancel_pending` cancels what has not started; whoever waits for such a task is told. `wait`
-    /// returns when everything has ended and the workers have left. Running tasks are never interrupted. May be called again, and with
-    /// other arguments.
-    ///
-    /// Without `wait` the rest runs in the background, and a normal end of this process still waits for it
-    /// (see [`Builder::detach_on_exit`]). Of a submitter that is not the owner this ends its own part only.
-    ///
-    /// # Errors
-    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread
-    /// would wait for its own pool.
-    pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
-        let pool = &self.pool;
-        pool.member.check_fork()?;
-        if wait && self.is_inside() {
-            return Err(Error::Busy);
-        }
-        pool.shut.store(true, Relaxed);
-        let locked = match &self.supervisor {
-            Some(supervisor) => close(supervisor),
-            None => Ok(()),
-        };
-        if cancel_pending {
-            self.cancel_pending();
-        }
-        if wait {
-            match &self.supervisor {
-                Some(supervisor) => drop(supervisor.wait_over(None)),
-                None => self.wait_for_own()?,
-            }
-        }
-        locked
-    }
-
-    /// Whether this thread runs a task of this pool, whose end it would wait for.
-    fn is_inside(&self) -> bool {
-        self.supervisor.is_some() && crate::task::is_running_in(self.pool.segment())
-    }
-
-    /// Whether dropping this would be such a wait.
-    #[cfg(feature = "named")]
-    pub(crate) fn would_wait_for_itself(&self) -> bool {
-        self.is_inside() && !self.pool.shut.load(Relaxed)
-    }
-
-    /// Cancels what is pending: the owner everything, others their own.
-    fn cancel_pending(&self) {
-        let pool = &self.pool;
-        for (lane, ring) in pool.segment().lanes() {
-            for (index, slot) in ring.slots.iter().enumerate() {
-                let state = slot.load();
-                let ours = self.supervisor.is_some() || slot.submitted_by() == pool.member.who();
-                if state.is(Phase::Pending) && ours {
-                    let slot = pool.segment().slot_number(lane, index);
-                    pool.cancel(Ticket { slot, generation: state.generation() });
-                }
-            }
-        }
-    }
-
-    /// Waits until no task of this submitter is unfinished.
-    fn wait_for_own(&self) -> Result<()> {
-        let pool = &self.pool;
-        let ring = pool.segment().lane(pool.lane);
-        for (index, slot) in ring.slots.iter().enumerate() {
-            let state = slot.load();
-            let unfinished = state.is(Phase::Pending) || state.is(Phase::Running);
-            if unfinished && slot.submitted_by() == pool.member.who() {
-                let slot = pool.segment().slot_number(pool.lane, index);
-                pool.wait_ended(Ticket { slot, generation: state.generation() })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// No new tasks from anybody. What was published before has been published when this returns.
-pub(crate) fn close(supervisor: &Supervisor) -> Result<()> {
-    let pool = supervisor.pool();
-    let segment = pool.segment();
-    segment.set(Bit::Closing);
-    let mut stalled = Ok(());
-    for (lane, _) in segment.lanes() {
-        stalled = stalled.and(pool.member.hold_lane(lane).map(drop));
-    }
-    segment.wake_everybody();
-    supervisor.ring();
-    stalled
-}
-
-impl Drop for Executor {
-    fn drop(&mut self) {
-        if self.pool.member.is_foreign() || self.pool.of_tasks {
-            return;
-        }
-        // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
-        if !self.pool.shut.load(Relaxed) {
-            let _ = self.shutdown(!self.is_inside(), false);
-        }
-        self.pool.end_notifier(None);
     }
 }

@@ -50,6 +50,7 @@ mod codec;
 mod collect;
 mod completion;
 mod done;
+mod ending;
 mod error;
 mod executor;
 mod exit;
@@ -102,6 +103,7 @@ mod public {
     pub use crate::awaiting::Awaiting;
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
+    pub use crate::ending::Ending;
     pub use crate::error::{Cause, Error, Result, Stage, TaskError};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};

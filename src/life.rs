@@ -159,11 +159,14 @@ impl Segment {
     }
 }
 
+/// How a pool comes to be broken by one of its workers.
+pub(crate) const WORKER_ENDED: &str = "a worker of the pool ended abruptly while a task was running or pending";
+
 /// The error of a broken pool.
 pub(crate) fn broken(segment: &Segment) -> Error {
     // Acquire: pairs with `break_pool`.
     let cause = match segment.life().broken.load(Acquire) {
-        1 => "a worker died, and the pool's policy is BreakPool".to_owned(),
+        1 => format!("{WORKER_ENDED}, and the pool's policy is BreakPool"),
         2 => format!("{START_FAILURES_MAX} workers in a row ended before they were ready"),
         3 => "the worker program never attached".to_owned(),
         _ => "unknown".to_owned(),

@@ -57,6 +57,9 @@ pub(crate) const MUTEX_NS_MAX: u64 = 5_000_000_000;
 /// A supervisor has this long to write down why a worker died before others go on without the cause. On a loaded machine it may not be
 /// scheduled for a tenth of a second.
 pub(crate) const CAUSE_GRACE_NS: u64 = 500_000_000;
+/// How long a shutdown with a limit waits for workers that it has killed: much longer than the end of a process takes on a loaded machine.
+#[cfg(not(loom))]
+pub(crate) const KILLED_NS_MAX: u64 = 2_000_000_000;
 
 /// A time span in nanoseconds; one that does not fit is as good as for ever.
 #[cfg(not(loom))]

@@ -12,7 +12,10 @@ pub enum OnWorkerDeath {
     /// It is run again, up to this many times, for the pool's tasks may run more than once. A task that has killed two workers is
     /// given up all the same.
     Retry(u8),
-    /// The pool is broken: every unfinished task fails.
+    /// The pool is broken: every pending task and every later submit fails with [`Error::Broken`](crate::Error::Broken), which in the owner's process names
+    /// the dead worker and its cause. The dead worker's own task gets its verdict, [`Error::WorkerLost`](crate::Error::WorkerLost), and what runs
+    /// on other workers ends with its result: a result that is there is not thrown away. (`ProcessPoolExecutor` of Python fails them all
+    /// alike.)
     BreakPool,
 }
 

@@ -245,6 +245,22 @@ impl Pool {
         Ok(())
     }
 
+    /// Cancels every pending task: of this submitter, or of everybody. Returns how many there were.
+    pub(crate) fn cancel_all(&self, of_everybody: bool) -> usize {
+        let mut cancelled = 0;
+        for (lane, ring) in self.segment().lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                let meant = of_everybody || slot.submitted_by() == self.member.who();
+                if state.is(Phase::Pending) && meant {
+                    let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: state.generation() };
+                    cancelled += usize::from(self.cancel_pending(ticket).is_ok());
+                }
+            }
+        }
+        cancelled
+    }
+
     /// Ends a pending task with a verdict of ours, by claiming it as a worker would. Under the lock of `unserved`.
     fn fail_pending(&self, lane: usize, index: usize, state: State, kind: OutcomeKind, detail: u32) {
         let slot = &self.segment().lane(lane).slots[index];
@@ -303,20 +319,27 @@ impl Pool {
         crate::hub::is_unfinished(self.slot(ticket).load(), ticket.generation)
     }
 
-    /// Waits until a task of ours is over, without taking its outcome.
-    pub(crate) fn wait_ended(&self, ticket: Ticket) -> Result<()> {
+    /// Waits until a task of ours is over, without taking its outcome; false when the deadline came first.
+    pub(crate) fn wait_ended(&self, ticket: Ticket, deadline: u64) -> Result<bool> {
         let mut pace = WaitPace::new(now_ns());
         let mut waits = None;
         while let Ok(word) = self.slot(ticket).flag(ticket.generation, Flag::Waiter) {
-            if crate::nested::help(self, ticket)? {
-                continue;
+            let now = now_ns();
+            if now >= deadline {
+                return Ok(false);
             }
-            if waits.is_none() {
-                waits = crate::nested::begin_wait(std::iter::once((self, ticket)))?;
+            // In a task a wait without a limit helps, as that for a future does.
+            if deadline == u64::MAX && crate::nested::is_in_task_of(self) {
+                if crate::nested::help(self, ticket)? {
+                    continue;
+                }
+                if waits.is_none() {
+                    waits = crate::nested::begin_wait(std::iter::once((self, ticket)))?;
+                }
             }
-            self.sleep_on(ticket, word, &mut pace, now_ns(), u64::MAX)?;
+            self.sleep_on(ticket, word, &mut pace, now, deadline)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sleeps, at most until `deadline`, while the slot's word is as told; or looks after the pool, when it is time for that.

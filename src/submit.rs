@@ -157,7 +157,13 @@ impl Pool {
     #[inline]
     fn check_usable(&self) -> Result<()> {
         self.member.check_fork()?;
-        if self.shut.load(Relaxed) { Err(Error::ShutDown) } else { Ok(()) }
+        if self.shut.load(Relaxed) { Err(self.why_shut()) } else { Ok(()) }
+    }
+
+    /// What is wrong with the pool itself comes before the shutdown.
+    #[cold]
+    fn why_shut(&self) -> Error {
+        self.segment().check_open().map_or_else(|e| self.explain(e), |()| Error::ShutDown)
     }
 
     /// Publishes a task for each of some encoded arguments. Blocks for large ones are had before the lane is held.

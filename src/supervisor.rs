@@ -3,9 +3,10 @@
 
 use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, Result};
-use crate::life::{Bit, Broken};
-use crate::limits::{PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
+use crate::life::{Bit, Broken, WORKER_ENDED};
+use crate::limits::{CAUSE_GRACE_NS, PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
+use crate::policy::{OnWorkerDeath, Policy};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
 use crate::start::{self, StartMethod, WorkerExe};
@@ -15,7 +16,7 @@ use crate::sync::now_ns;
 use crate::sys;
 use crate::zygote::{News, Zygote};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +41,11 @@ pub(crate) struct Supervisor {
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
     children: Mutex<Vec<Child>>,
+    /// The signal that ends the workers, or 0. Written under the lock of `children`: who adds one there, and looks here, misses no signal.
+    ending: AtomicI32,
+    /// Tasks that were cancelled since, by whichever thread came by first, and workers that were sent it.
+    cancelled: AtomicUsize,
+    signalled: AtomicUsize,
     over: Mutex<bool>,
     over_bell: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -67,6 +73,8 @@ struct Watch {
     last_start: u64,
     /// Starts that the zygote was asked for and has not answered.
     requested: usize,
+    /// When there was nothing left to wait for but these.
+    over_since: Option<u64>,
     lookout: Lookout,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
@@ -82,6 +90,9 @@ impl Supervisor {
             zygote,
             zygote_gone: AtomicBool::new(false),
             children: Mutex::default(),
+            ending: AtomicI32::new(0),
+            cancelled: AtomicUsize::new(0),
+            signalled: AtomicUsize::new(0),
             over: Mutex::new(false),
             over_bell: Condvar::new(),
             thread: Mutex::default(),
@@ -147,13 +158,65 @@ impl Supervisor {
         &self.pool
     }
 
+    /// Whether its workers are threads, which no signal ends alone.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.plan.method == StartMethod::Thread
+    }
+
+    /// No new tasks from anybody. What was published before has been published when this returns.
+    pub(crate) fn close(&self) -> Result<()> {
+        let segment = self.pool.segment();
+        segment.set(Bit::Closing);
+        let mut stalled = Ok(());
+        for (lane, _) in segment.lanes() {
+            stalled = stalled.and(self.pool.member.hold_lane(lane).map(drop));
+        }
+        segment.wake_everybody();
+        self.ring();
+        stalled
+    }
+
+    /// Sends every worker process that this one has started the signal that ends it, and has no other started.
+    pub(crate) fn signal_workers(&self, signal: i32) {
+        // Before the signals, so that no death of theirs is a failed start.
+        self.pool.segment().set(Bit::Closing);
+        // All under one lock: until they have it nobody learns here that one has died, and gives its task to another.
+        let children = lock(&self.children);
+        // SIGKILL is not taken back.
+        if self.ending.load(Relaxed) != libc::SIGKILL {
+            self.ending.store(signal, Relaxed);
+        }
+        let sent = children.iter().filter(|child| child.end_by(signal)).count();
+        self.signalled.fetch_add(sent, Relaxed);
+    }
+
+    /// Cancels everybody's pending tasks, of a pool whose workers are being ended.
+    pub(crate) fn cancel_rest(&self) {
+        self.cancelled.fetch_add(self.pool.cancel_all(true), Relaxed);
+    }
+
+    /// How many tasks were cancelled so in all, and how many workers signalled.
+    pub(crate) fn ended(&self) -> (usize, usize) {
+        (self.cancelled.load(Relaxed), self.signalled.load(Relaxed))
+    }
+
+    /// A worker that was started. The pool may be ending its workers since.
+    fn add(&self, child: Child) {
+        let mut children = lock(&self.children);
+        let signal = self.ending.load(Relaxed);
+        if signal != 0 && child.end_by(signal) {
+            self.signalled.fetch_add(1, Relaxed);
+        }
+        children.push(child);
+    }
+
     /// Kills every worker process: for an exit that must not wait any longer.
     pub(crate) fn kill_workers(&self) {
         if let Some(zygote) = &self.zygote {
             // First, so that it starts no other.
             zygote.end();
         }
-        lock(&self.children).iter().for_each(Child::kill);
+        self.signal_workers(libc::SIGKILL);
     }
 
     fn run(&self, mut watch: Watch) {
@@ -167,7 +230,11 @@ impl Supervisor {
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
             self.tick(&mut watch);
-            if self.is_over() {
+            if self.is_ending() {
+                // What was put back into the ring, for its worker died, runs nowhere any more.
+                self.cancel_rest();
+            }
+            if self.is_over() && !self.expects_worker(&mut watch) {
                 break;
             }
             if let Err(e) = self.refill(&mut watch) {
@@ -185,6 +252,10 @@ impl Supervisor {
         if let Some(path) = &self.pool.name {
             crate::named::unlink_own(self.pool.segment(), path);
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed) != 0
     }
 
     fn is_stopping(&self) -> bool {
@@ -208,6 +279,15 @@ impl Supervisor {
         // Whoever saw the pool open under a lane's mutex has published once the mutex is free again.
         let passed = segment.lanes().all(|(lane, _)| self.pool.member.hold_lane(lane).map(drop).is_ok());
         passed && !segment.has_unfinished()
+    }
+
+    /// Whether the zygote may just be starting a worker, which is there still when the pool is said to be over. A stopped one is not waited for longer than
+    /// by others.
+    fn expects_worker(&self, watch: &mut Watch) -> bool {
+        let since = *watch.over_since.get_or_insert_with(now_ns);
+        // Acquire: pairs with the Release in `hear`.
+        let expects = watch.requested != 0 && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
+        expects && now_ns() - since < CAUSE_GRACE_NS
     }
 
     /// Sleeps until a worker ends, the zygote has news, the bell rings, or a second is over. True when a worker has ended that is ours to collect.
@@ -247,9 +327,7 @@ impl Supervisor {
             Ok(News::Started(pid)) => {
                 watch.requested = watch.requested.saturating_sub(1);
                 log::debug!(target: "taskring", "worker {pid} started");
-                // Without one it cannot be killed when it is late, or the zygote gone.
-                let pidfd = sys::pidfd_open(pid).ok().flatten();
-                lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, pidfd, None) });
+                self.add(Child::of_zygote(pid));
             }
             Ok(News::NotStarted(errno)) => {
                 watch.requested = watch.requested.saturating_sub(1);
@@ -294,6 +372,7 @@ impl Supervisor {
             }
         }
         let count = ended.len();
+        self.note_breach(&ended);
         for mut child in ended {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
@@ -325,6 +404,21 @@ impl Supervisor {
             }
         }
         count
+    }
+
+    /// Where a worker's death breaks the pool: which ones have died, and of what. Before anybody can see the pool broken, who acts for the dead.
+    fn note_breach(&self, ended: &[Child]) {
+        let policy = Policy::from_bits(self.pool.segment().header().identity.policy.load(Relaxed));
+        if policy.on_worker_death != OnWorkerDeath::BreakPool {
+            return;
+        }
+        // One that has left in good order is no participant any more.
+        let abrupt = ended.iter().filter(|child| self.participant_of(child).is_some());
+        let say = |child: &Child| format!("process {}: {}", child.pid, child.ended.unwrap_or(Cause::Unknown));
+        let list: Vec<String> = abrupt.map(say).collect();
+        if !list.is_empty() {
+            let _ = self.pool.failure.set(Error::Broken { cause: format!("{WORKER_ENDED}: {}", list.join(", ")) });
+        }
     }
 
     /// The participant that a child of ours is. Its pid is its own until it is reaped, which is by us or, a moment ago, by the zygote.
@@ -440,6 +534,7 @@ impl Supervisor {
         let present = lock(&self.children).len() + watch.requested;
         let wanted = match (self.is_stopping(), self.plan.method) {
             (_, StartMethod::None) => 0,
+            _ if self.is_ending() => 0,
             (false, _) => self.plan.workers,
             (true, _) if present == 0 && self.has_work_left() && now - watch.last_start > BACK_OFF_NS => 1,
             (true, _) => 0,
@@ -478,7 +573,7 @@ impl Supervisor {
                 Child::new(sys::pid(), None, Some(thread))
             }
         };
-        lock(&self.children).push(child);
+        self.add(child);
         Ok(())
     }
 

@@ -59,6 +59,17 @@ fn a_task_may_wait_for_tasks_of_its_own_pool() {
 }
 
 #[test]
+fn pools_end_as_they_are_told() {
+    if has("cc") {
+        let program = build("ending", "c11", &["tests/c/ending.c"], &[]);
+        for method in ["thread", "spawn", "forkserver"] {
+            run(&program, &[method]);
+        }
+    }
+    run_cpp(&[&["ending"]], &["c++17"]);
+}
+
+#[test]
 fn completions_maps_and_loans_hold_with_threads_and_processes() {
     if has("cc") {
         for name in ["completions", "maps", "loans"] {

@@ -2,7 +2,7 @@
 
 use super::handle::{self, Kind};
 use super::status::{Fault, taskring_status};
-use super::{Sized32, guard, null, put, read_struct, text};
+use super::{Sized32, guard, null, put, read_struct, text, timeout};
 use crate::builder::Builder;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -40,7 +40,8 @@ pub const TASKRING_NO_WORKERS: u32 = 4;
 pub const TASKRING_DEATH_FAILS_TASK: u32 = 0;
 /// It runs again, up to attempts_max times in all: for pools whose tasks may all run twice.
 pub const TASKRING_DEATH_RETRIES: u32 = 1;
-/// The pool is broken: all of its tasks end with TASKRING_BROKEN.
+/// The pool is broken: its pending tasks and all later ones end with TASKRING_BROKEN. What runs on other workers ends with its result, and the dead one's
+/// task with TASKRING_WORKER_LOST.
 pub const TASKRING_DEATH_BREAKS_POOL: u32 = 2;
 
 /// The pending tasks of a submitter that died run. The default.
@@ -278,6 +279,66 @@ pub unsafe extern "C" fn taskring_shutdown(pool: *mut taskring_pool, wait: i32, 
         // SAFETY: as this function's contract says.
         let pool = unsafe { executor(pool) }?;
         Ok(pool.shutdown(wait != 0, cancel_pending != 0)?)
+    })
+}
+
+/// Takes no new tasks and waits until everything has ended and the workers have left, but not longer than `limit_ns`. Then it cancels what has not started,
+/// kills the workers that are left, and writes how many there were of each: 0 and 0 when everything had ended in time. Either pointer may be NULL.
+///
+/// Returns TASKRING_OK; TASKRING_TIMED_OUT when somebody still works two seconds after the limit whom this process cannot kill: workers that are
+/// threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `cancelled` and `killed` are NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_shutdown_within(
+    pool: *mut taskring_pool,
+    limit_ns: u64,
+    cancelled: *mut u64,
+    killed: *mut u64,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let pool = unsafe { executor(pool) }?;
+        let ending = pool.shutdown_within(timeout(limit_ns).unwrap_or(Duration::MAX))?;
+        // SAFETY: NULL or valid for a write by this function's contract.
+        unsafe {
+            put(cancelled, ending.cancelled as u64);
+            put(killed, ending.killed as u64);
+        }
+        Ok(())
+    })
+}
+
+/// Ends the workers that this process has started by SIGTERM: no new tasks from now on, what is pending is cancelled, and no worker takes the place of
+/// another. Does not wait: taskring_shutdown with `wait` does. A running task ends with TASKRING_WORKER_LOST. May be called again, and for a pool without
+/// workers or a broken one. Workers that another process has started are left alone; they leave after their running task.
+///
+/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads: nothing was changed then; TASKRING_FORKED; TASKRING_STALLED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_terminate_workers(pool: *mut taskring_pool) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let pool = unsafe { executor(pool) }?;
+        Ok(pool.terminate_workers()?)
+    })
+}
+
+/// The same by SIGKILL, which no worker handles or outlives.
+///
+/// Returns as taskring_terminate_workers.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_kill_workers(pool: *mut taskring_pool) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let pool = unsafe { executor(pool) }?;
+        Ok(pool.kill_workers()?)
     })
 }
 

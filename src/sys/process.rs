@@ -166,15 +166,13 @@ pub(crate) fn end_of_unwatched(pid: u32) -> Option<Exit> {
     }
 }
 
-/// Kills a child that there is no pidfd of, unless somebody has waited for it: then the number may be another's.
-pub(crate) fn kill_unwatched(pid: u32) {
+/// Sends a signal to a child that there is no pidfd of, unless somebody has waited for it: then the number may be another's. False when it was not sent.
+pub(crate) fn signal_unwatched(pid: u32, signal: i32) -> bool {
     let lives = |info: libc::siginfo_t| exit_of(&info).is_none();
-    if wait_for(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok_and(lives)
-        && let Ok(pid) = libc::pid_t::try_from(pid)
-    {
-        // SAFETY: takes integers.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-    }
+    let is_ours = wait_for(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok_and(lives);
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: takes integers.
+    is_ours && unsafe { libc::kill(pid, signal) } == 0
 }
 
 /// Whether no process or thread has this number: proof of an end that needs no descriptor. One that nobody has waited for still has its own.

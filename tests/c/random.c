@@ -6,10 +6,11 @@
 #define FUNCTIONS(X)                                                                                                   \
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
-    X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(last_error) X(last_loss) X(loan) X(loan_return) \
+    X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(kill_workers) X(last_error) \
+    X(last_loss) X(loan) X(loan_return) \
     X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
-    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) \
-    X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(version) X(view) X(wait) \
+    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) X(status_message) X(status_name) X(submit) \
+    X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) \
     X(wait_many) X(work) X(worker_pid)
 
 enum {
@@ -33,7 +34,7 @@ static void count(int function, int success) {
 }
 
 static taskring_status counted(int function, taskring_status status) {
-    CHECK(status >= TASKRING_OK && status <= TASKRING_END && status != TASKRING_INTERNAL);
+    CHECK(status >= TASKRING_OK && status <= TASKRING_TERMINATED && status != TASKRING_INTERNAL);
     count(function, status == TASKRING_OK);
     __atomic_fetch_add(&total, 1, __ATOMIC_RELAXED);
     return status;
@@ -130,8 +131,28 @@ static void make(int i) {
     CALL(function, pools[i], "any", &functions[i]);
 }
 
+/* The workers of most pools here are threads, which no signal ends. */
+static void end_workers(taskring_pool *threads) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = TASKRING_NO_WORKERS;
+    config.capacity = 4;
+    CALL(terminate_workers, threads);
+    CALL(kill_workers, threads);
+    if (CALL(create, &config, &pool) != TASKRING_OK)
+        return;
+    CALL(terminate_workers, pool);
+    CALL(kill_workers, pool);
+    CALL(free, pool);
+}
+
 static void unmake(int i) {
-    if (one_in(2))
+    uint64_t cancelled, killed;
+    if (one_in(4))
+        end_workers(one_in(16) ? a_pool() : pools[i]);
+    if (one_in(4))
+        CALL(shutdown_within, pools[i], SOON, one_in(2) ? NULL : &cancelled, one_in(2) ? NULL : &killed);
+    else if (one_in(2))
         CALL(shutdown, pools[i], (int32_t)below(2), (int32_t)below(2));
     CALL(free, pools[i]);
 }

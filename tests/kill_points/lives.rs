@@ -55,6 +55,17 @@ pub fn perform(operation: &str, context: &str) {
             pool.shutdown(true, context == "cancels").expect("shut down");
             std::mem::forget((held, pending));
         }
+        "terminate" => {
+            let pool = Executor::builder().capacity(8).payload_max(1 << 20).workers(1).build().expect("a pool");
+            let held = running(&pool, 0);
+            let pending = submit(&pool, 1, 1);
+            (0..2).for_each(|id| note(id, Note::Cancelling));
+            begin_window();
+            let ended = if context == "by SIGTERM" { pool.terminate_workers() } else { pool.kill_workers() };
+            ended.expect("ended");
+            pool.shutdown(true, false).expect("shut down");
+            std::mem::forget((held, pending));
+        }
         "replace" => replace(context),
         _ => panic!("no operation {operation:?}"),
     }

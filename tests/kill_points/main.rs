@@ -8,7 +8,7 @@
 //!
 //! The points of a row: each change of the segment and each system call, before, in and after it, as seen in a first run; then ones spread evenly. A
 //! later run may differ from the first by a few instructions, where it spins or others are at work: that moves a point, and it is a kill all the
-//! same if it still lies in the window; who died after the window's end is not counted. Victims that make a pool of their own (`create`, `owner's
+//! same if it still lies in the window; who died after the window's end is not counted. Victims that make a pool of their own (`create`, `terminate`, `owner's
 //! shutdown`, `replace`) change another segment than the one that is watched: of them the system calls and the spread points are what there is.
 //! States are counted as pairs of the instruction at which a victim died and the changes that its window had made by then.
 

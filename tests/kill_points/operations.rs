@@ -69,6 +69,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("detach", &["quiet", "with a finished task"]),
     ("shutdown", &["waits for one", "cancels"]),
     ("owner's shutdown", &["waits for one", "cancels"]),
+    ("terminate", &["by SIGTERM", "by SIGKILL"]),
     ("replace", &["idle worker", "running worker"]),
     ("create", &["named", "anonymous", "with a worker"]),
     ("loan", &["lent", "submitted", "given back"]),

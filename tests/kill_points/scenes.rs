@@ -220,7 +220,7 @@ impl Scene {
             before: Before::of(&name),
             context: context.to_owned(),
             kind,
-            creates: matches!(operation, "create" | "owner's shutdown" | "replace"),
+            creates: matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace"),
             board,
             keeper,
             spare,

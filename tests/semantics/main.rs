@@ -17,6 +17,7 @@ mod as_completed;
 mod async_await;
 mod better;
 mod callbacks;
+mod ending;
 mod futures;
 mod held;
 mod maps_now;
@@ -24,6 +25,7 @@ mod nested;
 mod processes;
 mod seeds;
 mod sentences;
+mod terminate;
 mod threads;
 mod waits;
 
@@ -39,12 +41,14 @@ const FILES: &[&[Case]] = &[
     async_await::CASES,
     better::CASES,
     callbacks::CASES,
+    ending::CASES,
     futures::CASES,
     maps_now::CASES,
     nested::CASES,
     processes::CASES,
     seeds::CASES,
     sentences::CASES,
+    terminate::CASES,
     threads::CASES,
     waits::CASES,
 ];

@@ -27,6 +27,14 @@ template <class F> void refuse_code() {
 
 } // namespace detail
 
+/// What pool::shutdown_within had to do at its limit: nothing when everything had ended by then.
+struct ending {
+    /// Tasks that had not started, and were cancelled.
+    std::uint64_t cancelled = 0;
+    /// Workers that were there still, and were killed.
+    std::uint64_t killed = 0;
+};
+
 /// A process pool. Destroying it waits for everything that was submitted.
 class pool {
 public:
@@ -121,6 +129,16 @@ public:
     taskring::loan loan(std::size_t len) { return taskring::loan(get(), len); }
     /// No new tasks from now on. See taskring_shutdown.
     void shutdown(bool wait, bool cancel_pending) { detail::check(taskring_shutdown(get(), wait, cancel_pending)); }
+    /// The same that waits, but not longer than a limit; then it cancels what is pending and kills the workers. See taskring_shutdown_within.
+    template <class Rep, class Period> ending shutdown_within(std::chrono::duration<Rep, Period> limit) {
+        ending found;
+        detail::check(taskring_shutdown_within(get(), detail::nanoseconds(limit), &found.cancelled, &found.killed));
+        return found;
+    }
+    /// Ends the workers by SIGTERM, without waiting. See taskring_terminate_workers.
+    void terminate_workers() { detail::check(taskring_terminate_workers(get())); }
+    /// The same by SIGKILL.
+    void kill_workers() { detail::check(taskring_kill_workers(get())); }
     taskring_stats stats() const {
         taskring_stats found TASKRING_STATS_INIT;
         detail::check(taskring_pool_stats(get(), &found));

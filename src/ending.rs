@@ -1,0 +1,226 @@
+//! How a pool ends: by a shutdown, which lets everything that runs end; by the end of its workers; by a time limit, which is the one and then the
+//! other; by dropping the executor. What the end of the process does is in `exit.rs`.
+
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::limits::{KILLED_NS_MAX, nanos};
+use crate::pool::Ticket;
+use crate::search::Rings;
+use crate::state::Phase;
+use crate::supervisor::Supervisor;
+use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
+use std::time::Duration;
+
+/// What [`Executor::shutdown_within`] had to do at its limit; both counts are 0 when everything had ended by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ending {
+    /// Tasks that had not started, and were cancelled.
+    pub cancelled: usize,
+    /// Worker processes that were there still, and were killed. A task that one of them was running ended with
+    /// [`Error::WorkerLost`].
+    pub killed: usize,
+}
+
+impl Executor {
+    /// Takes no new tasks from now on. `cancel_pending` cancels what has not started; whoever waits for such a task is told. `wait`
+    /// returns when everything has ended and the workers have left. Running tasks are never interrupted. May be called again, and with
+    /// other arguments.
+    ///
+    /// Without `wait` the rest runs in the background, and a normal end of this process still waits for it
+    /// (see [`Builder::detach_on_exit`](crate::Builder::detach_on_exit)). Of a submitter that is not the owner this ends its own part only.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread
+    /// would wait for its own pool.
+    pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
+        self.begin_to_end(wait)?;
+        let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
+        if cancel_pending {
+            self.cancel_pending();
+        }
+        if wait {
+            self.wait_over(None)?;
+        }
+        locked
+    }
+
+    /// Takes no new tasks and waits until everything has ended and the workers have left, as a shutdown that waits; but not longer than `limit`. Then it
+    /// cancels what has not started, kills the workers that are left, and tells how many there were of each.
+    ///
+    /// From any thread; a shutdown that waits in another one ends as well.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use std::time::Duration;
+    /// taskring::task! { fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     let task = pool.submit(nap, 3_600_000)?;
+    ///     while task.state() == taskring::State::Pending {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     let ending = pool.shutdown_within(Duration::from_millis(50))?;
+    ///     assert_eq!((ending.cancelled, ending.killed), (0, 1));
+    ///     assert!(matches!(task.result(), Err(taskring::Error::WorkerLost { .. })));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when somebody still works two seconds after the limit whom this process cannot kill: workers that are threads or were started by
+    /// others. What was pending is cancelled all the same. Of a submitter that is not the owner: when tasks of its own still run.
+    /// [`Error::Forked`], [`Error::Stalled`], [`Error::Busy`] as of [`shutdown`](Executor::shutdown).
+    pub fn shutdown_within(&self, limit: Duration) -> Result<Ending> {
+        self.begin_to_end(true)?;
+        let start = now_ns();
+        let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
+        let deadline = start.saturating_add(nanos(limit));
+        if self.wait_over(Some(deadline))? {
+            return locked.map(|()| Ending::default());
+        }
+        let Some(supervisor) = self.supervisor().filter(|supervisor| !supervisor.has_threads()) else {
+            let ending = Ending { cancelled: self.cancel_pending(), killed: 0 };
+            return self.wait_killed(limit).map(|()| ending);
+        };
+        let before = supervisor.ended();
+        supervisor.end_workers(libc::SIGKILL)?;
+        self.wait_killed(limit)?;
+        // Counted now: a worker that was just being started is killed when it is heard of.
+        let (cancelled, killed) = supervisor.ended();
+        Ok(Ending { cancelled: cancelled - before.0, killed: killed - before.1 })
+    }
+
+    /// Waits for the end that must come now.
+    fn wait_killed(&self, limit: Duration) -> Result<()> {
+        match self.wait_over(Some(now_ns() + KILLED_NS_MAX))? {
+            true => Ok(()),
+            false => Err(Error::TimedOut { what: "the end of workers that cannot be killed from here", after: limit }),
+        }
+    }
+
+    /// Ends the workers by SIGTERM: no new tasks from now on, what is pending is cancelled, and no worker takes the place of another. Returns at once; a
+    /// [`shutdown`](Executor::shutdown) that waits comes back when they are gone.
+    ///
+    /// A task that was running ends with [`Error::WorkerLost`], which names the signal; one that may run again is cancelled, if it was not at its
+    /// last attempt. A worker that handles or ignores the signal finishes its task and leaves then; a stopped one is continued. Workers that another
+    /// process has started are left alone: they leave after their running task.
+    ///
+    /// May be called from any thread, again, and for a pool without workers or a broken one: then there is nothing to end. Of a submitter that is not the
+    /// owner this ends its own part only. Where a worker's death breaks the pool, so does this end of one.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for workers that are threads: nothing was changed. [`Error::Forked`]; [`Error::Stalled`] as of
+    /// [`shutdown`](Executor::shutdown), after everything else was done.
+    pub fn terminate_workers(&self) -> Result<()> {
+        self.end_workers(libc::SIGTERM)
+    }
+
+    /// The same by SIGKILL, which no worker handles or outlives.
+    ///
+    /// # Errors
+    /// As of [`terminate_workers`](Executor::terminate_workers).
+    pub fn kill_workers(&self) -> Result<()> {
+        self.end_workers(libc::SIGKILL)
+    }
+
+    fn end_workers(&self, signal: i32) -> Result<()> {
+        self.pool().member.check_fork()?;
+        if self.supervisor().is_some_and(|supervisor| supervisor.has_threads()) {
+            return Err(Error::Unsupported {
+                what: "ending the workers by a signal",
+                with: "with workers that are threads",
+            });
+        }
+        self.begin_to_end(false)?;
+        match self.supervisor() {
+            Some(supervisor) => supervisor.end_workers(signal),
+            None => {
+                self.cancel_pending();
+                Ok(())
+            }
+        }
+    }
+
+    /// From here on nothing is submitted through this handle.
+    fn begin_to_end(&self, wait: bool) -> Result<()> {
+        self.pool().member.check_fork()?;
+        if wait && self.is_inside() {
+            return Err(Error::Busy);
+        }
+        self.pool().shut.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Whether this thread runs a task of this pool, whose end it would wait for.
+    fn is_inside(&self) -> bool {
+        self.supervisor().is_some() && crate::task::is_running_in(self.pool().segment())
+    }
+
+    /// Whether dropping this would be such a wait.
+    #[cfg(feature = "named")]
+    pub(crate) fn would_wait_for_itself(&self) -> bool {
+        self.is_inside() && !self.pool().shut.load(Relaxed)
+    }
+
+    /// Cancels what is pending: the owner everything, others their own.
+    fn cancel_pending(&self) -> usize {
+        self.pool().cancel_all(self.supervisor().is_some())
+    }
+
+    /// Waits until everything that this handle is to wait for is over; false when the deadline came first.
+    fn wait_over(&self, deadline: Option<u64>) -> Result<bool> {
+        match self.supervisor() {
+            Some(supervisor) => {
+                let left = |deadline: u64| Duration::from_nanos(deadline.saturating_sub(now_ns()));
+                Ok(supervisor.wait_over(deadline.map(left)))
+            }
+            None => self.wait_for_own(deadline.unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Waits until no task of this submitter is unfinished.
+    fn wait_for_own(&self, deadline: u64) -> Result<bool> {
+        let pool = self.pool();
+        let ring = pool.segment().lane(pool.lane);
+        for (index, slot) in ring.slots.iter().enumerate() {
+            let state = slot.load();
+            let unfinished = state.is(Phase::Pending) || state.is(Phase::Running);
+            if unfinished && slot.submitted_by() == pool.member.who() {
+                let slot = pool.segment().slot_number(pool.lane, index);
+                if !pool.wait_ended(Ticket { slot, generation: state.generation() }, deadline)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Supervisor {
+    /// Sends every worker that this process has started the signal, for good, and cancels what is pending.
+    fn end_workers(&self, signal: i32) -> Result<()> {
+        self.signal_workers(signal);
+        // At once, for those who wait. What is being published meanwhile is cancelled after the lanes were taken; what recovery puts back from then on, by
+        // the supervisor's thread.
+        self.cancel_rest();
+        let closed = self.close();
+        self.cancel_rest();
+        closed
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        if self.pool().member.is_foreign() || self.pool().of_tasks {
+            return;
+        }
+        // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
+        if !self.pool().shut.load(Relaxed) {
+            let _ = self.shutdown(!self.is_inside(), false);
+        }
+        self.pool().end_notifier(None);
+    }
+}

@@ -1,0 +1,347 @@
+//! How pools end: rows of the sections on process pools, thread pools, and what is better on purpose.
+
+use crate::process_support::common::{Board, count_in, hold, nap, square};
+use crate::process_support::{signal, wait_until};
+use crate::support::pool_of;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+use taskring::{Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State};
+
+taskring::task! {
+    /// Counts itself, waits for the next cell, and takes its worker with it: the process, or, in the owner's, the thread alone.
+    fn die(board: String, cell: u64, owner: u32) {
+        let cells = Board::at(&board);
+        cells[cell as usize].fetch_add(1, SeqCst);
+        wait_until("the order to die", || cells[cell as usize + 1].load(SeqCst) != 0);
+        if std::process::id() != owner {
+            signal(std::process::id(), libc::SIGKILL);
+        }
+        // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+    /// Copies a file once another one is there, not before.
+    fn copy(from: String, to: String, after: String) {
+        wait_until("the program is at its end", || Path::new(&after).exists());
+        std::fs::copy(from, to).expect("copied");
+    }
+}
+
+/// A pool with a running task for each of its workers: the `n`th counts in cell 2n and ends when cell 2n + 1 is set.
+pub struct Busy {
+    pub board: Board,
+    pub pool: Executor,
+    pub running: Vec<Future<u64>>,
+    pub pending: Vec<Future<u64>>,
+}
+
+/// Counted by those that were pending.
+pub const PENDING: usize = 15;
+
+impl Busy {
+    pub fn new(pool: Executor) -> Busy {
+        let board = Board::new(16);
+        let workers = pool.workers();
+        let running: Vec<_> =
+            (0..workers as u64).map(|n| pool.submit(hold, (board.name(), 2 * n)).expect("submitted")).collect();
+        wait_until("all run", || (0..workers).all(|n| board[2 * n].load(SeqCst) == 1));
+        let pending = (0..10).map(|_| pool.submit(count_in, (board.name(), PENDING as u64)).expect("submitted")).collect();
+        Busy { board, pool, running, pending }
+    }
+
+    pub fn let_go(&self) {
+        (0..self.running.len()).for_each(|n| self.board[2 * n + 1].store(1, SeqCst));
+    }
+
+    pub fn worker_of(&self, n: usize) -> u32 {
+        let mut pid = None;
+        wait_until("its worker is known", || {
+            pid = self.running[n].worker_pid();
+            pid.is_some()
+        });
+        pid.expect("known")
+    }
+}
+
+fn is_broken<T: std::fmt::Debug>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Broken { .. }))
+}
+
+pub fn is_thread(kind: StartMethod) -> bool {
+    kind == StartMethod::Thread
+}
+
+/// One line of the matrix: whether the pending ones run, and whether the call waits. Running tasks always end by themselves.
+fn matrix(kind: StartMethod, wait: bool, cancel: bool) {
+    let busy = Busy::new(pool_of(kind, 1));
+    std::thread::scope(|scope| {
+        let shutdown = scope.spawn(|| busy.pool.shutdown(wait, cancel).expect("shut down"));
+        wait_until("no new tasks", || busy.pool.submit(square, 1).map(|_| ()) == Err(Error::ShutDown));
+        if cancel {
+            assert!(busy.pending.iter().all(|f| f.result() == Err(Error::Cancelled)), "told while the running one goes on");
+        }
+        if wait {
+            assert!(!shutdown.is_finished());
+        } else {
+            wait_until("it returned", || shutdown.is_finished());
+        }
+        assert_eq!(busy.running[0].state(), State::Running);
+        busy.let_go();
+    });
+    assert!(!wait || busy.pending.iter().chain(&busy.running).all(Future::is_done));
+    assert_eq!(busy.running[0].result(), Ok(0));
+    let ran = busy.pending.iter().filter(|f| f.result().is_ok()).count();
+    assert_eq!(ran, if cancel { 0 } else { 10 });
+    assert_eq!(busy.board[PENDING].load(SeqCst), ran as u64);
+}
+
+/// In the environment of a program that is run by a case: the folder for its files.
+const FOLDER: &str = "TASKRING_SEMANTICS_FOLDER";
+/// A pool that nobody drops.
+static POOL: OnceLock<Executor> = OnceLock::new();
+
+/// In the program that a case has run: its folder.
+fn folder() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// Runs the same case of this program, as the owner of a pool that ends; gives its folder, and how it ended. It writes to files: a pipe would stay open for as
+/// long as its workers live.
+fn run_owner() -> (tempfile::TempDir, ExitStatus) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for n in 0..4 {
+        std::fs::write(folder.path().join(format!("from{n}")), format!("file {n}")).expect("written");
+    }
+    let case = std::env::args().nth(1).expect("the case");
+    let said = std::fs::File::create(folder.path().join("said")).expect("a file");
+    let mut program = Command::new(std::env::current_exe().expect("this program"));
+    program.arg(case).env(FOLDER, folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+    let status = program.status().expect("it starts");
+    eprint!("{}", std::fs::read_to_string(folder.path().join("said")).expect("the file"));
+    (folder, status)
+}
+
+fn copies_in(folder: &Path) -> usize {
+    (0..4)
+        .filter(|n| std::fs::read(folder.join(format!("to{n}"))).is_ok_and(|b| b == format!("file {n}").as_bytes()))
+        .count()
+}
+
+/// Has four files copied, none of which is before `at_the_end`.
+fn submit_copies(pool: &Executor, folder: &Path) -> Vec<Future<()>> {
+    let path = |name: String| folder.join(name).to_str().expect("UTF-8").to_owned();
+    let args = |n| (path(format!("from{n}")), path(format!("to{n}")), path("end".into()));
+    (0..4).map(|n| pool.submit(copy, args(n)).expect("submitted")).collect()
+}
+
+fn at_the_end(folder: &Path) {
+    assert_eq!(copies_in(folder), 0, "nothing was waited for");
+    std::fs::write(folder.join("end"), b"").expect("written");
+}
+
+/// A pool whose policy is to break.
+fn breaking(kind: StartMethod, workers: usize) -> Executor {
+    let builder = Executor::builder().workers(workers).start(kind).on_worker_death(OnWorkerDeath::BreakPool);
+    builder.build().expect("a pool")
+}
+
+cases! {
+    fn semantics_p9_where_a_death_breaks_the_pool_nothing_starts_and_what_runs_elsewhere_ends(kind) {
+        let pool = breaking(kind, 2);
+        let board = Board::new(16);
+        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let other = pool.submit(hold, (board.name(), 2)).unwrap();
+        wait_until("both run", || board[0].load(SeqCst) + board[2].load(SeqCst) == 2);
+        let pending: Vec<_> = (0..10).map(|_| pool.submit(count_in, (board.name(), PENDING as u64)).unwrap()).collect();
+        board[1].store(1, SeqCst);
+        for future in &pending {
+            let result = future.result();
+            assert!(is_broken(&result), "{result:?}");
+        }
+        assert!(matches!(victim.result(), Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. })), "its own verdict");
+        assert!(is_broken(&pool.submit(square, 1).map(|_| ())));
+        assert_eq!(other.state(), State::Running);
+        board[3].store(1, SeqCst);
+        assert_eq!(other.result(), Ok(2), "a result that is there is given");
+        assert_eq!(board[PENDING].load(SeqCst), 0);
+        pool.shutdown(true, false).expect("a broken pool ends as any other");
+    }
+
+    fn semantics_p10_each_future_has_an_error_of_its_own(kind) {
+        let pool = breaking(kind, 1);
+        let board = Board::new(2);
+        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let pending = pool.submit_bulk(square, 0..3).unwrap();
+        board[1].store(1, SeqCst);
+        assert!(victim.result().is_err());
+        let errors: Vec<Error> = pending.iter().map(|f| f.result().unwrap_err()).collect();
+        assert!(errors.iter().all(|e| matches!(e, Error::Broken { .. })), "{errors:?}");
+        assert_eq!(pending[0].result().unwrap_err(), errors[0], "and again");
+    }
+
+    fn semantics_p11_a_broken_pool_names_the_dead_worker_and_its_cause(kind) {
+        let busy = Busy::new(breaking(kind, 1));
+        let text = |error: Error| error.to_string();
+        if is_thread(kind) {
+            let pool = breaking(kind, 1);
+            let board = Board::new(2);
+            let _victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+            let pending = pool.submit(square, 1).unwrap();
+            board[1].store(1, SeqCst);
+            let text = text(pending.result().unwrap_err());
+            assert!(text.contains("a worker of the pool ended abruptly while a task was running or pending"), "{text}");
+            busy.let_go();
+            return;
+        }
+        let victim = busy.worker_of(0);
+        signal(victim, libc::SIGKILL);
+        for future in &busy.pending {
+            let text = text(future.result().unwrap_err());
+            let wanted = format!("ended abruptly while a task was running or pending: process {victim}: signal 9 killed it");
+            assert!(text.ends_with(&wanted), "{text}");
+        }
+        let later = text(busy.pool.submit(square, 1).map(|_| ()).unwrap_err());
+        assert!(later.contains(&format!("process {victim}")), "{later}");
+    }
+
+    fn semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns(kind) {
+        let pool = pool_of(kind, 1);
+        let board = Board::new(2);
+        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let later = pool.submit(square, 5).unwrap();
+        wait_until("it runs", || board[0].load(SeqCst) == 1);
+        std::thread::scope(|scope| {
+            let shutdown = scope.spawn(|| pool.shutdown(true, false));
+            wait_until("no new tasks", || pool.submit(square, 1).map(|_| ()) == Err(Error::ShutDown));
+            board[1].store(1, SeqCst);
+            assert_eq!(shutdown.join().expect("no panic"), Ok(()));
+        });
+        assert!(matches!(victim.result(), Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. })));
+        assert_eq!(later.result(), Ok(25), "a pool that closes runs what it took");
+    }
+
+    fn semantics_p24_a_broken_pool_that_was_shut_down_says_broken(kind) {
+        let pool = breaking(kind, 1);
+        let board = Board::new(2);
+        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        wait_until("it runs", || board[0].load(SeqCst) == 1);
+        pool.shutdown(false, false).unwrap();
+        assert_eq!(pool.submit(square, 1).map(|_| ()), Err(Error::ShutDown));
+        board[1].store(1, SeqCst);
+        assert!(victim.result().is_err());
+        wait_until("broken comes first", || is_broken(&pool.submit(square, 1).map(|_| ())));
+        assert!(is_broken(&pool.submit_bulk(square, [1]).map(|_| ())));
+        assert!(is_broken(&pool.try_submit(square, 1).map(|_| ())));
+    }
+
+    fn semantics_p27_four_files_are_copied_after_a_shutdown_that_does_not_wait(kind) {
+        if let Some(folder) = folder() {
+            let pool = pool_of(kind, 2);
+            submit_copies(&pool, &folder);
+            pool.shutdown(false, false).unwrap();
+            drop(pool);
+            return at_the_end(&folder);
+        }
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        // At this very moment, not a little later.
+        assert_eq!(copies_in(folder.path()), 4);
+    }
+
+    fn semantics_p28_the_end_of_main_without_a_shutdown_waits(kind) {
+        if let Some(folder) = folder() {
+            let pool = POOL.get_or_init(|| pool_of(kind, 2));
+            submit_copies(pool, &folder);
+            return at_the_end(&folder);
+        }
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        assert_eq!(copies_in(folder.path()), 4);
+    }
+
+    fn semantics_b11_exit_waits_and_keeps_its_code(kind) {
+        if let Some(folder) = folder() {
+            let pool = POOL.get_or_init(|| pool_of(kind, 2));
+            submit_copies(pool, &folder);
+            at_the_end(&folder);
+            std::process::exit(7);
+        }
+        let (folder, status) = run_owner();
+        assert_eq!(status.code(), Some(7), "{status}");
+        assert_eq!(copies_in(folder.path()), 4);
+    }
+
+    fn semantics_b11_exit_wait_max_bounds_the_wait(kind) {
+        if let Some(folder) = folder() {
+            let builder = Executor::builder().workers(1).start(kind).exit_wait_max(Duration::from_millis(200));
+            let pool = POOL.get_or_init(|| builder.build().expect("a pool"));
+            // They wait for an end that is never said.
+            submit_copies(pool, &folder);
+            return;
+        }
+        let start = Instant::now();
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        assert!(start.elapsed() < crate::process_support::LIMIT, "it took {:?}", start.elapsed());
+        assert_eq!(copies_in(folder.path()), 0);
+    }
+
+    fn semantics_b11_detach_on_exit_waits_for_nothing(kind) {
+        if let Some(folder) = folder() {
+            let pool = POOL.get_or_init(|| {
+                Executor::builder().workers(1).start(kind).detach_on_exit(true).build().expect("a pool")
+            });
+            let copies = submit_copies(pool, &folder);
+            wait_until("the first one runs", || copies[0].state() == State::Running);
+            return;
+        }
+        let start = Instant::now();
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        assert!(start.elapsed() < crate::process_support::LIMIT, "it took {:?}", start.elapsed());
+        at_the_end(folder.path());
+        if !is_thread(kind) {
+            wait_until("what ran ends", || copies_in(folder.path()) == 1);
+        }
+    }
+
+    fn semantics_t7_a_shutdown_that_cancels_lets_what_runs_end_after_main(kind) {
+        if let Some(folder) = folder() {
+            let pool = pool_of(kind, 1);
+            let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
+            let running = pool.submit(copy, (path("from0"), path("to0"), path("end"))).unwrap();
+            wait_until("it runs", || running.state() == State::Running);
+            submit_copies(&pool, &folder);
+            pool.shutdown(false, true).unwrap();
+            return at_the_end(&folder);
+        }
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        assert_eq!(copies_in(folder.path()), 1, "the one that ran");
+    }
+
+    fn semantics_pm_waiting_and_not_cancelling(kind) {
+        matrix(kind, true, false);
+    }
+
+    fn semantics_pm_waiting_and_cancelling(kind) {
+        matrix(kind, true, true);
+    }
+
+    fn semantics_pm_neither_waiting_nor_cancelling(kind) {
+        matrix(kind, false, false);
+    }
+
+    fn semantics_pm_cancelling_without_waiting(kind) {
+        matrix(kind, false, true);
+    }
+
+    fn semantics_s4_dropping_an_executor_waits(kind) {
+        let pool = pool_of(kind, 2);
+        let futures = pool.submit_bulk(nap, vec![5; 20]).unwrap();
+        drop(pool);
+        assert!(futures.iter().all(|f| f.is_done() && f.result() == Ok(5)));
+    }
+}
