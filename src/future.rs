@@ -103,6 +103,10 @@ impl<R> Future<R> {
         Future { core: Core::new(pool, ticket), result: PhantomData }
     }
 
+    pub(crate) fn into_core(self) -> Core {
+        self.core
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }

@@ -14,6 +14,7 @@ mod process_support;
 mod support;
 
 mod futures;
+mod multi;
 mod nested;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES, nested::CASES];
+const FILES: &[&[Case]] = &[futures::CASES, multi::CASES, nested::CASES];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
