@@ -140,6 +140,10 @@ impl<R> Future<R> {
         future
     }
 
+    pub(crate) fn into_core(self) -> Core {
+        self.core
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }

@@ -42,6 +42,7 @@ mod slot;
 mod state;
 mod sync;
 
+mod async_result;
 mod audit;
 mod awaiting;
 mod builder;
@@ -69,6 +70,7 @@ mod life;
 mod loan;
 mod lookout;
 mod map;
+mod multi;
 #[cfg(feature = "named")]
 mod named;
 mod nested;
@@ -100,6 +102,7 @@ mod worker;
 mod zygote;
 
 mod public {
+    pub use crate::async_result::AsyncResult;
     pub use crate::awaiting::Awaiting;
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
@@ -112,6 +115,7 @@ mod public {
     pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
     pub use crate::layout::MutexKind;
     pub use crate::map::{Map, MapOptions};
+    pub use crate::multi::MultiPool;
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};

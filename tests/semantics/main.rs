@@ -21,6 +21,7 @@ mod ending;
 mod futures;
 mod held;
 mod maps_now;
+mod multi;
 mod nested;
 mod processes;
 mod seeds;
@@ -44,6 +45,7 @@ const FILES: &[&[Case]] = &[
     ending::CASES,
     futures::CASES,
     maps_now::CASES,
+    multi::CASES,
     nested::CASES,
     processes::CASES,
     seeds::CASES,

@@ -1,0 +1,243 @@
+//! A pool in the style of `multiprocessing.Pool`: one call for a whole map, results that are waited for, and an end that is said.
+
+use crate::async_result::{AsyncResult, Callback, Work};
+use crate::builder::Builder;
+use crate::codec::{Payload, begin_item, end_item};
+use crate::error::{Error, Result};
+use crate::executor::{Executor, SubmitOptions, request};
+use crate::future::Core;
+use crate::map::{Map, MapOptions};
+use crate::slot::OPTION_CHUNK;
+use crate::submit::WhenFull;
+use crate::sync::Ordering::Relaxed;
+use crate::task::Task;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// A pool whose calls are those of `multiprocessing.Pool`. Threads share it by reference.
+///
+/// Dropping it ends it at once, as [`terminate`](MultiPool::terminate) does; to have everything run say [`close`](MultiPool::close) and
+/// [`join`](MultiPool::join) before. An [`Executor`] waits instead.
+///
+/// ```
+/// # taskring::test_support!();
+/// taskring::task! {
+///     fn square(x: u64) -> u64 { x * x }
+///     fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+/// }
+/// fn main() -> Result<(), taskring::Error> {
+///     taskring::init();
+///     let pool = taskring::MultiPool::new(2)?;
+///     assert_eq!(pool.apply(square, 7)?, 49);
+///     assert_eq!(pool.map(square, 0..5)?, [0, 1, 4, 9, 16]);
+///     // What `starmap` is for: several arguments are a tuple.
+///     assert_eq!(pool.map(power, [(2, 3), (3, 2)])?, [8, 9]);
+///     let result = pool.apply_async(square, 10)?;
+///     assert_eq!(result.get(None)?, 100);
+///     pool.close()?;
+///     pool.join()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct MultiPool {
+    executor: Executor,
+    terminated: Arc<AtomicBool>,
+}
+
+impl MultiPool {
+    /// So many workers, at least 1; all are started at once.
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`].
+    pub fn new(workers: usize) -> Result<MultiPool> {
+        MultiPool::with(Executor::builder().workers(workers))
+    }
+
+    /// With all that a builder can say.
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`].
+    pub fn with(builder: Builder) -> Result<MultiPool> {
+        Ok(MultiPool { executor: builder.build()?, terminated: Arc::default() })
+    }
+
+    /// The same pool as an executor, for all that this interface does not have.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Runs a task and waits for its result.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`] and [`Future::result`](crate::Future::result).
+    pub fn apply<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<R> {
+        self.apply_async(task, args)?.get(None)
+    }
+
+    /// Submits a task.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`].
+    pub fn apply_async<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<AsyncResult<R>> {
+        Ok(AsyncResult::new(self.work(vec![self.submit(task, &args)?]), Work::one))
+    }
+
+    /// The same, and calls `callback` with the result or the error, once, in a thread of this process. It is called before [`AsyncResult::get`] returns,
+    /// and a panic of it is logged.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`]; [`Error::System`] when there is no thread for callbacks. Nothing is called then.
+    pub fn apply_async_with<A: Payload, R: Payload>(
+        &self,
+        task: Task<A, R>,
+        args: A,
+        callback: impl FnOnce(Result<R>) + Send + 'static,
+    ) -> Result<AsyncResult<R>> {
+        AsyncResult::calling(self.work(vec![self.submit(task, &args)?]), Work::one, Box::new(callback))
+    }
+
+    /// Runs a task over inputs, in chunks, and gives all results in the order of the inputs. Several arguments are a tuple. An error is given only
+    /// when all tasks are over: the first one in that order.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`] and [`Future::result`](crate::Future::result).
+    pub fn map<A: Payload, R: Payload>(&self, task: Task<A, R>, inputs: impl IntoIterator<Item = A>) -> Result<Vec<R>> {
+        self.map_async(task, inputs, None)?.get(None)
+    }
+
+    /// The same without waiting. The inputs are read in this call. `chunk` inputs go into one task; by default as many as give each worker four.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`]; [`Error::InvalidArgument`] for a chunk of 0.
+    pub fn map_async<A: Payload, R: Payload>(
+        &self,
+        task: Task<A, R>,
+        inputs: impl IntoIterator<Item = A>,
+        chunk: Option<usize>,
+    ) -> Result<AsyncResult<Vec<R>>> {
+        Ok(AsyncResult::new(self.work(self.submit_chunks(task, inputs, chunk)?), Work::all))
+    }
+
+    /// The same, and calls `callback` with all results or the error, as [`apply_async_with`](MultiPool::apply_async_with) does.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn map_async_with<A: Payload, R: Payload>(
+        &self,
+        task: Task<A, R>,
+        inputs: impl IntoIterator<Item = A>,
+        chunk: Option<usize>,
+        callback: impl FnOnce(Result<Vec<R>>) + Send + 'static,
+    ) -> Result<AsyncResult<Vec<R>>> {
+        let callback: Callback<Vec<R>> = Box::new(callback);
+        AsyncResult::calling(self.work(self.submit_chunks(task, inputs, chunk)?), Work::all, callback)
+    }
+
+    /// Results one by one in the order of the inputs, which are read as results are taken: [`Executor::map_with`].
+    ///
+    /// # Errors
+    /// Those of [`Executor::map_with`].
+    pub fn imap<A, R, I>(&self, task: Task<A, R>, inputs: I, chunk: usize) -> Result<Map<A, R, I::IntoIter>>
+    where
+        A: Payload,
+        R: Payload,
+        I: IntoIterator<Item = A>,
+    {
+        self.executor.map_with(&MapOptions::new().chunk(chunk), task, inputs)
+    }
+
+    /// The same as their tasks end.
+    ///
+    /// # Errors
+    /// Those of [`Executor::map_with`].
+    pub fn imap_unordered<A, R, I>(&self, task: Task<A, R>, inputs: I, chunk: usize) -> Result<Map<A, R, I::IntoIter>>
+    where
+        A: Payload,
+        R: Payload,
+        I: IntoIterator<Item = A>,
+    {
+        self.executor.map_with(&MapOptions::new().chunk(chunk).ordered(false), task, inputs)
+    }
+
+    /// Takes no new work from now on ([`Error::ShutDown`]); what was submitted runs.
+    ///
+    /// # Errors
+    /// Those of [`Executor::shutdown`].
+    pub fn close(&self) -> Result<()> {
+        self.executor.shutdown(false, false)
+    }
+
+    /// Ends the pool at once: what has not started is cancelled, and what runs in processes is killed with them. Results that are not there
+    /// yet end with [`Error::Terminated`]. A thread cannot be killed: a result that it works on is there when its task is over.
+    ///
+    /// # Errors
+    /// Those of [`Executor::shutdown`].
+    pub fn terminate(&self) -> Result<()> {
+        // Relaxed: whoever sees a task ended by this sees it through the task's own word.
+        self.terminated.store(true, Relaxed);
+        match self.executor.kill_workers() {
+            Err(Error::Unsupported { .. }) => self.executor.shutdown(false, true),
+            ended => ended,
+        }
+    }
+
+    /// Waits until all work is over and the workers have left.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] before [`close`](MultiPool::close) or [`terminate`](MultiPool::terminate); those of [`Executor::shutdown`].
+    pub fn join(&self) -> Result<()> {
+        if !self.executor.pool().shut.load(Relaxed) {
+            return Err(Error::InvalidState { state: "running", wanted: "closed or terminated" });
+        }
+        self.executor.shutdown(true, false)
+    }
+
+    fn work(&self, tasks: Vec<Core>) -> Work {
+        Work::new(self.executor.pool().clone(), tasks, self.terminated.clone())
+    }
+
+    fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: &A) -> Result<Core> {
+        Ok(self.executor.submit_ref(task, args)?.into_core())
+    }
+
+    fn submit_chunks<A: Payload, R: Payload>(
+        &self,
+        task: Task<A, R>,
+        inputs: impl IntoIterator<Item = A>,
+        chunk: Option<usize>,
+    ) -> Result<Vec<Core>> {
+        if chunk == Some(0) {
+            return Err(Error::invalid("the map's chunk", 0, "at least 1"));
+        }
+        let inputs: Vec<A> = inputs.into_iter().collect();
+        let chunk = chunk.unwrap_or_else(|| inputs.len().div_ceil(4 * self.executor.workers().max(1)).max(1));
+        let pool = self.executor.pool();
+        pool.member.check_fork()?;
+        let mut request = request(pool, &SubmitOptions::new(), pool.function(&task)?)?;
+        request.options |= OPTION_CHUNK;
+        let (mut tasks, mut bytes) = (Vec::with_capacity(inputs.len().div_ceil(chunk)), Vec::new());
+        for inputs in inputs.chunks(chunk) {
+            bytes.clear();
+            for input in inputs {
+                let at = begin_item(&mut bytes);
+                input.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+                if !end_item(&mut bytes, at) {
+                    return Err(Error::Encode { message: "an item of a chunk is over 4 GiB".into() });
+                }
+            }
+            let ticket = pool.submit_bytes(&request, &bytes, WhenFull::Wait)?;
+            tasks.push(Core::new(pool.clone(), ticket));
+        }
+        Ok(tasks)
+    }
+}
+
+impl Drop for MultiPool {
+    fn drop(&mut self) {
+        if !self.executor.pool().member.is_foreign() {
+            // Its only error is that somebody holds a lane and stands still; the pool ends without the wait for it.
+            let _ = self.terminate();
+        }
+    }
+}

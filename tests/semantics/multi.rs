@@ -1,0 +1,225 @@
+//! Section L: the pool in the style of `multiprocessing.Pool`.
+
+use crate::process_support::common::{Board, fail_with, hold, nap, panic_with, square};
+use crate::process_support::{kill, wait_until};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use taskring::{Error, Executor, MultiPool, StartMethod};
+
+taskring::task! {
+    fn power(base: u64, exponent: u32) -> u64 { base.pow(exponent) }
+    fn odd_only(x: u64) -> Result<u64, taskring::TaskError> {
+        if x % 2 == 1 { Ok(x) } else { Err(taskring::TaskError::new(format!("{x} is even"))) }
+    }
+    fn leave(code: i32) -> u64 { std::process::exit(code) }
+}
+
+fn multi_pool(kind: StartMethod, workers: usize) -> MultiPool {
+    MultiPool::with(Executor::builder().workers(workers).start(kind)).expect("a pool")
+}
+
+/// The results that a callback was called with.
+type Told<T> = Arc<Mutex<Vec<Result<T, Error>>>>;
+
+fn teller<T: Send + 'static>(told: &Told<T>) -> impl FnOnce(Result<T, Error>) + Send + 'static {
+    let told = told.clone();
+    move |result| told.lock().unwrap().push(result)
+}
+
+cases! {
+    fn semantics_l1_a_pool_has_at_least_one_worker_and_starts_all_at_once(kind) {
+        let none = MultiPool::with(Executor::builder().workers(0).start(kind));
+        assert!(matches!(none, Err(Error::InvalidArgument { .. })), "{none:?}");
+        let pool = multi_pool(kind, 2);
+        if kind != StartMethod::Thread {
+            wait_until("both are there before anything is submitted", || pool.executor().worker_pids().len() == 2);
+        }
+        assert_eq!(pool.executor().workers(), 2);
+    }
+
+    fn semantics_l3_apply_waits_for_the_result(kind) {
+        let pool = multi_pool(kind, 2);
+        assert_eq!(pool.apply(square, 7), Ok(49));
+        assert_eq!(pool.apply(power, (2, 10)), Ok(1024));
+        assert_eq!(pool.apply(odd_only, 4), Err(Error::TaskFailed { message: "4 is even".into() }));
+    }
+
+    fn semantics_l4_map_gives_a_list_in_the_order_of_its_inputs(kind) {
+        let pool = multi_pool(kind, 2);
+        assert_eq!(pool.map(square, 0..1000).unwrap(), (0..1000).map(|x| x * x).collect::<Vec<u64>>());
+        // Four tasks for each worker: so the ring of 1024 slots is never full with a million inputs.
+        assert_eq!(pool.map(square, vec![3; 100_000]).unwrap().len(), 100_000);
+        // The inputs are read in the call, so their panic comes out there, and nothing was submitted.
+        let inputs = (0..10).inspect(|&x| assert!(x != 5, "the input"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(square, inputs))).is_err());
+        assert_eq!(pool.apply(square, 3), Ok(9));
+    }
+
+    fn semantics_l5_no_inputs_are_no_results_at_once(kind) {
+        let pool = multi_pool(kind, 1);
+        assert_eq!(pool.map(square, []), Ok(vec![]));
+        let told = Told::default();
+        let result = pool.map_async_with(square, [], None, teller(&told)).unwrap();
+        assert!(result.ready());
+        assert_eq!(result.get(Some(Duration::ZERO)), Ok(vec![]));
+        assert_eq!(*told.lock().unwrap(), [Ok(vec![])]);
+        assert_eq!(pool.imap(square, [], 1).unwrap().count(), 0);
+        assert_eq!(pool.imap_unordered(square, [], 3).unwrap().count(), 0);
+        assert!(matches!(pool.map_async(square, [1], Some(0)), Err(Error::InvalidArgument { .. })));
+    }
+
+    fn semantics_l6_a_failing_map_waits_for_all_and_gives_the_first_error(kind) {
+        let pool = multi_pool(kind, 2);
+        let board = Board::new(1);
+        // The failing inputs come first; the others have all been counted when the error is given.
+        let counted = pool.map_async(crate::process_support::common::count_in, (0..50).map(|_| (board.name(), 0)), Some(1)).unwrap();
+        assert_eq!(pool.map(odd_only, 1..40), Err(Error::TaskFailed { message: "2 is even".into() }));
+        assert_eq!(counted.get(None).map(|all| all.len()), Ok(50));
+        let board = Board::new(1);
+        let inputs = (0..20).map(|n| (board.name(), n));
+        let failing = pool.map_async(fails_first, inputs, Some(1)).unwrap();
+        assert!(failing.get(None).is_err());
+        assert_eq!(board[0].load(SeqCst), 19, "no task was left out");
+    }
+
+    fn semantics_l8_one_callback_is_called_once_with_everything(kind) {
+        let pool = multi_pool(kind, 2);
+        let told = Told::default();
+        let result = pool.map_async_with(power, (0..10).map(|n| (n, 2)), Some(3), teller(&told)).unwrap();
+        let squares: Vec<u64> = (0..10).map(|n| n * n).collect();
+        assert_eq!(result.get(None).as_ref(), Ok(&squares));
+        assert_eq!(*told.lock().unwrap(), [Ok(squares)]);
+        let told = Told::default();
+        let failed = pool.apply_async_with(fail_with, "on purpose".into(), teller(&told)).unwrap();
+        assert!(failed.get(None).is_err());
+        assert_eq!(*told.lock().unwrap(), [Err(Error::TaskFailed { message: "on purpose".into() })]);
+    }
+
+    fn semantics_l9_a_result_can_be_waited_for_and_asked(kind) {
+        let pool = multi_pool(kind, 1);
+        let board = Board::new(2);
+        let result = pool.apply_async(hold, (board.name(), 0)).unwrap();
+        assert!(!result.ready());
+        assert!(matches!(result.successful(), Err(Error::InvalidState { .. })));
+        assert!(matches!(result.get(Some(Duration::from_millis(20))), Err(Error::TimedOut { .. })));
+        assert!(matches!(result.wait(Some(Duration::from_millis(20))), Err(Error::TimedOut { .. })));
+        board[1].store(1, SeqCst);
+        assert_eq!(result.wait(None), Ok(()));
+        assert!(result.ready() && result.successful() == Ok(true));
+        assert_eq!((result.get(None), result.get(Some(Duration::ZERO))), (Ok(0), Ok(0)));
+        let failed = pool.apply_async(panic_with, "boom".into()).unwrap();
+        assert!(matches!(failed.get(None), Err(Error::Panicked { .. })));
+        assert_eq!(failed.successful(), Ok(false));
+    }
+
+    fn semantics_l10_a_callback_has_returned_before_the_result_is_given(kind) {
+        let pool = multi_pool(kind, 1);
+        let returned = Arc::new(AtomicU32::new(0));
+        let slow = returned.clone();
+        let callback = move |_| {
+            std::thread::sleep(Duration::from_millis(50));
+            slow.store(1, SeqCst);
+        };
+        let result = pool.apply_async_with(square, 3, callback).unwrap();
+        assert_eq!(result.get(None), Ok(9));
+        assert_eq!(returned.load(SeqCst), 1);
+    }
+
+    fn semantics_l11_imap_gives_results_one_by_one_in_order(kind) {
+        let pool = multi_pool(kind, 2);
+        for chunk in [1, 7] {
+            let found: Vec<u64> = pool.imap(square, 0..50, chunk).unwrap().map(Result::unwrap).collect();
+            assert_eq!(found, (0..50).map(|x| x * x).collect::<Vec<_>>());
+        }
+        assert!(matches!(pool.imap(square, 0..5, 0).map(|_| ()), Err(Error::InvalidArgument { .. })));
+    }
+
+    fn semantics_l15_imap_unordered_gives_what_ends_first(kind) {
+        let pool = multi_pool(kind, 2);
+        let mut found: Vec<u64> = pool.imap_unordered(square, 0..50, 1).unwrap().map(Result::unwrap).collect();
+        found.sort_unstable();
+        assert_eq!(found, (0..50).map(|x| x * x).collect::<Vec<_>>());
+    }
+
+    fn semantics_l18_a_closed_pool_runs_what_it_has_and_takes_nothing(kind) {
+        let pool = multi_pool(kind, 1);
+        assert!(matches!(pool.join(), Err(Error::InvalidState { state: "running", .. })));
+        let results: Vec<_> = (0..20).map(|x| pool.apply_async(square, x).unwrap()).collect();
+        pool.close().unwrap();
+        assert_eq!(pool.apply(square, 1), Err(Error::ShutDown));
+        assert_eq!(pool.map(square, 0..3), Err(Error::ShutDown));
+        pool.join().unwrap();
+        for (x, result) in (0..20).zip(results) {
+            assert_eq!(result.get(Some(Duration::ZERO)), Ok(x * x));
+        }
+    }
+
+    fn semantics_l19_terminate_is_quick_and_runs_none_of_the_rest(kind) {
+        let pool = multi_pool(kind, 1);
+        let board = Board::new(2);
+        let busy = pool.apply_async(hold, (board.name(), 0)).unwrap();
+        wait_until("the worker is busy", || board[0].load(SeqCst) == 1);
+        let naps = pool.map_async(nap, vec![10_000; 10_000], Some(100)).unwrap();
+        let start = Instant::now();
+        pool.terminate().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        // Its waiters are told, also those without a time limit.
+        assert_eq!(naps.get(None), Err(Error::Terminated));
+        if kind == StartMethod::Thread {
+            // A thread goes on, and so does what it runs.
+            board[1].store(1, SeqCst);
+            assert_eq!(busy.get(None), Ok(0));
+        } else {
+            assert_eq!(busy.get(None), Err(Error::Terminated));
+        }
+        pool.terminate().unwrap();
+        pool.join().unwrap();
+    }
+
+    fn semantics_s4_dropping_a_pool_ends_it_and_its_results(kind) {
+        let board = Board::new(2);
+        let (busy, pending) = {
+            let pool = multi_pool(kind, 1);
+            let busy = pool.apply_async(hold, (board.name(), 0)).unwrap();
+            wait_until("the worker is busy", || board[0].load(SeqCst) == 1);
+            (busy, pool.apply_async(square, 3).unwrap())
+        };
+        assert_eq!(pending.get(None), Err(Error::Terminated));
+        if kind == StartMethod::Thread {
+            board[1].store(1, SeqCst);
+            assert_eq!(busy.get(None), Ok(0));
+        } else {
+            assert_eq!(busy.get(None), Err(Error::Terminated));
+        }
+    }
+
+    fn semantics_ld_nothing_that_hangs_multiprocessing_hangs_here(kind) {
+        let pool = multi_pool(kind, 2);
+        // A callback that panics is its own matter, and the result comes.
+        let result = pool.apply_async_with(square, 3, |_| panic!("in a callback")).unwrap();
+        assert_eq!(result.get(None), Ok(9));
+        assert_eq!(pool.apply_async_with(square, 4, |_| ()).unwrap().get(None), Ok(16));
+        if kind != StartMethod::Thread {
+            // A task that ends its process, and a worker that is killed, end their results.
+            assert!(matches!(pool.apply(leave, 3), Err(Error::WorkerLost { .. })));
+            let board = Board::new(2);
+            let busy = pool.apply_async(hold, (board.name(), 0)).unwrap();
+            wait_until("the worker is busy", || board[0].load(SeqCst) == 1);
+            pool.executor().worker_pids().into_iter().for_each(kill);
+            assert!(matches!(busy.get(None), Err(Error::WorkerLost { .. })));
+        }
+        assert_eq!(pool.map(square, 0..4), Ok(vec![0, 1, 4, 9]));
+    }
+}
+
+taskring::task! {
+    /// The first one fails; the others count themselves after a while.
+    fn fails_first(board: String, n: u64) -> Result<u64, taskring::TaskError> {
+        if n == 0 {
+            return Err(taskring::TaskError::new("the first one"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(Board::at(&board)[0].fetch_add(1, SeqCst))
+    }
+}
