@@ -3,7 +3,7 @@
 use crate::codec::{Payload, PayloadRef, begin_result, end_item, items, set_kind};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
-use crate::outcome::Kind;
+use crate::outcome::{ITEM_CANCELLED, Kind};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -322,22 +322,24 @@ fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<
     }
 }
 
+/// Stops between two items when the task is asked to: those that were done keep their results.
 fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     if !call.is_chunk {
         call.kind = one(call.args, call.out);
         return;
     }
     call.kind = Kind::Value;
+    let current = CURRENT.get();
     for item in items(call.args) {
         let at = begin_result(call.out);
-        let mut kind = one(item, call.out);
+        let mut kind = if is_asked_to_stop(current) { ITEM_CANCELLED } else { one(item, call.out) as u8 };
         if !end_item(call.out, at) {
             begin_result(call.out);
             call.out.extend_from_slice(b"an item of a chunk is over 4 GiB");
             end_item(call.out, at);
-            kind = Kind::Unstorable;
+            kind = Kind::Unstorable as u8;
         }
-        set_kind(call.out, at, kind as u8);
+        set_kind(call.out, at, kind);
     }
 }
 
@@ -509,7 +511,12 @@ pub fn attempt() -> u32 {
 /// Whether the submitter asked for this task to be cancelled while it runs. A long task looks now and then, and returns early.
 #[must_use]
 pub fn cancel_requested() -> bool {
-    CURRENT.get().is_some_and(|c| {
+    is_asked_to_stop(CURRENT.get())
+}
+
+#[inline]
+fn is_asked_to_stop(current: Option<Current>) -> bool {
+    current.is_some_and(|c| {
         // SAFETY: `slot` points into the segment of the worker that runs this task in this thread; the worker keeps the segment
         // mapped and takes `CURRENT` away before it goes on. A slot is only ever accessed through atomics.
         let slot = unsafe { &*c.slot };
