@@ -7,7 +7,7 @@
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(free) X(function) X(init) X(last_error) X(last_loss) X(loan) X(loan_return) \
-    X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
+    X(map_cancel) X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
     X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) \
     X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(version) X(view) X(wait) \
     X(wait_many) X(work) X(worker_pid)
@@ -271,6 +271,10 @@ static void use_maps(void) {
     if (!one_in(8)) {
         CALL(map_next, maps[i], below(2) * 20000, buffer, one_in(8) ? below(40) : sizeof buffer, one_in(2) ? NULL : &len,
              one_in(2) ? NULL : &index);
+        return;
+    }
+    if (one_in(4)) {
+        CALL(map_cancel, maps[i]);
         return;
     }
     unsigned at = (unsigned)below(POOLS);
