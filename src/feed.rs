@@ -1,6 +1,6 @@
 //! What every map is made of: inputs are read and submitted as results are taken, with a window of tasks in the pool at a time.
 
-use crate::codec::{begin_item, end_item, first_item};
+use crate::codec::{TIME_LEN, TIMED, begin_item, end_item, first_item};
 use crate::completion::Completions;
 use crate::error::{Error, Result};
 use crate::executor::{SubmitOptions, request};
@@ -24,13 +24,28 @@ pub(crate) trait Source {
     fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>>;
 }
 
+/// Inputs of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    Of(usize),
+    /// As many as take about `AUTO_NS`, by what was measured of those before.
+    Auto,
+}
+
+/// What a task of measured inputs should take: some hundred times what it costs to hand it over.
+const AUTO_NS: u64 = 100_000;
+/// The most inputs of one such task, and about how many bytes of them.
+const AUTO_INPUTS_MAX: usize = 1024;
+const AUTO_BYTES_MAX: usize = 1 << 16;
+/// A task has at most as many times the inputs of one that was measured.
+const AUTO_GROWTH: usize = 4;
+
 /// How a map feeds the pool and gives its results.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Tasks in the pool at a time.
     pub(crate) window: usize,
-    /// Inputs of each task.
-    pub(crate) chunk: usize,
+    pub(crate) chunk: Chunk,
     /// Results come in the order of their inputs, not of their tasks' ends.
     pub(crate) ordered: bool,
     /// For all of it, from the start on.
@@ -73,8 +88,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(outcome: Result<Bytes>, is_chunk: bool, first: u64, inputs: usize) -> Opened {
-        Opened { outcome, is_chunk, index: first, left: inputs, at: 0, before: 0 }
+    fn new(outcome: Result<Bytes>, is_chunk: bool, first: u64, inputs: usize, at: usize) -> Opened {
+        Opened { outcome, is_chunk, index: first, left: inputs, at, before: 0 }
     }
 
     /// The next result; there must be one.
@@ -127,6 +142,8 @@ pub(crate) struct Feed<S> {
     pool: Arc<Pool>,
     plan: Plan,
     deadline: Option<u64>,
+    /// Inputs of the next task.
+    chunk: usize,
     source: S,
     /// There may be more inputs.
     reading: bool,
@@ -174,7 +191,11 @@ impl Drop for Gathering<'_> {
 impl<S: Source> Feed<S> {
     /// Checks, and submits the first window.
     pub(crate) fn start(pool: Arc<Pool>, source: S, plan: Plan) -> Result<Feed<S>> {
-        for (name, value) in [("the map's window", plan.window), ("the map's chunk", plan.chunk)] {
+        let chunk = match plan.chunk {
+            Chunk::Of(inputs) => inputs,
+            Chunk::Auto => 1,
+        };
+        for (name, value) in [("the map's window", plan.window), ("the map's chunk", chunk)] {
             if value == 0 {
                 return Err(Error::invalid(name, 0, "at least 1"));
             }
@@ -185,6 +206,7 @@ impl<S: Source> Feed<S> {
             tasks: VecDeque::with_capacity(plan.window.min(1024)),
             pool,
             plan,
+            chunk,
             source,
             reading: true,
             read: 0,
@@ -193,7 +215,7 @@ impl<S: Source> Feed<S> {
             advanced: false,
             ended: Completions::default(),
             out: HashMap::new(),
-            opened: Opened::new(Err(Error::Stale), false, 0, 0),
+            opened: Opened::new(Err(Error::Stale), false, 0, 0, 0),
             gathered: None,
             bytes: Vec::new(),
         };
@@ -251,12 +273,18 @@ impl<S: Source> Feed<S> {
     /// Reads the inputs of one task.
     fn gather(&mut self) {
         self.bytes.clear();
+        let is_auto = self.plan.chunk == Chunk::Auto;
+        if is_auto {
+            self.bytes.extend_from_slice(&TIMED);
+        }
+        let bytes_max = if is_auto { AUTO_BYTES_MAX } else { usize::MAX };
+        let len = self.bytes.len();
         let (read, gathered) = (&mut self.read, &mut self.gathered);
-        let mut new = Gathering { bytes: &mut self.bytes, len: 0, inputs: 0, read, gathered };
+        let mut new = Gathering { bytes: &mut self.bytes, len, inputs: 0, read, gathered };
         // Not read on after a panic of the input either.
-        while new.inputs < self.plan.chunk && std::mem::take(&mut self.reading) {
+        while new.inputs < self.chunk && new.len < bytes_max && std::mem::take(&mut self.reading) {
             let input = match self.plan.chunk {
-                1 => self.source.next(new.bytes),
+                Chunk::Of(1) => self.source.next(new.bytes),
                 _ => next_item(&mut self.source, new.bytes),
             };
             match input {
@@ -272,7 +300,7 @@ impl<S: Source> Feed<S> {
         // The input may have forked, and this be the child.
         self.pool.member.check_fork()?;
         let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
-        if self.plan.chunk != 1 {
+        if self.plan.chunk != Chunk::Of(1) {
             request.options |= OPTION_CHUNK;
         }
         let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();
@@ -377,7 +405,7 @@ impl<S: Source> Feed<S> {
         match self.tasks.pop_front() {
             None => return Ok(false),
             Some(InFlight::Task(batch)) => self.open(batch),
-            Some(InFlight::Failed(first, inputs, e)) => self.opened = Opened::new(Err(e), false, first, inputs),
+            Some(InFlight::Failed(first, inputs, e)) => self.opened = Opened::new(Err(e), false, first, inputs, 0),
         }
         Ok(true)
     }
@@ -401,7 +429,14 @@ impl<S: Source> Feed<S> {
             },
             Err(e) => Err(e),
         };
-        self.opened = Opened::new(outcome, self.plan.chunk != 1, batch.first, batch.inputs);
+        let is_chunk = self.plan.chunk != Chunk::Of(1);
+        let at = if self.plan.chunk == Chunk::Auto { TIME_LEN } else { 0 };
+        if at != 0
+            && let Some(ns) = outcome.as_ref().ok().and_then(|bytes| bytes.first_chunk())
+        {
+            self.chunk = chunk_after(u64::from_le_bytes(*ns), batch.inputs);
+        }
+        self.opened = Opened::new(outcome, is_chunk, batch.first, batch.inputs, at);
     }
 
     /// For who needs no further results: the rest is cancelled, if any result was asked for. Otherwise what was submitted runs.
@@ -439,6 +474,12 @@ impl<S: Source> Feed<S> {
     }
 }
 
+/// How many inputs the next task has, after so many took that long.
+fn chunk_after(ns: u64, inputs: usize) -> usize {
+    let wanted = (inputs as u64).saturating_mul(AUTO_NS) / ns.max(1);
+    (wanted as usize).min(inputs.saturating_mul(AUTO_GROWTH)).clamp(1, AUTO_INPUTS_MAX)
+}
+
 /// What is left of the time to this deadline.
 fn time_to(deadline: Option<u64>) -> Option<Duration> {
     deadline.map(|d| Duration::from_nanos(d.saturating_sub(now_ns())))
@@ -453,4 +494,19 @@ fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<std::resul
         return Some(Err(Box::new(Error::Encode { message: "an item of a chunk is over 4 GiB".into() })));
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_follows_the_time_that_was_measured() {
+        assert_eq!(chunk_after(AUTO_NS, 50), 50);
+        assert_eq!(chunk_after(2 * AUTO_NS, 50), 25);
+        assert_eq!(chunk_after(AUTO_NS / 2, 50), 100);
+        assert_eq!(chunk_after(1, 50), 50 * AUTO_GROWTH, "no more than that at once");
+        assert_eq!((chunk_after(0, 1), chunk_after(0, usize::MAX)), (AUTO_GROWTH, AUTO_INPUTS_MAX));
+        assert_eq!((chunk_after(u64::MAX, 50), chunk_after(u64::MAX, usize::MAX)), (1, 1));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::executor::{Executor, SubmitOptions};
-use crate::feed::{Feed, Next, Plan, Source};
+use crate::feed::{Chunk, Feed, Next, Plan, Source};
 use crate::pool::Pool;
 use crate::task::Task;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct MapOptions {
     window: Option<usize>,
-    chunk: usize,
+    chunk: Chunk,
     ordered: bool,
     timeout: Option<Duration>,
     submit: SubmitOptions,
@@ -21,7 +21,7 @@ pub struct MapOptions {
 
 impl Default for MapOptions {
     fn default() -> MapOptions {
-        MapOptions { window: None, chunk: 1, ordered: true, timeout: None, submit: SubmitOptions::new() }
+        MapOptions { window: None, chunk: Chunk::Of(1), ordered: true, timeout: None, submit: SubmitOptions::new() }
     }
 }
 
@@ -41,7 +41,14 @@ impl MapOptions {
     /// the others their results.
     #[must_use]
     pub fn chunk(mut self, inputs: usize) -> MapOptions {
-        self.chunk = inputs;
+        self.chunk = Chunk::Of(inputs);
+        self
+    }
+    /// As many inputs in each task as take about 100 us, at most 1024, by the time that workers measured of those before: for functions of which nobody
+    /// knows how long they take. The first tasks have one input. With a window of all of the input nothing is measured before all is submitted.
+    #[must_use]
+    pub fn chunk_auto(mut self) -> MapOptions {
+        self.chunk = Chunk::Auto;
         self
     }
     /// Whether results come in the order of their inputs, which is the default, or as their tasks end.

@@ -23,6 +23,15 @@ taskring::task! {
         std::thread::sleep(std::time::Duration::from_millis(ms));
         ms
     }
+    /// The task that an input is run in: the same for all of a chunk.
+    fn task_of(bytes: Bytes) -> u64 {
+        assert!(!bytes.is_empty());
+        taskring::task::id()
+    }
+    fn slow_task_of(_x: u64) -> u64 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        taskring::task::id()
+    }
     fn text(x: u64) -> String { "x".repeat(x as usize) }
 }
 
@@ -45,6 +54,47 @@ both_kinds! {
             let results: Vec<u64> = results.collect::<Result<_, _>>().unwrap();
             assert!(results.iter().copied().eq((0..100).map(|x| x * x)), "window {window}, chunk {chunk}");
         }
+    }
+
+    fn automatic_chunks_follow_the_time_that_inputs_take(kind) {
+        let pool = pool_of(kind, 2);
+        let auto = MapOptions::new().chunk_auto();
+        let sizes = |count, len| {
+            let inputs = (0..count).map(|_| Bytes(vec![1; len]));
+            let tasks: Vec<u64> = pool.map_with(&auto, task_of, inputs).unwrap().collect::<Result<_, _>>().unwrap();
+            tasks.chunk_by(|a, b| a == b).map(<[u64]>::len).collect::<Vec<_>>()
+        };
+        let quick = sizes(30_000, 1);
+        assert_eq!(quick[..4], [1; 4], "the first window");
+        assert!((8..=1024).contains(quick.iter().max().unwrap()), "{quick:?}");
+        assert!(sizes(100, 1 << 14).into_iter().max().unwrap() <= 4, "64 KiB of inputs at most");
+        // Each takes more than the time that a chunk should.
+        let slow = pool.map_with(&auto, slow_task_of, 0..60).unwrap();
+        let mut tasks: Vec<u64> = slow.collect::<Result<_, _>>().unwrap();
+        tasks.dedup();
+        assert_eq!(tasks.len(), 60, "each has a task of its own");
+    }
+
+    fn automatic_chunks_are_as_others_are(kind) {
+        let pool = pool_of(kind, 2);
+        let auto = MapOptions::new().chunk_auto();
+        let read = Cell::new(0);
+        let mut map = pool.map_with(&auto.clone().window(3), square, counted(&read, 20_000)).unwrap();
+        for got in 0..20_000 {
+            assert_eq!(map.next(), Some(Ok(got * got)));
+            assert!(read.get() <= got as usize + 5 * 1024, "{} read after {got} results", read.get());
+        }
+        assert_eq!(map.next(), None);
+        let results = pool.map_with(&auto, no_threes, 0..5000).unwrap();
+        assert!(results.zip(0..).all(|(result, x)| if x % 3 == 0 { result.is_err() } else { result == Ok(x) }));
+        let mut unordered: Vec<u64> =
+            pool.map_with(&auto.clone().ordered(false), square, 0..5000).unwrap().collect::<Result<_, _>>().unwrap();
+        unordered.sort_unstable();
+        assert!(unordered.into_iter().eq((0..5000).map(|x| x * x)));
+        let inputs = (0..3000).map(Ok).chain([Err("the input failed"), Ok(1)]);
+        let results: Vec<_> = pool.try_map_with(&auto, square, inputs).unwrap().collect();
+        assert!(results.len() == 3001 && results[2999] == Ok(Ok(2999 * 2999)) && results[3000] == Err("the input failed"));
+        assert_eq!(pool.map_with(&auto, square, []).unwrap().next(), None);
     }
 
     fn an_empty_input_gives_nothing(kind) {

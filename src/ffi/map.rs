@@ -6,7 +6,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_bytes, taskring_options};
 use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
 use crate::error::{Error, Result};
-use crate::feed::{Feed, Next, Plan, Source};
+use crate::feed::{Chunk, Feed, Next, Plan, Source};
 use crate::pool::{Pool, lock};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +23,9 @@ pub struct taskring_map {
 /// this map.
 pub type taskring_input = Option<unsafe extern "C" fn(context: *mut c_void, args: *mut taskring_bytes) -> i32>;
 
+/// For the chunk of a map: as many inputs in each task as take about 100 us, at most 1024, by the time that workers measured of those before.
+pub const TASKRING_CHUNK_AUTO: u64 = u64::MAX;
+
 /// Options of a map. Begin with TASKRING_MAP_OPTIONS_INIT; a field of 0 is its default.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -31,9 +34,10 @@ pub struct taskring_map_options {
     pub struct_size: u32,
     /// Not 0: results come as their tasks end, not in the order of the inputs.
     pub unordered: u32,
-    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once.
+    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; with
+    /// TASKRING_CHUNK_AUTO, twice as many as there are workers.
     pub window: u64,
-    /// Inputs that go into one task: for functions of less than a few microseconds. Default: 1.
+    /// Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
     pub chunk: u64,
     /// For all results together, from taskring_map_new on. Default: no limit.
     pub timeout_ns: u64,
@@ -165,7 +169,8 @@ pub unsafe extern "C" fn taskring_map_new(
             return Err(null("map"));
         }
         executor.pool().member.check_fork()?;
-        let mut plan = Plan { window: usize::MAX, chunk: 1, ordered: true, timeout: None, submit: Default::default() };
+        let mut plan =
+            Plan { window: usize::MAX, chunk: Chunk::Of(1), ordered: true, timeout: None, submit: Default::default() };
         if let Some(options) = options {
             // SAFETY: as this function's contract says.
             let chosen = unsafe { read_options(options.submit) }?;
@@ -175,8 +180,10 @@ pub unsafe extern "C" fn taskring_map_new(
             let size =
                 |value: u64, otherwise| if value == 0 { otherwise } else { usize::try_from(value).unwrap_or(usize::MAX) };
             plan.submit = chosen.submit;
-            plan.window = size(options.window, plan.window);
-            plan.chunk = size(options.chunk, plan.chunk);
+            (plan.window, plan.chunk) = match options.chunk {
+                TASKRING_CHUNK_AUTO => (size(options.window, 2 * executor.workers().max(1)), Chunk::Auto),
+                chunk => (size(options.window, plan.window), Chunk::Of(size(chunk, 1))),
+            };
             plan.ordered = options.unordered == 0;
             plan.timeout = if options.timeout_ns == 0 { None } else { timeout(options.timeout_ns) };
         }

@@ -47,6 +47,25 @@ static void in_order(taskring_pool *pool) {
     }
 }
 
+static void automatic_chunks(taskring_pool *pool) {
+    for (uint32_t unordered = 0; unordered < 2; unordered++) {
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        struct numbers numbers = {0, 5000, 0, 0};
+        uint64_t y, index = 0;
+        options.chunk = TASKRING_CHUNK_AUTO;
+        options.unordered = unordered;
+        taskring_map *map = start(pool, "square", &numbers, &options);
+        CHECK(numbers.read == 6);
+        for (uint64_t x = 0; x < 5000; x++) {
+            STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_map_next(map, SOON, &y, 7, NULL, &index));
+            OK(taskring_map_next(map, SOON, &y, sizeof y, NULL, &index));
+            CHECK(y == index * index && (unordered || index == x));
+        }
+        STATUS(TASKRING_END, taskring_map_next(map, SOON, &y, sizeof y, NULL, NULL));
+        OK(taskring_map_free(map));
+    }
+}
+
 /* Naps as long as its number says, and gives it back. */
 static int32_t nap_of(taskring_call *call, void *context) {
     uint64_t ms;
@@ -326,6 +345,7 @@ int main(int argc, char **argv) {
     OK(taskring_init(argc, argv));
     taskring_pool *pool = make_pool(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD, 3, 64);
     in_order(pool);
+    automatic_chunks(pool);
     unordered(pool);
     errors_stand_at_their_places(pool);
     times(pool);

@@ -290,7 +290,7 @@ static void use_maps(void) {
     left[i] = (uint32_t)below(30);
     options.unordered = (uint32_t)below(2);
     options.window = below(10);
-    options.chunk = below(4);
+    options.chunk = one_in(8) ? TASKRING_CHUNK_AUTO : below(4);
     options.timeout_ns = one_in(4) ? below(100000) : 0;
     submit_options.set = one_in(8) ? sets[below(SETS)] : NULL;
     submit_options.completions = one_in(16) ? queues[0] : NULL;

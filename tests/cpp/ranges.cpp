@@ -205,6 +205,7 @@ void maps(std::uint32_t method) {
         inputs.push_back(x);
     CHECK(all_of(pool.map(square, inputs)) == squares(100));
     CHECK(all_of(pool.map(square, inputs, map_options().chunk(7).window(3))) == squares(100));
+    CHECK(all_of(pool.map(square, inputs, map_options().chunk_auto())) == squares(100));
     CHECK(all_of(pool.map(square, inputs.begin(), inputs.begin() + 10)) == squares(10));
     CHECK(all_of(pool.map(square, std::list<int>{0, 1, 2}, map_options().window(1).timeout(LIMIT))) == squares(3));
     const std::uint32_t array[] = {0, 1, 2, 3};

@@ -26,7 +26,7 @@ taskring::task! {
         let cell = cells.get(cell as usize).ok_or_else(|| TaskError::new(cell.to_string()))?;
         Ok(cell.fetch_add(1, SeqCst))
     }
-    fn no_threes(x: u64) -> Result<u64, TaskError> { if x % 3 == 0 { Err(TaskError::new("three")) } else { Ok(x) } }
+    fn no_threes(x: u64) -> Result<u64, TaskError> { if x.is_multiple_of(3) { Err(TaskError::new("three")) } else { Ok(x) } }
 }
 
 fn options(window: usize, chunk: usize) -> MapOptions {
