@@ -131,6 +131,11 @@
 #define TASKRING_LOG_DEBUG 4
 
 /**
+ * For the chunk of a map: as many inputs in each task as take about 100 us, at most 1024, by the time that workers measured of those before.
+ */
+#define TASKRING_CHUNK_AUTO UINT64_MAX
+
+/**
  * Workers are this program (or worker_path) run anew; nothing is inherited but the pool. The default.
  */
 #define TASKRING_SPAWN 0
@@ -510,11 +515,12 @@ typedef struct taskring_map_options {
      */
     uint32_t unordered;
     /**
-     * Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once.
+     * Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; with
+     * TASKRING_CHUNK_AUTO, twice as many as there are workers.
      */
     uint64_t window;
     /**
-     * Inputs that go into one task: for functions of less than a few microseconds. Default: 1.
+     * Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
      */
     uint64_t chunk;
     /**
@@ -1069,8 +1075,9 @@ taskring_status taskring_set_log(uint32_t level_max,
 /**
  * Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. options may be NULL.
  *
- * Returns TASKRING_OK and writes *map; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED. An input that cannot be submitted is an error
- * at its place among the results, and the last.
+ * Returns TASKRING_OK and writes *map; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY. When the pool refuses an input in this call: TASKRING_SHUT_DOWN,
+ * TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED; inputs submitted before it run. An input that fails, or is
+ * too large, is an error at its place among the results, and the last; so is one that the pool refuses later.
  *
  * Requires:
  * pool is NULL or a handle of this library; input may be called with context until the map is freed; options is NULL or points to options;
@@ -1102,6 +1109,18 @@ taskring_status taskring_map_next(struct taskring_map *map,
                                   size_t capacity,
                                   size_t *len,
                                   uint64_t *index);
+
+/**
+ * Stops a map and gives what it has: its input is not called any more, what has not started is cancelled, and running tasks are asked to stop; a chunk
+ * does so between two of its inputs. taskring_map_next then gives the rest of what was read, with TASKRING_CANCELLED for what was not run. A call
+ * of taskring_map_next that goes on in another thread is waited for.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * map is NULL or a handle of this library.
+ */
+taskring_status taskring_map_cancel(struct taskring_map *map);
 
 /**
  * Ends a map. If any result was asked for, what has not started is cancelled; otherwise what was submitted runs. Its input is not called any more.

@@ -179,6 +179,13 @@ pub type Owned<A> = <A as PayloadRef>::Owned;
 
 const LEN: usize = size_of::<u32>();
 
+/// In front of the items of a chunk whose worker is asked for the time that they take, which is then in front of the results. An item of that length would
+/// not fit into a payload.
+pub(crate) const TIMED: [u8; LEN] = [0xff; LEN];
+
+/// Bytes of that time, in nanoseconds.
+pub(crate) const TIME_LEN: usize = size_of::<u64>();
+
 /// Begins an item of a chunk, which has its length in front. What is appended then belongs to it.
 #[inline]
 pub(crate) fn begin_item(into: &mut Vec<u8>) -> usize {

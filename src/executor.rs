@@ -293,7 +293,8 @@ impl Executor {
     /// The same with a window and chunks of your own.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a window or chunk of 0. Other errors stand at their places among the results.
+    /// [`Error::InvalidArgument`] for a window or chunk of 0. When the pool refuses an input of the first window, what
+    /// [`submit`](Executor::submit) returns; inputs submitted before it run. Errors of inputs stand at their places among the results.
     pub fn map_with<A, R, I>(&self, options: &MapOptions, task: Task<A, R>, inputs: I) -> Result<Map<A, R, I::IntoIter>>
     where
         A: Payload,

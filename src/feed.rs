@@ -1,6 +1,6 @@
 //! What every map is made of: inputs are read and submitted as results are taken, with a window of tasks in the pool at a time.
 
-use crate::codec::{begin_item, end_item, first_item};
+use crate::codec::{TIME_LEN, TIMED, begin_item, end_item, first_item};
 use crate::completion::Completions;
 use crate::error::{Error, Result};
 use crate::executor::{SubmitOptions, request};
@@ -19,18 +19,33 @@ use std::time::Duration;
 pub(crate) trait Source {
     /// The function that takes them.
     fn function(&self, pool: &Pool) -> Result<u16>;
-    /// Appends the next input, encoded; `None` at the end. Nothing is read after the end or an error. The error is boxed, for what is returned for
-    /// each input should fit into registers.
+    /// Appends the next input, encoded; `None` at the end. Nothing is read after the end, an error or a panic. The error is boxed, for what is returned
+    /// for each input should fit into registers.
     fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>>;
 }
+
+/// Inputs of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    Of(usize),
+    /// As many as take about `AUTO_NS`, by what was measured of those before.
+    Auto,
+}
+
+/// What a task of measured inputs should take: some hundred times what it costs to hand it over.
+const AUTO_NS: u64 = 100_000;
+/// The most inputs of one such task, and about how many bytes of them.
+const AUTO_INPUTS_MAX: usize = 1024;
+const AUTO_BYTES_MAX: usize = 1 << 16;
+/// A task has at most as many times the inputs of one that was measured.
+const AUTO_GROWTH: usize = 4;
 
 /// How a map feeds the pool and gives its results.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Tasks in the pool at a time.
     pub(crate) window: usize,
-    /// Inputs of each task.
-    pub(crate) chunk: usize,
+    pub(crate) chunk: Chunk,
     /// Results come in the order of their inputs, not of their tasks' ends.
     pub(crate) ordered: bool,
     /// For all of it, from the start on.
@@ -73,8 +88,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(outcome: Result<Bytes>, is_chunk: bool, first: u64, inputs: usize) -> Opened {
-        Opened { outcome, is_chunk, index: first, left: inputs, at: 0, before: 0 }
+    fn new(outcome: Result<Bytes>, is_chunk: bool, first: u64, inputs: usize, at: usize) -> Opened {
+        Opened { outcome, is_chunk, index: first, left: inputs, at, before: 0 }
     }
 
     /// The next result; there must be one.
@@ -127,27 +142,60 @@ pub(crate) struct Feed<S> {
     pool: Arc<Pool>,
     plan: Plan,
     deadline: Option<u64>,
+    /// Inputs of the next task.
+    chunk: usize,
     source: S,
     /// There may be more inputs.
     reading: bool,
     /// Inputs read.
     read: u64,
+    /// What ended the input, if it was an error; its place is behind what was read.
+    input_error: Option<Box<Error>>,
+    /// The pool did not take an input, for no fault of the input's.
+    refused: bool,
+    /// A result was asked for.
+    advanced: bool,
     /// In input order. Of an unordered map, only those that could not be submitted.
     tasks: VecDeque<InFlight>,
+    /// Before the tasks that it watches, so that it is dropped first.
+    ended: Completions<u64>,
     /// Of an unordered map: by the number of their first input.
     out: HashMap<u64, Batch>,
-    ended: Completions<u64>,
     /// Results to be given next.
     opened: Opened,
-    /// The inputs of a task that is not submitted yet, for there was no room: the number of the first, and how many; and their bytes.
+    /// The inputs of a task that is not submitted yet: the number of the first, and how many; and their bytes.
     gathered: Option<(u64, usize)>,
     bytes: Vec<u8>,
+}
+
+/// Inputs that are being read, which are kept however the reading ends: by a panic of the input, too.
+struct Gathering<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Of these bytes, those of whole inputs; and how many these are.
+    len: usize,
+    inputs: usize,
+    read: &'a mut u64,
+    gathered: &'a mut Option<(u64, usize)>,
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        self.bytes.truncate(self.len);
+        if self.inputs != 0 {
+            *self.gathered = Some((*self.read, self.inputs));
+            *self.read += self.inputs as u64;
+        }
+    }
 }
 
 impl<S: Source> Feed<S> {
     /// Checks, and submits the first window.
     pub(crate) fn start(pool: Arc<Pool>, source: S, plan: Plan) -> Result<Feed<S>> {
-        for (name, value) in [("the map's window", plan.window), ("the map's chunk", plan.chunk)] {
+        let chunk = match plan.chunk {
+            Chunk::Of(inputs) => inputs,
+            Chunk::Auto => 1,
+        };
+        for (name, value) in [("the map's window", plan.window), ("the map's chunk", chunk)] {
             if value == 0 {
                 return Err(Error::invalid(name, 0, "at least 1"));
             }
@@ -158,12 +206,16 @@ impl<S: Source> Feed<S> {
             tasks: VecDeque::with_capacity(plan.window.min(1024)),
             pool,
             plan,
+            chunk,
             source,
             reading: true,
             read: 0,
-            out: HashMap::new(),
+            input_error: None,
+            refused: false,
+            advanced: false,
             ended: Completions::default(),
-            opened: Opened::new(Err(Error::Stale), false, 0, 0),
+            out: HashMap::new(),
+            opened: Opened::new(Err(Error::Stale), false, 0, 0, 0),
             gathered: None,
             bytes: Vec::new(),
         };
@@ -171,67 +223,76 @@ impl<S: Source> Feed<S> {
         Ok(feed)
     }
 
+    /// Right after the start: the error, if the pool refused one of the first window's inputs. Those before it run.
+    pub(crate) fn unless_refused(mut self) -> Result<Feed<S>> {
+        match self.tasks.pop_back() {
+            Some(InFlight::Failed(_, _, e)) if self.refused => return Err(e),
+            last => self.tasks.extend(last),
+        }
+        Ok(self)
+    }
+
     /// Submits until the window is full or the input ends, waiting no longer than `limit` for room in the ring. What finds none goes first the next time.
     fn feed(&mut self, limit: Option<Duration>) {
         while self.tasks.len() + self.out.len() < self.plan.window {
-            let (first, inputs) = match self.gathered.take() {
-                Some(gathered) => gathered,
-                None if self.reading => {
-                    let (first, inputs, error) = self.gather();
-                    if let Some(e) = error {
-                        let at = first + inputs as u64;
-                        if inputs != 0 {
-                            self.submit_gathered(first, inputs, None);
-                        }
-                        self.tasks.push_back(InFlight::Failed(at, 1, e));
-                        return;
-                    }
-                    (first, inputs)
+            if self.gathered.is_none() && self.reading {
+                self.gather();
+            }
+            if let Some((first, inputs)) = self.gathered.take() {
+                if !self.submit_gathered(first, inputs, limit) {
+                    return;
                 }
-                None => return,
-            };
-            if inputs == 0 || !self.submit_gathered(first, inputs, limit) {
+            } else if let Some(e) = self.input_error.take() {
+                self.tasks.push_back(InFlight::Failed(self.read, 1, *e));
+            } else {
                 return;
             }
         }
     }
 
-    /// False when there was no room.
+    /// False when there was no room, or nothing more is to be submitted.
     fn submit_gathered(&mut self, first: u64, inputs: usize, limit: Option<Duration>) -> bool {
         match self.submit(limit) {
-            Ok(core) => self.hold(Batch { core, first, inputs }),
-            Err(Error::TimedOut { .. }) if limit.is_some() => {
-                self.gathered = Some((first, inputs));
-                return false;
+            Ok(core) => {
+                self.hold(Batch { core, first, inputs });
+                return true;
             }
+            Err(Error::TimedOut { .. }) if limit.is_some() => self.gathered = Some((first, inputs)),
             Err(e) => {
                 // The error stands at its place, and nothing further is submitted.
+                let of_input =
+                    matches!(e, Error::PayloadTooLarge { .. } | Error::OutOfMemory { .. } | Error::TimedOut { .. });
+                self.refused = !of_input;
                 self.tasks.push_back(InFlight::Failed(first, inputs, e));
-                self.reading = false;
+                (self.reading, self.input_error) = (false, None);
             }
         }
-        true
+        false
     }
 
-    /// Reads the inputs of one task: the number of the first, how many, and what ended them if it was an error.
-    fn gather(&mut self) -> (u64, usize, Option<Error>) {
-        let (first, mut inputs) = (self.read, 0);
+    /// Reads the inputs of one task.
+    fn gather(&mut self) {
         self.bytes.clear();
-        let mut error = None;
+        let is_auto = self.plan.chunk == Chunk::Auto;
+        if is_auto {
+            self.bytes.extend_from_slice(&TIMED);
+        }
+        let bytes_max = if is_auto { AUTO_BYTES_MAX } else { usize::MAX };
+        let len = self.bytes.len();
+        let (read, gathered) = (&mut self.read, &mut self.gathered);
+        let mut new = Gathering { bytes: &mut self.bytes, len, inputs: 0, read, gathered };
         // Not read on after a panic of the input either.
-        while inputs < self.plan.chunk && std::mem::take(&mut self.reading) {
-            let read = match self.plan.chunk {
-                1 => self.source.next(&mut self.bytes),
-                _ => next_item(&mut self.source, &mut self.bytes),
+        while new.inputs < self.chunk && new.len < bytes_max && std::mem::take(&mut self.reading) {
+            let input = match self.plan.chunk {
+                Chunk::Of(1) => self.source.next(new.bytes),
+                _ => next_item(&mut self.source, new.bytes),
             };
-            match read {
-                Some(Ok(())) => (inputs, self.reading) = (inputs + 1, true),
-                Some(Err(e)) => error = Some(*e),
+            match input {
+                Some(Ok(())) => (new.inputs, new.len, self.reading) = (new.inputs + 1, new.bytes.len(), true),
+                Some(Err(e)) => self.input_error = Some(e),
                 None => {}
             }
         }
-        self.read = first + inputs as u64;
-        (first, inputs, error)
     }
 
     /// Submits what was gathered.
@@ -239,10 +300,10 @@ impl<S: Source> Feed<S> {
         // The input may have forked, and this be the child.
         self.pool.member.check_fork()?;
         let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
-        if self.plan.chunk != 1 {
+        if self.plan.chunk != Chunk::Of(1) {
             request.options |= OPTION_CHUNK;
         }
-        let limit = [limit, self.left()].into_iter().flatten().min();
+        let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();
         let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
         let ticket = self.pool.submit_bytes(&request, &self.bytes, when_full)?;
         self.plan.submit.count_submitted(1);
@@ -250,11 +311,6 @@ impl<S: Source> Feed<S> {
             self.bytes = Vec::new();
         }
         Ok(Core::new(self.pool.clone(), ticket))
-    }
-
-    /// Of the time that the whole map has.
-    fn left(&self) -> Option<Duration> {
-        self.deadline.map(|d| Duration::from_nanos(d.saturating_sub(now_ns())))
     }
 
     fn hold(&mut self, batch: Batch) {
@@ -284,6 +340,10 @@ impl<S: Source> Feed<S> {
         if self.opened.left == 0 { None } else { self.opened.next_value() }
     }
 
+    pub(crate) fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
     /// The result given last comes again.
     pub(crate) fn step_back(&mut self) {
         self.opened.step_back();
@@ -292,16 +352,18 @@ impl<S: Source> Feed<S> {
     /// Waits for the next task that is over and makes its results those to be given; or says what there is instead.
     #[inline(never)]
     fn open_next(&mut self, timeout: Option<Duration>) -> Option<Next<'static>> {
+        self.advanced = true;
+        let end = timeout.map(|t| now_ns().saturating_add(nanos(t)));
         loop {
             if let Err(e) = self.pool.member.check_fork() {
                 return Some(Next::Failed(e));
             }
-            let limit = [timeout, self.left()].into_iter().flatten().min();
+            let limit = time_to([end, self.deadline].into_iter().flatten().min());
             if self.tasks.is_empty() && self.out.is_empty() {
                 // Nothing of ours is under way that could be waited for: then for room.
                 self.feed(limit);
                 if self.gathered.is_some() {
-                    let after = limit.unwrap_or_default();
+                    let after = timeout.unwrap_or_default();
                     return Some(self.out_of_time(Error::TimedOut { what: "a free slot in the ring", after }));
                 }
             }
@@ -343,7 +405,7 @@ impl<S: Source> Feed<S> {
         match self.tasks.pop_front() {
             None => return Ok(false),
             Some(InFlight::Task(batch)) => self.open(batch),
-            Some(InFlight::Failed(first, inputs, e)) => self.opened = Opened::new(Err(e), false, first, inputs),
+            Some(InFlight::Failed(first, inputs, e)) => self.opened = Opened::new(Err(e), false, first, inputs, 0),
         }
         Ok(true)
     }
@@ -367,35 +429,84 @@ impl<S: Source> Feed<S> {
             },
             Err(e) => Err(e),
         };
-        self.opened = Opened::new(outcome, self.plan.chunk != 1, batch.first, batch.inputs);
+        let is_chunk = self.plan.chunk != Chunk::Of(1);
+        let at = if self.plan.chunk == Chunk::Auto { TIME_LEN } else { 0 };
+        if at != 0
+            && let Some(ns) = outcome.as_ref().ok().and_then(|bytes| bytes.first_chunk())
+        {
+            self.chunk = chunk_after(u64::from_le_bytes(*ns), batch.inputs);
+        }
+        self.opened = Opened::new(outcome, is_chunk, batch.first, batch.inputs, at);
     }
 
-    /// Ends the map: reads no more, and cancels what has not started.
-    pub(crate) fn cancel(&mut self) {
-        self.reading = false;
-        self.gathered = None;
+    /// For who needs no further results: the rest is cancelled, if any result was asked for. Otherwise what was submitted runs.
+    pub(crate) fn leave(&mut self) {
+        if self.advanced {
+            self.cancel();
+        }
+    }
+
+    /// Ends the map: nothing is left, and what was going on is cancelled.
+    fn cancel(&mut self) {
         self.ended = Completions::default();
-        let in_order = self.tasks.drain(..).filter_map(|task| match task {
+        self.stop();
+        self.input_error = None;
+        self.tasks.clear();
+        self.out.clear();
+    }
+
+    /// Reads no more, cancels what has not started, and asks what runs to stop. What came of the inputs that were read is still given.
+    pub(crate) fn stop(&mut self) {
+        self.reading = false;
+        if let Some((first, inputs)) = self.gathered.take() {
+            self.tasks.push_back(InFlight::Failed(first, inputs, Error::Cancelled));
+        }
+        if self.pool.member.is_foreign() {
+            return;
+        }
+        let in_order = self.tasks.iter().filter_map(|task| match task {
             InFlight::Task(batch) => Some(batch),
             InFlight::Failed(..) => None,
         });
-        for batch in in_order.chain(self.out.drain().map(|(_, batch)| batch)) {
-            if !self.pool.member.is_foreign() {
-                self.pool.cancel(batch.core.ticket);
-            }
+        for batch in in_order.chain(self.out.values()) {
+            self.pool.cancel(batch.core.ticket);
         }
     }
 }
 
-/// Reads an input as an item of a chunk. Nothing stays of one that there is not.
+/// How many inputs the next task has, after so many took that long.
+fn chunk_after(ns: u64, inputs: usize) -> usize {
+    let wanted = (inputs as u64).saturating_mul(AUTO_NS) / ns.max(1);
+    (wanted as usize).min(inputs.saturating_mul(AUTO_GROWTH)).clamp(1, AUTO_INPUTS_MAX)
+}
+
+/// What is left of the time to this deadline.
+fn time_to(deadline: Option<u64>) -> Option<Duration> {
+    deadline.map(|d| Duration::from_nanos(d.saturating_sub(now_ns())))
+}
+
+/// Reads an input as an item of a chunk. When there is none, something of it may stay.
 #[inline]
 fn next_item(source: &mut impl Source, bytes: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>> {
     let at = begin_item(bytes);
     let read = source.next(bytes);
-    if !matches!(read, Some(Ok(()))) {
-        bytes.truncate(at);
-    } else if !end_item(bytes, at) {
+    if matches!(read, Some(Ok(()))) && !end_item(bytes, at) {
         return Some(Err(Box::new(Error::Encode { message: "an item of a chunk is over 4 GiB".into() })));
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_follows_the_time_that_was_measured() {
+        assert_eq!(chunk_after(AUTO_NS, 50), 50);
+        assert_eq!(chunk_after(2 * AUTO_NS, 50), 25);
+        assert_eq!(chunk_after(AUTO_NS / 2, 50), 100);
+        assert_eq!(chunk_after(1, 50), 50 * AUTO_GROWTH, "no more than that at once");
+        assert_eq!((chunk_after(0, 1), chunk_after(0, usize::MAX)), (AUTO_GROWTH, AUTO_INPUTS_MAX));
+        assert_eq!((chunk_after(u64::MAX, 50), chunk_after(u64::MAX, usize::MAX)), (1, 1));
+    }
 }

@@ -114,7 +114,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
     pub use crate::layout::MutexKind;
-    pub use crate::map::{Map, MapOptions};
+    pub use crate::map::{Map, MapOptions, TryMap};
     pub use crate::multi::MultiPool;
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};

@@ -38,6 +38,9 @@ pub(crate) enum Kind {
     NoMemory = 10,
 }
 
+/// Of an item of a chunk, where a task has its kind: the item was not begun, for the task was asked to stop.
+pub(crate) const ITEM_CANCELLED: u8 = 11;
+
 impl Kind {
     fn from_bits(bits: u32) -> Option<Kind> {
         Some(match bits & 0xff {
@@ -348,6 +351,9 @@ pub(crate) fn item_result(kind: u8, bytes: &[u8]) -> Result<&[u8]> {
 
 #[cold]
 fn item_error(kind: u8, bytes: &[u8]) -> Error {
+    if kind == ITEM_CANCELLED {
+        return Error::Cancelled;
+    }
     let known = Kind::from_bits(u32::from(kind)).and_then(|kind| text_error(kind, bytes));
     known.unwrap_or_else(|| Error::Decode { message: format!("an item of kind {kind}") })
 }

@@ -1,9 +1,9 @@
 //! Task functions: how they are declared, found by name, and called in a worker; and what a running task can ask about itself.
 
-use crate::codec::{Payload, PayloadRef, begin_result, end_item, items, set_kind};
+use crate::codec::{Payload, PayloadRef, TIME_LEN, TIMED, begin_result, end_item, items, set_kind};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
-use crate::outcome::Kind;
+use crate::outcome::{ITEM_CANCELLED, Kind};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Instant;
 
 /// One call of a task function, as the worker sees it.
 #[doc(hidden)]
@@ -323,22 +324,35 @@ fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<
     }
 }
 
+/// Stops between two items when the task is asked to: those that were done keep their results.
 fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     if !call.is_chunk {
         call.kind = one(call.args, call.out);
         return;
     }
     call.kind = Kind::Value;
-    for item in items(call.args) {
+    let current = CURRENT.get().expect("a worker says which task it runs");
+    let (args, start) = match call.args.strip_prefix(&TIMED) {
+        Some(args) => (args, Some(Instant::now())),
+        None => (call.args, None),
+    };
+    if start.is_some() {
+        call.out.extend_from_slice(&[0; TIME_LEN]);
+    }
+    for item in items(args) {
         let at = begin_result(call.out);
-        let mut kind = one(item, call.out);
+        let mut kind = if is_asked_to_stop(current) { ITEM_CANCELLED } else { one(item, call.out) as u8 };
         if !end_item(call.out, at) {
             begin_result(call.out);
             call.out.extend_from_slice(b"an item of a chunk is over 4 GiB");
             end_item(call.out, at);
-            kind = Kind::Unstorable;
+            kind = Kind::Unstorable as u8;
         }
-        set_kind(call.out, at, kind as u8);
+        set_kind(call.out, at, kind);
+    }
+    if let Some(start) = start {
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        call.out[..TIME_LEN].copy_from_slice(&ns.to_le_bytes());
     }
 }
 
@@ -514,10 +528,13 @@ pub fn attempt() -> u32 {
 /// Whether the submitter asked for this task to be cancelled while it runs. A long task looks now and then, and returns early.
 #[must_use]
 pub fn cancel_requested() -> bool {
-    CURRENT.get().is_some_and(|c| {
-        // SAFETY: `slot` points into the segment of the worker that runs this task in this thread; the worker keeps the segment
-        // mapped and takes `CURRENT` away before it goes on. A slot is only ever accessed through atomics.
-        let slot = unsafe { &*c.slot };
-        slot.load().has(crate::state::Flag::Cancel)
-    })
+    CURRENT.get().is_some_and(is_asked_to_stop)
+}
+
+#[inline]
+fn is_asked_to_stop(current: Current) -> bool {
+    // SAFETY: `slot` points into the segment of the worker that runs this task in this thread; the worker keeps the segment
+    // mapped and takes `CURRENT` away before it goes on. A slot is only ever accessed through atomics.
+    let slot = unsafe { &*current.slot };
+    slot.load().has(crate::state::Flag::Cancel)
 }

@@ -56,6 +56,7 @@ fn futures_and_tasks_go_to_every_thread_whatever_their_types() {
 #[test]
 fn a_map_goes_where_its_input_and_results_go() {
     all_threads!(Map<u64, String, std::ops::Range<u64>>);
+    all_threads!(TryMap<u64, String, String, std::vec::IntoIter<Result<u64, String>>>);
 }
 
 #[test]

@@ -264,6 +264,7 @@ both_kinds! {
             let refused = |r: &Result<u64, Error>| matches!(r, Err(Error::Cancelled | Error::Discarded));
             assert!(rest.iter().all(|r| r.is_ok() || refused(r)));
             assert!(rest.last().is_some_and(refused));
+            assert_eq!(pool.map_with(&options, square, 0..).map(drop), Err(Error::Discarded), "from the start");
         }
     }
 }

@@ -23,6 +23,15 @@ taskring::task! {
         std::thread::sleep(std::time::Duration::from_millis(ms));
         ms
     }
+    /// The task that an input is run in: the same for all of a chunk.
+    fn task_of(bytes: Bytes) -> u64 {
+        assert!(!bytes.is_empty());
+        taskring::task::id()
+    }
+    fn slow_task_of(_x: u64) -> u64 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        taskring::task::id()
+    }
     fn text(x: u64) -> String { "x".repeat(x as usize) }
 }
 
@@ -45,6 +54,47 @@ both_kinds! {
             let results: Vec<u64> = results.collect::<Result<_, _>>().unwrap();
             assert!(results.iter().copied().eq((0..100).map(|x| x * x)), "window {window}, chunk {chunk}");
         }
+    }
+
+    fn automatic_chunks_follow_the_time_that_inputs_take(kind) {
+        let pool = pool_of(kind, 2);
+        let auto = MapOptions::new().chunk_auto();
+        let sizes = |count, len| {
+            let inputs = (0..count).map(|_| Bytes(vec![1; len]));
+            let tasks: Vec<u64> = pool.map_with(&auto, task_of, inputs).unwrap().collect::<Result<_, _>>().unwrap();
+            tasks.chunk_by(|a, b| a == b).map(<[u64]>::len).collect::<Vec<_>>()
+        };
+        let quick = sizes(30_000, 1);
+        assert_eq!(quick[..4], [1; 4], "the first window");
+        assert!((8..=1024).contains(quick.iter().max().unwrap()), "{quick:?}");
+        assert!(sizes(100, 1 << 14).into_iter().max().unwrap() <= 4, "64 KiB of inputs at most");
+        // Each takes more than the time that a chunk should.
+        let slow = pool.map_with(&auto, slow_task_of, 0..60).unwrap();
+        let mut tasks: Vec<u64> = slow.collect::<Result<_, _>>().unwrap();
+        tasks.dedup();
+        assert_eq!(tasks.len(), 60, "each has a task of its own");
+    }
+
+    fn automatic_chunks_are_as_others_are(kind) {
+        let pool = pool_of(kind, 2);
+        let auto = MapOptions::new().chunk_auto();
+        let read = Cell::new(0);
+        let mut map = pool.map_with(&auto.clone().window(3), square, counted(&read, 20_000)).unwrap();
+        for got in 0..20_000 {
+            assert_eq!(map.next(), Some(Ok(got * got)));
+            assert!(read.get() <= got as usize + 5 * 1024, "{} read after {got} results", read.get());
+        }
+        assert_eq!(map.next(), None);
+        let results = pool.map_with(&auto, no_threes, 0..5000).unwrap();
+        assert!(results.zip(0..).all(|(result, x)| if x % 3 == 0 { result.is_err() } else { result == Ok(x) }));
+        let mut unordered: Vec<u64> =
+            pool.map_with(&auto.clone().ordered(false), square, 0..5000).unwrap().collect::<Result<_, _>>().unwrap();
+        unordered.sort_unstable();
+        assert!(unordered.into_iter().eq((0..5000).map(|x| x * x)));
+        let inputs = (0..3000).map(Ok).chain([Err("the input failed"), Ok(1)]);
+        let results: Vec<_> = pool.try_map_with(&auto, square, inputs).unwrap().collect();
+        assert!(results.len() == 3001 && results[2999] == Ok(Ok(2999 * 2999)) && results[3000] == Err("the input failed"));
+        assert_eq!(pool.map_with(&auto, square, []).unwrap().next(), None);
     }
 
     fn an_empty_input_gives_nothing(kind) {
@@ -136,19 +186,23 @@ both_kinds! {
         assert!(matches!(results[5], Err(Error::PayloadTooLarge { .. })), "{results:?}");
     }
 
-    fn dropping_a_map_cancels_what_has_not_started(kind) {
-        for chunk in [1, 3] {
+    fn dropping_a_map_cancels_what_has_not_started_if_it_was_advanced(kind) {
+        for (chunk, ordered, advanced) in [(1, true, true), (3, true, true), (1, false, true), (1, true, false), (3, false, false)] {
             let board = Board::new(3);
             let pool = pool_of(kind, 1);
             let busy = pool.submit(hold, (board.name(), 0)).unwrap();
             wait_until(SOON, || board[0].load(SeqCst) == 1);
             let inputs = (0..).map(|_| (board.name(), 2));
-            let map = pool.map_with(&options(20, chunk), count_in, inputs).unwrap();
+            let mut map = pool.map_with(&options(20, chunk).ordered(ordered), count_in, inputs).unwrap();
+            if advanced {
+                assert!(matches!(map.next_timeout(Duration::ZERO), Some(Err(Error::TimedOut { .. }))));
+            }
             drop(map);
             let after = pool.submit(square, 3).unwrap();
             board[1].store(1, SeqCst);
             assert_eq!((busy.result(), after.result()), (Ok(0), Ok(9)));
-            assert_eq!(board[2].load(SeqCst), 0, "none of the map's tasks ran");
+            let ran = if advanced { 0 } else { 20 * chunk as u64 };
+            assert_eq!(board[2].load(SeqCst), ran, "of the window; chunk {chunk}, advanced {advanced}");
         }
     }
 
@@ -181,23 +235,25 @@ both_kinds! {
 
     fn a_panic_of_the_input_loses_no_result(kind) {
         let pool = pool_of(kind, 2);
-        let mut at = 0;
-        // Panics once, in place of the eighth input, and then ends.
-        let inputs = std::iter::from_fn(move || {
-            at += 1;
-            assert_ne!(at, 8, "the input is broken");
-            (at < 8).then_some(at)
-        });
-        let mut map = pool.map_with(&options(3, 1), square, inputs).unwrap();
-        let (mut results, mut panics) = (Vec::new(), 0);
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| map.next())) {
-                Ok(Some(result)) => results.push(result.unwrap()),
-                Ok(None) => break,
-                Err(_) => panics += 1,
+        for chunk in [1, 2, 3, 5] {
+            let mut at = 0;
+            // Panics once, in place of the ninth input, and then ends.
+            let inputs = std::iter::from_fn(move || {
+                at += 1;
+                assert_ne!(at, 9, "the input is broken");
+                (at < 9).then_some(at)
+            });
+            let mut map = pool.map_with(&options(1, chunk), square, inputs).unwrap();
+            let (mut results, mut panics) = (Vec::new(), 0);
+            loop {
+                match catch_unwind(AssertUnwindSafe(|| map.next())) {
+                    Ok(Some(result)) => results.push(result.unwrap()),
+                    Ok(None) => break,
+                    Err(_) => panics += 1,
+                }
             }
+            assert_eq!((results, panics), ((1..9).map(|x| x * x).collect(), 1), "with chunks of {chunk}");
         }
-        assert_eq!((results, panics), ((1..8).map(|x| x * x).collect(), 1));
     }
 
     fn several_maps_share_a_ring_that_is_smaller_than_their_windows(kind) {
@@ -225,13 +281,22 @@ both_kinds! {
         }
     }
 
-    fn a_map_of_a_pool_that_is_shut_down_gives_that_error(kind) {
+    fn a_pool_that_is_shut_down_refuses_a_map(kind) {
         let pool = pool_of(kind, 1);
+        let mut later = pool.map_with(&options(1, 2), square, 0..).unwrap();
         pool.shutdown(true, false).unwrap();
-        for chunk in [1, 3] {
-            let results: Vec<_> = pool.map_with(&options(3, chunk), square, 0..).unwrap().collect();
-            assert_eq!(results, vec![Err(Error::ShutDown); chunk], "each input of the chunk");
+        for (chunk, ordered) in [(1, true), (3, true), (1, false), (3, false)] {
+            let read = Cell::new(0);
+            let inputs = counted(&read, usize::MAX);
+            let error = pool.map_with(&options(3, chunk).ordered(ordered), square, inputs).map(drop).unwrap_err();
+            assert_eq!((error, read.get()), (Error::ShutDown, chunk));
         }
+        assert_eq!(pool.map_eager(square, 0..3).map(drop), Err(Error::ShutDown));
+        assert_eq!(pool.for_each(square, 0..3), Err(Error::ShutDown));
+        assert_eq!(pool.try_map(square, [Ok::<_, ()>(1)]).map(drop), Err(Error::ShutDown));
+        // One that had begun: what it submitted is there, and each further input of a chunk has the error.
+        let results: Vec<_> = later.by_ref().collect();
+        assert_eq!(results, [Ok(0), Ok(1), Err(Error::ShutDown), Err(Error::ShutDown)]);
     }
 
     fn an_unordered_map_gives_what_ends_first(kind) {

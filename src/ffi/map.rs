@@ -6,7 +6,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_bytes, taskring_options};
 use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
 use crate::error::{Error, Result};
-use crate::feed::{Feed, Next, Plan, Source};
+use crate::feed::{Chunk, Feed, Next, Plan, Source};
 use crate::pool::{Pool, lock};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +23,9 @@ pub struct taskring_map {
 /// this map.
 pub type taskring_input = Option<unsafe extern "C" fn(context: *mut c_void, args: *mut taskring_bytes) -> i32>;
 
+/// For the chunk of a map: as many inputs in each task as take about 100 us, at most 1024, by the time that workers measured of those before.
+pub const TASKRING_CHUNK_AUTO: u64 = u64::MAX;
+
 /// Options of a map. Begin with TASKRING_MAP_OPTIONS_INIT; a field of 0 is its default.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -31,9 +34,10 @@ pub struct taskring_map_options {
     pub struct_size: u32,
     /// Not 0: results come as their tasks end, not in the order of the inputs.
     pub unordered: u32,
-    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once.
+    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; with
+    /// TASKRING_CHUNK_AUTO, twice as many as there are workers.
     pub window: u64,
-    /// Inputs that go into one task: for functions of less than a few microseconds. Default: 1.
+    /// Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
     pub chunk: u64,
     /// For all results together, from taskring_map_new on. Default: no limit.
     pub timeout_ns: u64,
@@ -80,24 +84,27 @@ impl Source for Input {
 /// What a `taskring_map *` stands for.
 pub(super) struct Going {
     pool: Arc<Pool>,
-    state: Mutex<State>,
-    /// The thread that is in the state just now, by the address of a value of its own.
+    feed: Mutex<Feed<Input>>,
+    /// The thread that is in the feed just now, by the address of a value of its own.
     thread: AtomicUsize,
 }
 
-struct State {
-    feed: Feed<Input>,
-    advanced: bool,
-}
-
 impl Going {
-    /// The state, for one thread at a time; in time.
-    fn enter(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, State>> {
-        let Some(after) = timeout else { return Ok(lock(&self.state)) };
+    /// An input function must not use its own map, which would wait for it.
+    fn check_not_inside(&self) -> Result<()> {
+        if self.thread.load(Relaxed) == this_thread() {
+            return Err(Error::invalid("map", "the one whose input function called", "another"));
+        }
+        Ok(())
+    }
+
+    /// The feed, for one thread at a time; in time.
+    fn enter(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Feed<Input>>> {
+        let Some(after) = timeout else { return Ok(lock(&self.feed)) };
         let start = Instant::now();
         loop {
-            match self.state.try_lock() {
-                Ok(state) => return Ok(state),
+            match self.feed.try_lock() {
+                Ok(feed) => return Ok(feed),
                 Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) if start.elapsed() >= after => {
                     return Err(Error::TimedOut { what: "another thread's call with this map", after });
@@ -108,7 +115,7 @@ impl Going {
     }
 }
 
-/// Says which thread is in a map's state, for as long as it is.
+/// Says which thread is in a map's feed, for as long as it is.
 struct Inside<'a>(&'a AtomicUsize);
 
 impl<'a> Inside<'a> {
@@ -138,8 +145,9 @@ fn this_thread() -> usize {
 
 /// Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. `options` may be NULL.
 ///
-/// Returns TASKRING_OK and writes `*map`; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED. An input that cannot be submitted is an error
-/// at its place among the results, and the last.
+/// Returns TASKRING_OK and writes `*map`; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY. When the pool refuses an input in this call: TASKRING_SHUT_DOWN,
+/// TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED; inputs submitted before it run. An input that fails, or is
+/// too large, is an error at its place among the results, and the last; so is one that the pool refuses later.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `input` may be called with `context` until the map is freed; `options` is NULL or points to options;
@@ -161,7 +169,8 @@ pub unsafe extern "C" fn taskring_map_new(
             return Err(null("map"));
         }
         executor.pool().member.check_fork()?;
-        let mut plan = Plan { window: usize::MAX, chunk: 1, ordered: true, timeout: None, submit: Default::default() };
+        let mut plan =
+            Plan { window: usize::MAX, chunk: Chunk::Of(1), ordered: true, timeout: None, submit: Default::default() };
         if let Some(options) = options {
             // SAFETY: as this function's contract says.
             let chosen = unsafe { read_options(options.submit) }?;
@@ -171,15 +180,16 @@ pub unsafe extern "C" fn taskring_map_new(
             let size =
                 |value: u64, otherwise| if value == 0 { otherwise } else { usize::try_from(value).unwrap_or(usize::MAX) };
             plan.submit = chosen.submit;
-            plan.window = size(options.window, plan.window);
-            plan.chunk = size(options.chunk, plan.chunk);
+            (plan.window, plan.chunk) = match options.chunk {
+                TASKRING_CHUNK_AUTO => (size(options.window, 2 * executor.workers().max(1)), Chunk::Auto),
+                chunk => (size(options.window, plan.window), Chunk::Of(size(chunk, 1))),
+            };
             plan.ordered = options.unordered == 0;
             plan.timeout = if options.timeout_ns == 0 { None } else { timeout(options.timeout_ns) };
         }
         let source = Input { function: checked_function(executor, function)?, read, context };
-        let feed = Feed::start(executor.pool().clone(), source, plan)?;
-        let state = Mutex::new(State { feed, advanced: false });
-        let new = handle::new(Going { pool: executor.pool().clone(), state, thread: AtomicUsize::new(0) })?;
+        let feed = Feed::start(executor.pool().clone(), source, plan)?.unless_refused()?;
+        let new = handle::new(Going { pool: executor.pool().clone(), feed: Mutex::new(feed), thread: AtomicUsize::new(0) })?;
         // SAFETY: valid for a write by this function's contract.
         unsafe { put(map, new) };
         Ok(())
@@ -212,17 +222,13 @@ pub unsafe extern "C" fn taskring_map_next(
         if buffer.is_null() && capacity != 0 {
             return Err(null("buffer"));
         }
-        if going.thread.load(Relaxed) == this_thread() {
-            return Err(Error::invalid("map", "the one whose input function called", "another").into());
-        }
+        going.check_not_inside()?;
         // First: a forked child would wait for a thread that it does not have.
         going.pool.member.check_fork()?;
         let (limit, start) = (timeout(timeout_ns), Instant::now());
-        let mut state = going.enter(limit)?;
+        let mut feed = going.enter(limit)?;
         let inside = Inside::new(&going.thread);
-        let state = &mut *state;
-        state.advanced = true;
-        let next = state.feed.next(limit.map(|limit| limit.saturating_sub(start.elapsed())));
+        let next = feed.next(limit.map(|limit| limit.saturating_sub(start.elapsed())));
         drop(inside);
         let (at, result) = match next {
             Next::Item(at, result) => (at, result),
@@ -236,11 +242,31 @@ pub unsafe extern "C" fn taskring_map_next(
         // SAFETY: as this function's contract says.
         unsafe { put(len, needed) };
         if needed > capacity {
-            state.feed.step_back();
+            feed.step_back();
             return Err(Fault::TooSmall { needed, given: capacity });
         }
         // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
+        Ok(())
+    })
+}
+
+/// Stops a map and gives what it has: its input is not called any more, what has not started is cancelled, and running tasks are asked to stop; a chunk
+/// does so between two of its inputs. taskring_map_next then gives the rest of what was read, with TASKRING_CANCELLED for what was not run. A call
+/// of taskring_map_next that goes on in another thread is waited for.
+///
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `map` is NULL or a handle of this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_map_cancel(map: *mut taskring_map) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let going = unsafe { handle::get::<Going, _>(map) }?;
+        going.check_not_inside()?;
+        going.pool.member.check_fork()?;
+        going.enter(None)?.stop();
         Ok(())
     })
 }
@@ -257,10 +283,7 @@ pub unsafe extern "C" fn taskring_map_free(map: *mut taskring_map) -> taskring_s
     guard(|| {
         // SAFETY: as this function's contract says.
         if let Some(going) = unsafe { handle::take::<Going, _>(map) }? {
-            let mut state = going.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if state.advanced {
-                state.feed.cancel();
-            }
+            going.feed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).leave();
         }
         Ok(())
     })

@@ -47,6 +47,25 @@ static void in_order(taskring_pool *pool) {
     }
 }
 
+static void automatic_chunks(taskring_pool *pool) {
+    for (uint32_t unordered = 0; unordered < 2; unordered++) {
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        struct numbers numbers = {0, 5000, 0, 0};
+        uint64_t y, index = 0;
+        options.chunk = TASKRING_CHUNK_AUTO;
+        options.unordered = unordered;
+        taskring_map *map = start(pool, "square", &numbers, &options);
+        CHECK(numbers.read == 6);
+        for (uint64_t x = 0; x < 5000; x++) {
+            STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_map_next(map, SOON, &y, 7, NULL, &index));
+            OK(taskring_map_next(map, SOON, &y, sizeof y, NULL, &index));
+            CHECK(y == index * index && (unordered || index == x));
+        }
+        STATUS(TASKRING_END, taskring_map_next(map, SOON, &y, sizeof y, NULL, NULL));
+        OK(taskring_map_free(map));
+    }
+}
+
 /* Naps as long as its number says, and gives it back. */
 static int32_t nap_of(taskring_call *call, void *context) {
     uint64_t ms;
@@ -147,6 +166,29 @@ static void times(taskring_pool *pool) {
     OK(taskring_map_free(map));
 }
 
+/* A chunk's results come late as well as those of single tasks. */
+static void times_of_chunks(taskring_pool *pool) {
+    for (uint32_t i = 0; i < 4; i++) {
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        struct numbers numbers = {0, 5, 0, 0};
+        taskring_map *map = NULL;
+        uint64_t ms = 0, sum = 0;
+        options.chunk = i % 2 == 0 ? 3 : 100;
+        options.unordered = i / 2;
+        options.window = 1;
+        OK(taskring_map_new(pool, function(pool, "nap_of"), next_nap, &numbers, &options, &map));
+        STATUS(TASKRING_TIMED_OUT, taskring_map_next(map, 5 * MS, &ms, sizeof ms, NULL, NULL));
+        STATUS(TASKRING_TIMED_OUT, taskring_map_next(map, 0, &ms, sizeof ms, NULL, NULL));
+        for (int n = 0; n < 5; n++) {
+            OK(taskring_map_next(map, SOON, &ms, sizeof ms, NULL, NULL));
+            sum += ms;
+        }
+        CHECK(sum == 304);
+        STATUS(TASKRING_END, taskring_map_next(map, 0, &ms, sizeof ms, NULL, NULL));
+        OK(taskring_map_free(map));
+    }
+}
+
 /* A task that counts its runs: only for workers that are threads. */
 static int runs;
 static int32_t count_run(taskring_call *call, void *context) {
@@ -154,6 +196,38 @@ static int32_t count_run(taskring_call *call, void *context) {
     (void)context;
     __atomic_fetch_add(&runs, 1, __ATOMIC_SEQ_CST);
     return 0;
+}
+
+/* Counts its runs, and waits in the third until it is asked to stop. */
+static int32_t third_waits(taskring_call *call, void *context) {
+    if (__atomic_add_fetch(&runs, 1, __ATOMIC_SEQ_CST) == 3)
+        return until_asked(call, context);
+    return taskring_call_set_result(call, "quick", 5);
+}
+
+/* Stopping takes no result away: of a chunk, those of the inputs that were done. */
+static void cancelling(void) {
+    taskring_pool *pool = make_pool(TASKRING_THREAD, 1, 64);
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    struct numbers numbers = {0, 20, 0, 0};
+    char result[6] = "";
+    uint64_t index = 0;
+    runs = 0;
+    options.chunk = 8;
+    options.window = 2;
+    taskring_map *map = start(pool, "third_waits", &numbers, &options);
+    while (__atomic_load_n(&runs, __ATOMIC_SEQ_CST) != 3)
+        sleep_ms(1);
+    OK(taskring_map_cancel(map));
+    for (uint64_t i = 0; i < 16; i++) {
+        STATUS(i < 3 ? TASKRING_OK : TASKRING_CANCELLED, taskring_map_next(map, SOON, result, 5, NULL, &index));
+        CHECK(index == i && strcmp(result, i < 2 ? "quick" : "asked") == 0);
+    }
+    STATUS(TASKRING_END, taskring_map_next(map, SOON, NULL, 0, NULL, NULL));
+    CHECK(numbers.read == 16 && runs == 3);
+    OK(taskring_map_cancel(map));
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
 }
 
 static void freeing(void) {
@@ -198,8 +272,10 @@ static taskring_map *own;
 static taskring_pool *of_own;
 static int32_t greedy(void *context, taskring_bytes *args) {
     uint64_t *left = context;
-    if (own != NULL)
+    if (own != NULL) {
         STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_next(own, 0, NULL, 0, NULL, NULL));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_cancel(own));
+    }
     CHECK(square_in(of_own, *left) == *left * *left);
     if ((*left)-- == 0)
         return 0;
@@ -225,6 +301,7 @@ static void misuse(taskring_pool *pool) {
     CHECK(map == NULL && numbers.read == 0);
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_next(NULL, 0, &y, sizeof y, NULL, NULL));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_next((taskring_map *)pool, 0, &y, sizeof y, NULL, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_map_cancel(NULL));
     OK(taskring_map_free(NULL));
     options.submit = NULL;
     options.window = 2;
@@ -252,6 +329,10 @@ static void misuse(taskring_pool *pool) {
     }
     CHECK(ends == 3 && numbers.read == 3);
     OK(taskring_map_free(map));
+    /* One that was stopped before is refused at once. */
+    map = NULL;
+    STATUS(TASKRING_DISCARDED, taskring_map_new(pool, number, next_number, &numbers, &options, &map));
+    CHECK(map == NULL && numbers.read == 4);
     OK(taskring_set_free(set));
 }
 
@@ -260,15 +341,19 @@ int main(int argc, char **argv) {
     OK(taskring_register("nap_of", nap_of, NULL, NULL));
     OK(taskring_register("odd_ones_fail", odd_ones_fail, NULL, NULL));
     OK(taskring_register("count_run", count_run, NULL, NULL));
+    OK(taskring_register("third_waits", third_waits, NULL, NULL));
     OK(taskring_init(argc, argv));
     taskring_pool *pool = make_pool(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD, 3, 64);
     in_order(pool);
+    automatic_chunks(pool);
     unordered(pool);
     errors_stand_at_their_places(pool);
     times(pool);
+    times_of_chunks(pool);
     misuse(pool);
     OK(taskring_free(pool));
     freeing();
+    cancelling();
     puts("ok");
     return 0;
 }

@@ -7,10 +7,11 @@
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(kill_workers) X(last_error) \
-    X(last_loss) X(loan) X(loan_return) \
-    X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
-    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) X(status_message) X(status_name) X(submit) \
-    X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) \
+    X(last_loss) X(loan) X(loan_return) X(map_cancel) X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) \
+    X(pool_stats) X(register) X(release) X(result) X(set_discard) X(set_free) X(set_log) X(set_new) \
+    X(shutdown) X(shutdown_within) X(state) X(status_message) X(status_name) X(submit) X(submit_bulk) \
+    X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) \
+    X(wait) \
     X(wait_many) X(work) X(worker_pid)
 
 enum {
@@ -299,6 +300,10 @@ static void use_maps(void) {
              one_in(2) ? NULL : &index);
         return;
     }
+    if (one_in(4)) {
+        CALL(map_cancel, maps[i]);
+        return;
+    }
     unsigned at = (unsigned)below(POOLS);
     taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
     taskring_options submit_options = TASKRING_OPTIONS_INIT;
@@ -312,7 +317,7 @@ static void use_maps(void) {
     left[i] = (uint32_t)below(30);
     options.unordered = (uint32_t)below(2);
     options.window = below(10);
-    options.chunk = below(4);
+    options.chunk = one_in(8) ? TASKRING_CHUNK_AUTO : below(4);
     options.timeout_ns = one_in(4) ? below(100000) : 0;
     submit_options.set = one_in(8) ? sets[below(SETS)] : NULL;
     submit_options.completions = one_in(16) ? queues[0] : NULL;

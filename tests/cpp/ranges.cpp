@@ -205,6 +205,7 @@ void maps(std::uint32_t method) {
         inputs.push_back(x);
     CHECK(all_of(pool.map(square, inputs)) == squares(100));
     CHECK(all_of(pool.map(square, inputs, map_options().chunk(7).window(3))) == squares(100));
+    CHECK(all_of(pool.map(square, inputs, map_options().chunk_auto())) == squares(100));
     CHECK(all_of(pool.map(square, inputs.begin(), inputs.begin() + 10)) == squares(10));
     CHECK(all_of(pool.map(square, std::list<int>{0, 1, 2}, map_options().window(1).timeout(LIMIT))) == squares(3));
     const std::uint32_t array[] = {0, 1, 2, 3};
@@ -261,8 +262,7 @@ void failing_tasks(std::uint32_t method) {
     }
     auto set = pool.new_set();
     set.discard();
-    auto refused = pool.map(square, inputs, taskring::map_options().submit(set));
-    CHECK(refused.try_next().status() == TASKRING_DISCARDED && refused.try_next().status() == TASKRING_END);
+    CHECK(status_of([&] { pool.map(square, inputs, taskring::map_options().submit(set)); }) == TASKRING_DISCARDED);
 }
 
 /// Counts up to `end`, and says how far it was read. Throws at `bad`, when it is looked at or when it is stepped on to it.
@@ -344,6 +344,15 @@ void lazy_inputs(std::uint32_t method) {
         CHECK(pool.stats().pending == 10 && map.try_next_for(1ms).status() == TASKRING_TIMED_OUT);
     }
     CHECK(pool.stats().pending == 0);
+    // Unless no result was asked for.
+    { auto map = pool.map(square, inputs); }
+    CHECK(pool.stats().pending == 10);
+    // What is cancelled is still gone through.
+    auto stopped = pool.map(square, inputs, taskring::map_options().chunk(4));
+    stopped.cancel();
+    for (int i = 0; i < 10; i++)
+        thrown<taskring::cancelled_error>([&] { stopped.next(); });
+    CHECK(!stopped.next());
     first.cancel();
     second.cancel();
 }

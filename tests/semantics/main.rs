@@ -20,6 +20,7 @@ mod callbacks;
 mod ending;
 mod futures;
 mod held;
+mod maps;
 mod maps_now;
 mod multi;
 mod nested;
@@ -44,6 +45,7 @@ const FILES: &[&[Case]] = &[
     callbacks::CASES,
     ending::CASES,
     futures::CASES,
+    maps::CASES,
     maps_now::CASES,
     multi::CASES,
     nested::CASES,

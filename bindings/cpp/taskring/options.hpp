@@ -66,6 +66,8 @@ public:
     map_options &window(std::uint64_t tasks) noexcept { return raw_.window = tasks, *this; }
     /// Inputs that go into one task: for functions of less than a few microseconds.
     map_options &chunk(std::uint64_t inputs) noexcept { return raw_.chunk = inputs, *this; }
+    /// As many inputs in each task as take about 100 us, at most 1024, by what workers measured of those before.
+    map_options &chunk_auto() noexcept { return chunk(TASKRING_CHUNK_AUTO); }
     /// For all results together, from the call of map on.
     template <class Rep, class Period> map_options &timeout(std::chrono::duration<Rep, Period> time) noexcept {
         const std::uint64_t ns = detail::nanoseconds(time);

@@ -87,7 +87,8 @@ template <class It, class End> struct between {
 
 /// What pool::map gives: a range, gone through once, of results; std::monostate for tasks that give nothing. What a task or the inputs threw is thrown
 /// at its place by begin or ++ (and by next): after a task's exception begin or next goes on with the next result, after that of the inputs nothing is
-/// left. timeout_error is the end. Destroyed early, it cancels what has not started. It must not outlive its inputs.
+/// left. timeout_error is the end. Destroyed early, it cancels what has not started, if any result was asked for; otherwise what was submitted runs.
+/// It must not outlive its inputs. A pool that refuses an input right away is an error of pool::map, after which what was submitted before runs.
 template <class R> class results {
 public:
     using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
@@ -110,6 +111,9 @@ public:
     template <class Rep, class Period> outcome<value_type> try_next_for(std::chrono::duration<Rep, Period> time) {
         return fetch(detail::nanoseconds(time));
     }
+    /// Reads no more inputs, cancels what has not started, and asks running tasks to stop; a chunk does so between two of its inputs. The results of what
+    /// was done are still given, and cancelled_error for the rest of what was read.
+    void cancel() { detail::check(taskring_map_cancel(map_.get())); }
     /// The number of the last result's input, from 0.
     std::uint64_t index() const noexcept { return index_; }
 
