@@ -349,6 +349,7 @@ impl Executor {
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         let pool = &self.pool;
         pool.member.check_fork()?;
+        pool.refuse_by_hand("shutting down")?;
         if wait && self.is_inside() {
             return Err(Error::Busy);
         }

@@ -74,6 +74,7 @@ mod pace;
 mod payload;
 mod policy;
 mod pool;
+mod promise;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
 mod record;
@@ -105,6 +106,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::promise::Promise;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};
