@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 12] =
-    ["status", "init", "handle", "pool", "set", "call", "submit", "loan", "future", "completions", "map", "log"];
+const FILES: [&str; 13] =
+    ["status", "init", "handle", "pool", "set", "call", "submit", "loan", "future", "completions", "map", "promise", "log"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
