@@ -177,7 +177,8 @@ impl Drop for Maker {
 /// The future is one like those that [`submit`](crate::Executor::submit) gives: it can be waited for together with them ([`wait`](crate::wait),
 /// [`as_completed`](crate::as_completed)), and cancelled. A promise that is dropped before it was completed ends its future: with
 /// [`Error::Cancelled`] while it is pending, and with [`Error::TaskFailed`] when it was set running. Threads may share a promise; their calls
-/// take turns. Up to 16384 promises of a process can be unfinished at a time. They end with the process, which does not wait for them.
+/// take turns. Up to 16384 promises of a process can be unfinished at a time. They end with the process, which waits neither for them nor
+/// for what is to be called when they are over.
 ///
 /// ```
 /// let promise = taskring::Promise::<u64>::new()?;
