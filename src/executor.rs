@@ -371,7 +371,7 @@ impl Executor {
     }
 
     /// Whether this thread runs a task of this pool, whose end it would wait for.
-    fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         self.supervisor.is_some() && crate::task::is_running_in(self.pool.segment())
     }
 

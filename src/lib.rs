@@ -89,6 +89,7 @@ mod supervisor;
 mod sys;
 pub mod task;
 mod task_set;
+mod thread_pool;
 mod wait;
 mod worker;
 mod zygote;
@@ -110,6 +111,7 @@ mod public {
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};
+    pub use crate::thread_pool::{ThreadFuture, ThreadPool};
     pub use crate::wait::{AsCompleted, Waited, When, as_completed, wait};
 }
 pub use public::*;

@@ -15,6 +15,7 @@ mod support;
 
 mod futures;
 mod promise;
+mod thread_pool;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -23,7 +24,7 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES, promise::CASES];
+const FILES: &[&[Case]] = &[futures::CASES, promise::CASES, thread_pool::CASES];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
