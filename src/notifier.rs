@@ -75,6 +75,11 @@ impl Pool {
         }
     }
 
+    /// Whether this is the notifier's own thread.
+    pub(crate) fn is_notifier(&self) -> bool {
+        lock(&self.hub.notifier.0).thread.as_ref().is_some_and(|t| t.thread().id() == std::thread::current().id())
+    }
+
     fn is_notifier_done(&self, life: &Life) -> bool {
         life.closing && !self.hub.has_calls() && !self.hub.needs_notifier()
     }

@@ -2,7 +2,7 @@
 //!
 //! A promise is a slot like any other, in a pool of this process alone that has no workers: whoever holds it claims the slot and completes it as a worker
 //! would. So its future can do all that a task's can, and be waited for together with those of tasks. The pool is made with the first promise. A normal end
-//! of the process does not wait for it, and it has no end of its own.
+//! of the process does not wait for unfinished ones, and the pool has no end of its own.
 
 use crate::codec::Payload;
 use crate::error::{Error, Result, TaskError};
@@ -17,6 +17,8 @@ use crate::segment::{Plan, Segment};
 use crate::slot::Request;
 use crate::state::{Flag, Phase, State};
 use crate::submit::WhenFull;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -52,13 +54,43 @@ impl Home {
         }
     }
 
+    /// The one of this process, if there is one.
+    fn known() -> Option<&'static Home> {
+        let side = crate::fork::side();
+        std::iter::successors(HOMES.get(), |home| home.next.get()).map(|home| &**home).find(|home| home.side == side)
+    }
+
     fn make(side: u32) -> Result<Home> {
+        static HOOKED: AtomicBool = AtomicBool::new(false);
+        if !HOOKED.swap(true, Relaxed) {
+            crate::sys::at_exit(at_exit);
+        }
         let geometry = Geometry::new(PROMISES_MAX, PAYLOAD_AREA_DEFAULT).guarded_by(MutexKind::default());
         let plan = Plan { geometry, policy: Policy::default().bits(), named: false };
         let mut pool = Pool::join(Arc::new(Segment::anonymous(&plan)?), Kind::Owner, Duration::MAX)?;
         let function = pool.function_named(FUNCTION)?;
         pool.by_hand = true;
         Ok(Home { side, pool: Arc::new(pool), function, handle: OnceLock::new(), next: OnceLock::new() })
+    }
+}
+
+/// A normal end of the process: what is to be called for promises that are over has been called then.
+extern "C" fn at_exit() {
+    let Some(home) = Home::known() else { return };
+    // Ended by a task of a thread, or by a callback: waiting for that very one would never end.
+    if crate::task::is_running() || home.pool.is_notifier() {
+        return;
+    }
+    // The callback of a promise that is over after them is called after theirs.
+    let Ok(last) = Maker::new() else { return };
+    let is_called = Arc::new(AtomicBool::new(false));
+    let mark = is_called.clone();
+    // Release: pairs with the Acquire below.
+    let called = home.pool.on_done(last.ticket, false, Box::new(move || mark.store(true, Release)));
+    if called.is_ok() && last.complete(OutcomeKind::Value, &[]).is_ok() {
+        while !is_called.load(Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -142,7 +174,7 @@ impl Maker {
             }
             None => drop(outcome::store_inline(slot, &request, kind, bytes)),
         }
-        let block = slot.result_block.load(crate::sync::Ordering::Relaxed);
+        let block = slot.result_block.load(Relaxed);
         *completed = true;
         let old = slot.complete(who, generation).map_err(|found| {
             self.pool.segment().poison(format!("the slot of promise {:#x}, which is {found:?}", self.ticket.id()))
@@ -177,8 +209,8 @@ impl Drop for Maker {
 /// The future is one like those that [`submit`](crate::Executor::submit) gives: it can be waited for together with them ([`wait`](crate::wait),
 /// [`as_completed`](crate::as_completed)), and cancelled. A promise that is dropped before it was completed ends its future: with
 /// [`Error::Cancelled`] while it is pending, and with [`Error::TaskFailed`] when it was set running. Threads may share a promise; their calls
-/// take turns. Up to 16384 promises of a process can be unfinished at a time. They end with the process, which waits neither for them nor
-/// for what is to be called when they are over.
+/// take turns. Up to 16384 promises of a process can be unfinished at a time. They end with the process, which does not wait for them, but
+/// for what is to be called for those that are over.
 ///
 /// ```
 /// let promise = taskring::Promise::<u64>::new()?;

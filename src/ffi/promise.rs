@@ -30,7 +30,7 @@ unsafe fn maker<'a>(promise: *const taskring_promise) -> Result<&'a Maker, Fault
 
 /// Makes a promise, pending, and its future: a ticket and the pool of all promises of this process, for taskring_result, taskring_wait_many,
 /// taskring_cancel and all others that take a ticket. Use the ticket up as that of a task. That pool takes no tasks, and is neither shut down nor freed; a
-/// normal end of the process waits neither for it nor for its callbacks.
+/// normal end of the process waits for the callbacks of promises that are over, and not for others.
 ///
 /// Returns TASKRING_OK and writes `*promise` and `*future`; TASKRING_FULL when 16384 promises are unfinished; TASKRING_INVALID_ARGUMENT,
 /// TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.

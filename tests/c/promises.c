@@ -159,6 +159,16 @@ static void together(uint32_t method) {
     OK(taskring_free(pool));
 }
 
+static void last_callback(taskring_pool *pool, uint64_t ticket, void *context) {
+    (void)pool;
+    (void)ticket;
+    (void)context;
+    sleep_ms(200);
+    puts("ok");
+    fflush(stdout);
+    _exit(0);
+}
+
 int main(int argc, char **argv) {
     taskring_future left;
     register_all();
@@ -168,8 +178,12 @@ int main(int argc, char **argv) {
     freed();
     misused();
     together(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD);
-    /* The end of the process does not wait for this one. */
-    OK(taskring_promise_set_running_or_notify_cancel(new_promise(&left), NULL));
-    puts("ok");
-    return 0;
+    /* The end of the process does not wait for this one, and for the callback of the next. */
+    taskring_promise *promise = new_promise(&left);
+    OK(taskring_on_done(left.pool, left.ticket, called_back, NULL, NULL));
+    OK(taskring_promise_set_running_or_notify_cancel(promise, NULL));
+    promise = new_promise(&left);
+    OK(taskring_on_done(left.pool, left.ticket, last_callback, NULL, NULL));
+    OK(taskring_promise_set_result(promise, NULL, 0));
+    return 3;
 }

@@ -10,8 +10,8 @@ namespace taskring {
 
 /// The other end of a future, for results that come from elsewhere than a pool. The future is one like those that submit gives: it can be waited for
 /// together with them, and cancelled. A promise that is destroyed before it was completed ends its future: with cancelled_error while it is pending, and
-/// with task_error when it was set running. Any thread may use a promise, apart from get_future; a normal end of the process waits neither for it nor
-/// for its callbacks.
+/// with task_error when it was set running. Any thread may use a promise, apart from get_future; a normal end of the process waits for
+/// the callbacks of promises that are over, and not for others.
 template <class R> class promise {
 public:
     using result_type = R;
