@@ -387,6 +387,11 @@ typedef struct taskring_map taskring_map;
 typedef struct taskring_pool taskring_pool;
 
 /**
+ * A future's other end. Any thread may use it; free it once, with taskring_promise_free.
+ */
+typedef struct taskring_promise taskring_promise;
+
+/**
  * A task set. Any thread may use it; free it once, with taskring_set_free.
  */
 typedef struct taskring_set taskring_set;
@@ -1174,7 +1179,8 @@ taskring_status taskring_attach(const char *name,
  * stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
  * have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
  *
- * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait.
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait;
+ * TASKRING_UNSUPPORTED for the pool of the promises.
  *
  * Requires:
  * pool is NULL or a handle of this library, and no other call with it is going on.
@@ -1185,7 +1191,8 @@ taskring_status taskring_free(struct taskring_pool *pool);
  * Takes no new tasks from now on. With cancel_pending what has not started is cancelled; with wait this returns when everything has ended
  * and the workers have left. Running tasks are never interrupted. May be called again.
  *
- * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with wait.
+ * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with wait; TASKRING_UNSUPPORTED for the pool of the
+ * promises.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -1240,6 +1247,78 @@ taskring_status taskring_kill_workers(struct taskring_pool *pool);
  * pool is NULL or a handle of this library; stats is NULL or points to a struct with its size set.
  */
 taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_stats *stats);
+
+/**
+ * Makes a promise, pending, and its future: a ticket and the pool of all promises of this process, for taskring_result, taskring_wait_many,
+ * taskring_cancel and all others that take a ticket. Use the ticket up as that of a task. That pool takes no tasks, and is neither shut down nor freed; a
+ * normal end of the process waits for the callbacks of promises that are over, and not for others.
+ *
+ * Returns TASKRING_OK and writes *promise and *future; TASKRING_FULL when 16384 promises are unfinished; TASKRING_INVALID_ARGUMENT,
+ * TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ *
+ * Requires:
+ * promise and future are NULL or valid for a write.
+ */
+taskring_status taskring_promise_new(struct taskring_promise **promise,
+                                     struct taskring_future *future);
+
+/**
+ * Says that the work begins. running may be NULL; it becomes 1, and the future can no longer be cancelled, or 0 when it was cancelled before: whoever
+ * waits for it has heard of that already, so this may be left out, and called again.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_STATE when the promise was set running or completed before; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * promise is NULL or a handle of this library; running is NULL or valid for a write.
+ */
+taskring_status taskring_promise_set_running_or_notify_cancel(struct taskring_promise *promise,
+                                                              uint32_t *running);
+
+/**
+ * Completes a promise that is pending or running with a copy of len bytes: what taskring_result gives. When the future is cancelled at the same
+ * time, exactly one of the two succeeds.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_STATE when the future was cancelled, or the promise was completed before; TASKRING_PAYLOAD_TOO_LARGE,
+ * TASKRING_OUT_OF_MEMORY, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED. Nothing was changed then.
+ *
+ * Requires:
+ * promise is NULL or a handle of this library; data is NULL or valid for reads of len bytes.
+ */
+taskring_status taskring_promise_set_result(struct taskring_promise *promise,
+                                            const void *data,
+                                            size_t len);
+
+/**
+ * Completes a promise that is pending or running with an error: taskring_result returns TASKRING_TASK_FAILED, and taskring_last_error has the message.
+ *
+ * Returns as taskring_promise_set_result.
+ *
+ * Requires:
+ * promise is NULL or a handle of this library; message is NULL or a string.
+ */
+taskring_status taskring_promise_set_error(struct taskring_promise *promise,
+                                           const char *message);
+
+/**
+ * Whether the future of a running promise was asked to cancel it: *requested becomes 1 or 0.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * promise is NULL or a handle of this library; requested is NULL or valid for a write.
+ */
+taskring_status taskring_promise_cancel_requested(struct taskring_promise *promise, uint32_t *requested);
+
+/**
+ * Ends a handle. The ticket stays good. A promise that was not completed ends its future: with TASKRING_CANCELLED while it is pending, and with
+ * TASKRING_TASK_FAILED when it was set running. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * promise is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_promise_free(struct taskring_promise *promise);
 
 /**
  * Makes a task set: name it in the options of a submit.

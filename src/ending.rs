@@ -147,6 +147,7 @@ impl Executor {
     /// From here on nothing is submitted through this handle.
     fn begin_to_end(&self, wait: bool) -> Result<()> {
         self.pool().member.check_fork()?;
+        self.pool().refuse_by_hand("shutting down")?;
         if wait && self.is_inside() {
             return Err(Error::Busy);
         }
@@ -155,7 +156,7 @@ impl Executor {
     }
 
     /// Whether this thread runs a task of this pool, whose end it would wait for.
-    fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         self.supervisor().is_some() && crate::task::is_running_in(self.pool().segment())
     }
 

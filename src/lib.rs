@@ -82,6 +82,7 @@ mod payload;
 mod perform;
 mod policy;
 mod pool;
+mod promise;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
 mod queue;
@@ -97,6 +98,7 @@ mod supervisor;
 mod sys;
 pub mod task;
 mod task_set;
+mod thread_pool;
 mod wait;
 mod worker;
 mod zygote;
@@ -119,10 +121,12 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};
+    pub use crate::thread_pool::{ThreadFuture, ThreadPool};
     pub use crate::wait::{AsCompleted, Waited, When, as_completed, wait};
 }
 pub use public::*;

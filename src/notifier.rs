@@ -103,6 +103,14 @@ impl Pool {
         }
     }
 
+    /// Whether this thread is one of the notifiers.
+    pub(crate) fn is_notifier(&self) -> bool {
+        let own = std::thread::current().id();
+        Duty::ALL
+            .into_iter()
+            .any(|duty| lock(&self.hub.notifier(duty).0).thread.as_ref().is_some_and(|t| t.thread().id() == own))
+    }
+
     fn is_notifier_done(&self, duty: Duty, life: &Life) -> bool {
         life.closing && !self.hub.has_work(duty) && !self.hub.needs_notifier(duty)
     }

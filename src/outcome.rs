@@ -8,7 +8,7 @@
 use crate::error::{Cause, Error, Result, Stage};
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
-use crate::payload::Held;
+use crate::payload::{Held, Lease};
 use crate::registry::Member;
 use crate::segment::Segment;
 use crate::slot::Request;
@@ -223,13 +223,24 @@ pub(crate) fn store_in_block(
 ) -> Result<()> {
     let lease = member.allocate(bytes.len())?;
     lease.write(bytes)?;
+    store_lease(slot, (number, generation), kind, lease, bytes.len())
+}
+
+/// The same, of `len` bytes that lie in a block of ours already.
+pub(crate) fn store_lease(
+    slot: &Slot,
+    (number, generation): (u32, u32),
+    kind: Kind,
+    lease: Lease<'_>,
+    len: usize,
+) -> Result<()> {
     let name = lease.name();
     // First the name, so that a reaper finds the block; then the block; then (by the caller) the state word.
     slot.result_block.store(name, Relaxed);
     if !lease.hand_to(number, generation) {
         return Err(Error::Corrupt { what: format!("the owner of payload block {name}") });
     }
-    slot.result_len.store(bytes.len() as u32, Relaxed);
+    slot.result_len.store(len as u32, Relaxed);
     slot.outcome.store(kind as u32, Relaxed);
     Ok(())
 }

@@ -65,6 +65,8 @@ pub(crate) struct Pool {
     pub(crate) shut: AtomicBool,
     /// Of a worker, for its tasks: no handle of it ends anything.
     pub(crate) of_tasks: bool,
+    /// This process completes the tasks itself: they are promises (`promise.rs`), and the pool has no workers and no end.
+    pub(crate) by_hand: bool,
     pub(crate) start_timeout: Duration,
     /// The path of the named pool that this process owns.
     pub(crate) name: Option<std::ffi::CString>,
@@ -127,6 +129,7 @@ impl Pool {
             unserved: Mutex::new(HashMap::new()),
             shut: AtomicBool::new(false),
             of_tasks: false,
+            by_hand: false,
             start_timeout,
             name: None,
             failure: OnceLock::new(),
@@ -191,9 +194,15 @@ impl Pool {
         self.resolve(name, KNOWN_MAX)
     }
 
+    /// What a pool cannot do whose tasks are promises.
+    pub(crate) fn refuse_by_hand(&self, what: &'static str) -> Result<()> {
+        if self.by_hand { Err(Error::Unsupported { what, with: "in the pool of the promises" }) } else { Ok(()) }
+    }
+
     #[cold]
     fn resolve(&self, name: &str, number: usize) -> Result<u16> {
         crate::functions::check_name(name)?;
+        self.refuse_by_hand("submitting a task")?;
         let segment = self.segment();
         let served = segment.find_function(name).filter(|&index| segment.is_served(index));
         let workers_ready = self.member.participants().any(|(_, state, r)| state.is_worker() && r.ready.load(Relaxed) == 1);
@@ -278,6 +287,10 @@ impl Pool {
     /// Ends pending tasks whose function no worker has had for the start time-out: our own, and (for the owner) those that nobody
     /// else will look after: detached ones, and all of them once the pool is closing.
     pub(crate) fn expire_unserved(&self) {
+        if self.by_hand {
+            // They wait for no worker, and it is this submitter that runs them.
+            return;
+        }
         let segment = self.segment();
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);

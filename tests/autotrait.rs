@@ -25,7 +25,7 @@ macro_rules! all_threads {
 
 #[test]
 fn handles_go_to_every_thread() {
-    all_threads!(Executor, TaskSet, Builder, SubmitOptions, MapOptions);
+    all_threads!(Executor, ThreadPool, TaskSet, Builder, SubmitOptions, MapOptions);
 }
 
 #[test]
@@ -49,7 +49,13 @@ fn errors_go_to_every_thread_and_are_errors() {
 fn futures_and_tasks_go_to_every_thread_whatever_their_types() {
     all_threads!(Future<u64>, Future<Local>, AsCompleted<u64>, AsCompleted<Local>);
     all_threads!(Awaiting<u64>, Awaiting<Local>, CompletionQueue<u64>, CompletionQueue<Future<Local>>);
-    all_threads!(Task<u64, u64>, Task<Local, Local>);
+    all_threads!(Task<u64, u64>, Task<Local, Local>, Promise<Local>);
+}
+
+/// The future of a closure holds its value.
+#[test]
+fn futures_of_closures_go_where_their_values_go() {
+    all_threads!(ThreadFuture<u64>, ThreadFuture<Cell<u64>>);
 }
 
 /// A map holds results and the input.

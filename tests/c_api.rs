@@ -81,6 +81,20 @@ fn completions_maps_and_loans_hold_with_threads_and_processes() {
     }
 }
 
+/// Which end a promise has, and that the end of the process does not wait for one.
+#[test]
+fn promises_are_completed_once_in_c_and_cpp() {
+    if has("cc") {
+        let program = build("promises", "c11", &["tests/c/promises.c"], &[]);
+        for method in ["thread", "spawn"] {
+            run(&program, &[method]);
+        }
+        let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        run(&build("promises_sanitized", "c11", &["tests/c/promises.c"], &flags), &["thread"]);
+    }
+    run_cpp(&[&["promises"]], &["c++17", "c++20"]);
+}
+
 /// Numeric libraries start threads when they are loaded, before `main` comes to init.
 #[test]
 fn a_program_with_a_thread_before_main_is_its_own_worker() {

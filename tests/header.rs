@@ -4,8 +4,22 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 13] =
-    ["status", "init", "handle", "pool", "set", "call", "submit", "loan", "future", "completions", "map", "inside", "log"];
+const FILES: [&str; 14] = [
+    "status",
+    "init",
+    "handle",
+    "pool",
+    "set",
+    "call",
+    "submit",
+    "loan",
+    "future",
+    "completions",
+    "map",
+    "inside",
+    "promise",
+    "log",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

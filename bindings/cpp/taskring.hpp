@@ -23,6 +23,7 @@
 //     options of one task              pool.submit(taskring::options().idempotent(), square, 7)
 //     in a coroutine (C++20)           auto y = co_await pool.submit(square, 7)
 //     any code, in threads             taskring::thread_pool threads; threads.submit([&] { return total; })
+//     a result of the program's own    taskring::promise<int> promise; auto future = promise.get_future(); promise.set_result(7)
 //     large arguments, uncopied        pool.submit(task, std::move(loan)), where auto loan = pool.loan(len)
 //     large results, uncopied          future.view()
 #ifndef TASKRING_HPP
@@ -32,6 +33,7 @@
 #include "taskring/completions.hpp"
 #include "taskring/log.hpp"
 #include "taskring/pool.hpp"
+#include "taskring/promise.hpp"
 #include "taskring/thread_pool.hpp"
 
 #endif

@@ -243,7 +243,8 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
 /// stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
 /// have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
 ///
-/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait.
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before; TASKRING_BUSY in a task of this very pool, when it would wait;
+/// TASKRING_UNSUPPORTED for the pool of the promises.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library, and no other call with it is going on.
@@ -254,6 +255,7 @@ pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_sta
             // The handle is good for the callbacks of the tasks that are waited for; one of them may even free it.
             // SAFETY: as this function's contract says.
             let executor = unsafe { executor(pool) }?;
+            executor.pool().refuse_by_hand("freeing")?;
             if executor.would_wait_for_itself() {
                 return Err(Error::Busy.into());
             }
@@ -269,7 +271,8 @@ pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_sta
 /// Takes no new tasks from now on. With `cancel_pending` what has not started is cancelled; with `wait` this returns when everything has ended
 /// and the workers have left. Running tasks are never interrupted. May be called again.
 ///
-/// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with `wait`.
+/// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with `wait`; TASKRING_UNSUPPORTED for the pool of the
+/// promises.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.

@@ -8,10 +8,11 @@
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(kill_workers) X(last_error) \
     X(last_loss) X(loan) X(loan_return) X(map_cancel) X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) \
-    X(pool_stats) X(register) X(release) X(result) X(set_discard) X(set_free) X(set_log) X(set_new) \
-    X(shutdown) X(shutdown_within) X(state) X(status_message) X(status_name) X(submit) X(submit_bulk) \
-    X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) \
-    X(wait) \
+    X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) X(promise_set_error) \
+    X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) X(result) \
+    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) X(status_message) \
+    X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) \
+    X(terminate_workers) X(version) X(view) X(wait) \
     X(wait_many) X(work) X(worker_pid)
 
 enum {
@@ -83,12 +84,13 @@ static int32_t any(taskring_call *call, void *context) {
     }
 }
 
-enum { POOLS = 4, SETS = 4, QUEUES = 3, MAPS = 3, TICKETS = 512 };
+enum { POOLS = 4, SETS = 4, QUEUES = 3, MAPS = 3, PROMISES = 4, TICKETS = 512 };
 static taskring_pool *pools[POOLS];
 static uint32_t functions[POOLS];
 static taskring_set *sets[SETS];
 static taskring_completions *queues[QUEUES];
 static taskring_map *maps[MAPS];
+static taskring_promise *promises[PROMISES];
 static struct {
     taskring_pool *pool;
     uint64_t ticket;
@@ -376,6 +378,32 @@ static void use_view(void) {
             sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
 }
 
+static void use_promises(void) {
+    unsigned i = (unsigned)below(PROMISES);
+    taskring_future future;
+    uint32_t word;
+    switch (below(6)) {
+    case 0:
+        CALL(promise_free, promises[i]);
+        if (one_in(16))
+            CALL(promise_free, promises[i]);
+        if (CALL(promise_new, &promises[i], one_in(32) ? NULL : &future) == TASKRING_OK)
+            keep(future.pool, future.ticket);
+        return;
+    case 1:
+        CALL(promise_set_running_or_notify_cancel, promises[i], one_in(2) ? NULL : &word);
+        return;
+    case 2:
+        CALL(promise_set_error, promises[i], one_in(16) ? NULL : "as it was told");
+        return;
+    case 3:
+        CALL(promise_set_result, promises[i], names, below(sizeof names));
+        return;
+    default:
+        CALL(promise_cancel_requested, promises[i], one_in(32) ? NULL : &word);
+    }
+}
+
 static void no_log(uint32_t level, const char *message, void *context) {
     (void)context;
     CHECK(level >= TASKRING_LOG_ERROR && level <= TASKRING_LOG_DEBUG && strlen(message) != 0);
@@ -403,7 +431,7 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         make(i);
         return;
     }
-    switch (below(24)) {
+    switch (below(25)) {
     case 18:
     case 19:
         use_queues();
@@ -416,6 +444,9 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         return;
     case 22:
         use_view();
+        return;
+    case 24:
+        use_promises();
         return;
     case 23: {
         taskring_status end;
@@ -533,10 +564,12 @@ int main(int argc, char **argv) {
         CALL(completions_free, queues[i]);
     for (int i = 0; i < MAPS; i++)
         CALL(map_free, maps[i]);
+    for (int i = 0; i < PROMISES; i++)
+        CALL(promise_free, promises[i]);
     CALL(free, spawned);
     uint64_t all = 0, good = 0, least = UINT64_MAX;
     for (int i = 0; i < F_COUNT; i++) {
-        printf("%-18s %10" PRIu64 " calls %10" PRIu64 " succeeded\n", names[i], calls[i], successes[i]);
+        printf("%-36s %10" PRIu64 " calls %10" PRIu64 " succeeded\n", names[i], calls[i], successes[i]);
         all += calls[i];
         good += successes[i];
         least = successes[i] < least ? successes[i] : least;

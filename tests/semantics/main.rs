@@ -25,9 +25,11 @@ mod maps_now;
 mod multi;
 mod nested;
 mod processes;
+mod promise;
 mod seeds;
 mod sentences;
 mod terminate;
+mod thread_pool;
 mod threads;
 mod waits;
 
@@ -50,9 +52,11 @@ const FILES: &[&[Case]] = &[
     multi::CASES,
     nested::CASES,
     processes::CASES,
+    promise::CASES,
     seeds::CASES,
     sentences::CASES,
     terminate::CASES,
+    thread_pool::CASES,
     threads::CASES,
     waits::CASES,
 ];

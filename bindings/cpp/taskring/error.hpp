@@ -35,6 +35,10 @@ class cancelled_error : public error {
 class timeout_error : public error {
     using error::error;
 };
+/// A future is in a state in which this cannot be done. Nothing was changed.
+class invalid_state_error : public error {
+    using error::error;
+};
 /// The worker died while it ran the task.
 class worker_lost : public error {
 public:
@@ -71,6 +75,8 @@ inline failure last_failure(taskring_status status) {
         throw cancelled_error(why.status, why.message);
     case TASKRING_TIMED_OUT:
         throw timeout_error(why.status, why.message);
+    case TASKRING_INVALID_STATE:
+        throw invalid_state_error(why.status, why.message);
     case TASKRING_WORKER_LOST:
         throw worker_lost(why.message, why.loss);
     default:
