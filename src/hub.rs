@@ -150,6 +150,8 @@ impl Hub {
         let watch = Watch { generation: ticket.generation, target };
         lock(&self.watches).entry(ticket.slot).or_default().push(watch);
         if pool.slot(ticket).flag(ticket.generation, Flag::Notify).is_err() {
+            // First what ended before it: its worker announced that before it came to this one.
+            self.drain_and_tell(pool);
             self.deliver(pool, ticket);
         }
     }
@@ -207,6 +209,10 @@ impl Hub {
         for (i, word) in ring.ended.iter().enumerate() {
             // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
             let mut bits = word.load(Acquire);
+            if bits != 0 {
+                // Ends that came after the look at the list are in it by now, in their order, which the bits do not have.
+                delivered |= self.drain_in_order(pool);
+            }
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
                 bits &= !bit;
