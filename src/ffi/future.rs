@@ -406,9 +406,7 @@ fn description(core: &Core) -> Result<String, Fault> {
     Ok(match core.known_state().ok_or(Error::Stale)? {
         State::Pending => "pending".to_owned(),
         State::Cancelled => "cancelled".to_owned(),
-        State::Running => {
-            core.running_in().map_or_else(|| "running".to_owned(), |pid| format!("running in process {pid}"))
-        }
+        State::Running => core.running_in().map_or_else(|| "running".to_owned(), |pid| format!("running in process {pid}")),
         State::Done => {
             let found = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
                 Outcome::Value(bytes) => format!("done, with a result of {} bytes", bytes.len()),

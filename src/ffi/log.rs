@@ -1,8 +1,8 @@
 //! What the library has to say: handed to a callback, never printed.
 
 use super::call::taskring_destructor;
-use super::{guard, null};
 use super::status::taskring_status;
+use super::{guard, null};
 use crate::error::Error;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::ffi::{CStr, CString, c_char, c_void};

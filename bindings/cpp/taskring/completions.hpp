@@ -26,6 +26,7 @@ public:
         return known(try_next(detail::nanoseconds(time)));
     }
     /// The same without exceptions: TASKRING_END when all have come out, TASKRING_TIMED_OUT.
+    outcome<taskring_completion> try_next() { return try_next(TASKRING_INFINITE); }
     template <class Rep, class Period> outcome<taskring_completion> try_next_for(std::chrono::duration<Rep, Period> time) {
         return try_next(detail::nanoseconds(time));
     }
@@ -89,8 +90,15 @@ private:
 
     void pull() {
         current_.reset();
-        if (const auto next = timeout_ns_ == TASKRING_INFINITE ? queue_.next() : queue_.next_for(left()))
-            current_.emplace(value_type{static_cast<std::size_t>(next->user_data), *futures_[next->user_data]});
+        const auto next = timeout_ns_ == TASKRING_INFINITE ? queue_.try_next() : queue_.try_next_for(left());
+        if (next.status() == TASKRING_END)
+            return;
+        if (next.status() == TASKRING_TIMED_OUT)
+            throw timeout_error(TASKRING_TIMED_OUT, std::to_string(futures_.size() - given_) + " (of " + std::to_string(futures_.size()) +
+                                                        ") futures unfinished");
+        const auto index = static_cast<std::size_t>(next.value().user_data);
+        given_++;
+        current_.emplace(value_type{index, *futures_[index]});
     }
     bool over() const noexcept { return !current_; }
     value_type &item() noexcept { return *current_; }
@@ -102,6 +110,8 @@ private:
 
     completions queue_;
     std::vector<future<R> *> futures_;
+    /// How many came out.
+    std::size_t given_ = 0;
     std::uint64_t timeout_ns_;
     clock::time_point start_;
     std::optional<value_type> current_;
