@@ -17,17 +17,21 @@
  *   under one name in every program that submits or runs them; arguments and results are bytes, the same on both sides.
  *
  * Results
- *   Of one task: taskring_result copies it, taskring_view lends it, taskring_outcome tells how the task ended and takes nothing. Of many:
+ *   Of one task: taskring_result copies it and uses the ticket up; taskring_peek copies it and may be called again; taskring_view lends it;
+ *   taskring_outcome tells how the task ended, taskring_describe says it in words, and both take nothing. Of many:
  *   taskring_wait_many; a completion queue, which gives tasks as they end and has a descriptor for epoll; taskring_on_done, which calls back;
  *   taskring_map_new, which runs one function over an input and gives the results in order or as they end.
  *
  * Caveats
+ *   functions Only registered functions can be tasks, under the same name in every program: no closures, no addresses.
+ *   init      main begins with the registrations and taskring_init, for a spawned worker is this program. What main does before, each worker does.
  *   kill -9   A worker's running task ends with TASKRING_WORKER_LOST; taskring_last_loss says how. Everything else goes on. A new worker starts.
  *   fork      In the child every handle is TASKRING_FORKED: attach anew. TASKRING_FORK wants a pool made before the second thread.
  *   full      taskring_submit waits for room. A ticket that is never used up keeps its slot, or memory of the submitter.
  *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
- *   exit      A normal end of the owner (return from main, exit) waits for what was submitted; see exit_wait_max_ns and detach_on_exit.
- *   platform  64-bit Linux. Tested on x86-64.
+ *   exit      A normal end of the owner (return from main, exit) waits for what was submitted; see exit_wait_max_ns and detach_on_exit. A long task
+ *             delays it, and taskring_free and taskring_shutdown: tasks are not interrupted.
+ *   platform  64-bit little-endian Linux only. Tested on x86-64.
  *
  * A whole program: cc square.c $(pkg-config --cflags --libs taskring)
  *
@@ -928,6 +932,37 @@ taskring_status taskring_view(struct taskring_pool *pool,
                               size_t *len);
 
 /**
+ * Waits for a task and copies its result as taskring_result does, and takes nothing: it may be called again, in several threads, and in a callback.
+ *
+ * Returns as taskring_result; the ticket stays good in every case.
+ *
+ * Requires:
+ * As taskring_result.
+ */
+taskring_status taskring_peek(struct taskring_pool *pool,
+                              uint64_t ticket,
+                              uint64_t timeout_ns,
+                              void *buffer,
+                              size_t capacity,
+                              size_t *len);
+
+/**
+ * Says in words what a ticket stands for: its number, what the task is doing, in which process it runs, how it ended. For people; the words may
+ * change. buffer gets as much as fits and always ends with a zero byte; it may be NULL when capacity is 0. len may be NULL; it becomes the
+ * length of the whole text. Takes nothing.
+ *
+ * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; buffer is NULL or valid for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_describe(struct taskring_pool *pool,
+                                  uint64_t ticket,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *len);
+
+/**
  * Lets a task go: it runs, and its result is dropped. The ticket is used up.
  *
  * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
@@ -951,7 +986,7 @@ taskring_status taskring_worker_pid(struct taskring_pool *pool,
 
 /**
  * Waits for several tasks, of one pool or of several, until when (TASKRING_FIRST_COMPLETED and so on) holds. over has room for count
- * bytes: each becomes 1 when its task is over, else 0. over_count may be NULL. Takes nothing.
+ * bytes: each becomes 1 when its task is over, else 0. over_count may be NULL. Takes nothing. Of no futures it returns at once.
  *
  * Returns TASKRING_OK; TASKRING_TIMED_OUT, with over and over_count written; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
@@ -1076,6 +1111,17 @@ taskring_status taskring_set_log(uint32_t level_max,
                                  taskring_logger logger,
                                  void *context,
                                  taskring_destructor destructor);
+
+/**
+ * Hands a message to the logger that was set (see taskring_set_log), as the library does with its own: for wrappers of this interface.
+ *
+ * Returns TASKRING_OK, also when nobody listens; TASKRING_INVALID_ARGUMENT for a level, or a NULL message.
+ *
+ * Requires:
+ * message is NULL or a string.
+ */
+taskring_status taskring_log(uint32_t level,
+                             const char *message);
 
 /**
  * Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. options may be NULL.

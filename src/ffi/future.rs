@@ -10,7 +10,7 @@ use crate::future::{Core, Fit, State};
 use crate::outcome::Outcome;
 use crate::pool::{Pool, Ticket};
 use crate::wait::{When, wait_for};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
@@ -321,6 +321,102 @@ pub unsafe extern "C" fn taskring_view(
     })
 }
 
+/// Waits for a task and copies its result as taskring_result does, and takes nothing: it may be called again, in several threads, and in a callback.
+///
+/// Returns as taskring_result; the ticket stays good in every case.
+///
+/// # Safety
+/// As `taskring_result`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_peek(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    timeout_ns: u64,
+    buffer: *mut c_void,
+    capacity: usize,
+    len: *mut usize,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { live(pool, ticket) }?;
+        if buffer.is_null() && capacity != 0 {
+            return Err(null("buffer"));
+        }
+        core.wait_over(timeout(timeout_ns))?;
+        // Pinned, it is shared and not copied under the lock; and it stays although another thread uses the ticket up.
+        let found = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
+            Outcome::Value(bytes) => {
+                bytes.pin();
+                Ok(bytes.clone())
+            }
+            Outcome::Error(e) => Err((**e).clone()),
+        });
+        let bytes = found.ok_or(Error::Stale)??;
+        let needed = bytes.len();
+        // SAFETY: as this function's contract says.
+        unsafe { put(len, needed) };
+        if needed > capacity {
+            return Err(Fault::TooSmall { needed, given: capacity });
+        }
+        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
+        Ok(())
+    })
+}
+
+/// Says in words what a ticket stands for: its number, what the task is doing, in which process it runs, how it ended. For people; the words may
+/// change. `buffer` gets as much as fits and always ends with a zero byte; it may be NULL when `capacity` is 0. `len` may be NULL; it becomes the
+/// length of the whole text. Takes nothing.
+///
+/// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `buffer` is NULL or valid for writes of `capacity` bytes; `len` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_describe(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    len: *mut usize,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { future(pool, ticket) }?;
+        if buffer.is_null() && capacity != 0 {
+            return Err(null("buffer"));
+        }
+        let text = format!("task {ticket:#x} {}", description(&core)?).replace('\0', "\u{fffd}");
+        // SAFETY: as this function's contract says.
+        unsafe { put(len, text.len()) };
+        if capacity != 0 {
+            let fits = text.floor_char_boundary(text.len().min(capacity - 1));
+            // SAFETY: `fits` is below `capacity`, for which the buffer has room; it is the caller's and cannot overlap with ours.
+            unsafe {
+                std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast::<u8>(), fits);
+                buffer.add(fits).write(0);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What a task is doing, or how it ended.
+fn description(core: &Core) -> Result<String, Fault> {
+    Ok(match core.known_state().ok_or(Error::Stale)? {
+        State::Pending => "pending".to_owned(),
+        State::Cancelled => "cancelled".to_owned(),
+        State::Running => core.running_in().map_or_else(|| "running".to_owned(), |pid| format!("running in process {pid}")),
+        State::Done => {
+            let found = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
+                Outcome::Value(bytes) => format!("done, with a result of {} bytes", bytes.len()),
+                Outcome::Error(e) => format!("done, without a result: {e}"),
+            });
+            found.ok_or(Error::Stale)?
+        }
+    })
+}
+
 /// Lets a task go: it runs, and its result is dropped. The ticket is used up.
 ///
 /// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
@@ -370,7 +466,7 @@ pub struct taskring_future {
 }
 
 /// Waits for several tasks, of one pool or of several, until `when` (TASKRING_FIRST_COMPLETED and so on) holds. `over` has room for `count`
-/// bytes: each becomes 1 when its task is over, else 0. `over_count` may be NULL. Takes nothing.
+/// bytes: each becomes 1 when its task is over, else 0. `over_count` may be NULL. Takes nothing. Of no futures it returns at once.
 ///
 /// Returns TASKRING_OK; TASKRING_TIMED_OUT, with `over` and `over_count` written; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.
@@ -388,7 +484,13 @@ pub unsafe extern "C" fn taskring_wait_many(
     over_count: *mut usize,
 ) -> taskring_status {
     guard(|| {
-        if count != 0 && (futures.is_null() || over.is_null()) {
+        if count == 0 {
+            // Nothing to wait for is over, whatever `when` is.
+            // SAFETY: as this function's contract says.
+            unsafe { put(over_count, 0) };
+            return Ok(());
+        }
+        if futures.is_null() || over.is_null() {
             return Err(null(if futures.is_null() { "futures" } else { "over" }));
         }
         let when = match when {

@@ -1,11 +1,11 @@
 //! What the library has to say: handed to a callback, never printed.
 
 use super::call::taskring_destructor;
-use super::guard;
 use super::status::taskring_status;
+use super::{guard, null};
 use crate::error::Error;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Something is lost or broken.
@@ -104,6 +104,32 @@ pub unsafe extern "C" fn taskring_set_log(
         let before = crate::pool::lock(&SINK).replace(sink);
         // Its destructor is the user's code.
         drop(before);
+        Ok(())
+    })
+}
+
+/// Hands a message to the logger that was set (see taskring_set_log), as the library does with its own: for wrappers of this interface.
+///
+/// Returns TASKRING_OK, also when nobody listens; TASKRING_INVALID_ARGUMENT for a level, or a NULL message.
+///
+/// # Safety
+/// `message` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_log(level: u32, message: *const c_char) -> taskring_status {
+    guard(|| {
+        let level = match level {
+            TASKRING_LOG_ERROR => Level::Error,
+            TASKRING_LOG_WARN => Level::Warn,
+            TASKRING_LOG_INFO => Level::Info,
+            TASKRING_LOG_DEBUG => Level::Debug,
+            other => return Err(Error::invalid("level", other, "TASKRING_LOG_ERROR to TASKRING_LOG_DEBUG").into()),
+        };
+        if message.is_null() {
+            return Err(null("message"));
+        }
+        // SAFETY: not NULL, so a string by this function's contract. What is no UTF-8 in it is better replaced than lost.
+        let text = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+        log::log!(target: "taskring", level, "{text}");
         Ok(())
     })
 }

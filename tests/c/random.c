@@ -6,13 +6,13 @@
 #define FUNCTIONS(X)                                                                                                   \
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
-    X(create) X(create_named) X(current_pool) X(free) X(function) X(init) X(kill_workers) X(last_error) \
-    X(last_loss) X(loan) X(loan_return) X(map_cancel) X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) \
-    X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) X(promise_set_error) \
-    X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) X(result) \
-    X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) X(status_message) \
-    X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) \
-    X(terminate_workers) X(version) X(view) X(wait) \
+    X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(kill_workers) \
+    X(last_error) X(last_loss) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
+    X(on_done) X(outcome) X(peek) X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) \
+    X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) \
+    X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) \
+    X(status_message) X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) \
+    X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) \
     X(wait_many) X(work) X(worker_pid)
 
 enum {
@@ -452,6 +452,8 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         taskring_status end;
         ticket = a_ticket(&pool);
         CALL(outcome, pool, ticket, below(2) * 20000, one_in(32) ? NULL : &end);
+        CALL(describe, pool, ticket, one_in(32) ? NULL : buffer, below(200), one_in(2) ? NULL : &len);
+        CALL(peek, pool, ticket, below(2) * 20000, buffer, one_in(8) ? below(40) : sizeof buffer, one_in(4) ? NULL : &len);
         return;
     }
     case 0:
@@ -522,6 +524,7 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         CALL(init, 0, NULL);
         CALL(check_version, TASKRING_VERSION + (uint32_t)below(300));
         CALL(set_log, (uint32_t)below(6), one_in(2) ? NULL : no_log, NULL, NULL);
+        CALL(log, (uint32_t)below(6), one_in(16) ? NULL : "as it was told");
         count(F_version, taskring_version() == TASKRING_VERSION);
         count(F_last_error, taskring_last_error() != NULL);
         count(F_status_name, taskring_status_name((int32_t)below(64) - 8) != NULL);

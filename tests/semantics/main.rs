@@ -1,13 +1,17 @@
 //! The contract, row by row: `docs/semantics.md` says which case pins which row. Each case is run with every kind of worker, each time in a program of its
-//! own, which has one thread when it builds its pool. At the end stands a table: how many passed, by section and kind.
+//! own, which has one thread when it builds its pool. At the end stands a table: how many passed, by language, section and kind.
 //!
 //! ```sh
 //! cargo test --test semantics                       # all
 //! cargo test --test semantics -- semantics_f1 fork  # those whose name holds the one, with kinds whose name is the other
+//! cargo test --test semantics -- semantics_f C C++  # those, in these languages (the first is Rust)
 //! ```
 //!
 //! To add a case: a function in a `cases!` list of a module here, named `semantics_<row>_<what holds>`. What a case needs of tasks, a file of its own has.
+//! In C and C++: `tests/c/semantics_main.h`.
 
+#[path = "../cc_support/mod.rs"]
+mod cc_support;
 #[path = "../process_support/mod.rs"]
 mod process_support;
 #[macro_use]
@@ -18,6 +22,7 @@ mod async_await;
 mod better;
 mod callbacks;
 mod ending;
+mod foreign;
 mod futures;
 mod held;
 mod maps;
@@ -61,6 +66,17 @@ const FILES: &[&[Case]] = &[
     waits::CASES,
 ];
 
+/// A case with a kind of workers, in a language.
+struct Cell<'a> {
+    language: &'static str,
+    name: &'a str,
+    kind: &'static str,
+    /// The program that has it, if it is not this one.
+    program: Option<&'a foreign::Program>,
+}
+
+const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
+
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
 /// Cells that run at the same time: most of them wait most of the time.
@@ -75,31 +91,29 @@ fn main() {
         unsafe { libc::alarm(process_support::TEST_SECONDS as u32) };
         return (case.run)(kind_of(&kind));
     }
-    let cells: Vec<(&Case, &str)> = cases().flat_map(|case| KINDS.map(|kind| (case, kind))).collect();
+    let programs = foreign::programs();
+    let own = cases().flat_map(|case| KINDS.map(|kind| Cell { language: "Rust", name: case.name, kind, program: None }));
+    let cells: Vec<Cell> = own.chain(programs.iter().flat_map(|program| program.cells(&KINDS))).collect();
     if args.iter().any(|arg| arg == "--list") {
-        cells.iter().for_each(|(case, kind)| println!("{} [{kind}]: test", case.name));
+        cells.iter().for_each(|cell| println!("{} [{}, {}]: test", cell.name, cell.kind, cell.language));
         return;
     }
-    let (kinds, names): (Vec<_>, Vec<_>) =
-        args.iter().filter(|arg| !arg.starts_with('-')).partition(|arg| KINDS.contains(&arg.as_str()));
-    let chosen = |case: &Case, kind: &str| {
-        (names.is_empty() || names.iter().any(|name| case.name.contains(name.as_str())))
-            && (kinds.is_empty() || kinds.iter().any(|k| k.as_str() == kind))
-    };
-    let left = Mutex::new(cells.into_iter().filter(|(case, kind)| chosen(case, kind)));
+    let chosen = chosen_by(args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect());
+    let left = Mutex::new(cells.into_iter().filter(chosen));
     let table = Mutex::new(BTreeMap::new());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 loop {
-                    let Some((case, kind)) = left.lock().expect("no panic").next() else { return };
-                    let passed = run(case, kind);
+                    let Some(cell) = left.lock().expect("no panic").next() else { return };
+                    let Some(passed) = run(&cell) else { continue };
                     let mut table = table.lock().expect("no panic");
-                    let cell: &mut (u32, u32) = table.entry((case.section(), kind)).or_default();
-                    *cell = (cell.0 + u32::from(passed), cell.1 + 1);
+                    let counts: &mut (u32, u32) =
+                        table.entry((cell.language, support::section(cell.name), cell.kind)).or_default();
+                    *counts = (counts.0 + u32::from(passed), counts.1 + 1);
                     if !passed {
-                        failed.lock().expect("no panic").push(format!("{} [{kind}]", case.name));
+                        failed.lock().expect("no panic").push(format!("{} [{}, {}]", cell.name, cell.kind, cell.language));
                     }
                 }
             });
@@ -117,29 +131,56 @@ fn cases() -> impl Iterator<Item = &'static Case> {
     FILES.iter().copied().flatten()
 }
 
-/// Runs one case with one kind of worker, in a program of its own. What it said is shown when it failed.
-fn run(case: &Case, kind: &str) -> bool {
+/// Whether a cell is among those that the words name: kinds, languages, and parts of names.
+fn chosen_by(words: Vec<&str>) -> impl Fn(&Cell) -> bool {
+    let (kinds, words): (Vec<_>, Vec<_>) = words.into_iter().map(str::to_owned).partition(|w| KINDS.contains(&w.as_str()));
+    let (languages, names): (Vec<_>, Vec<_>) = words.into_iter().partition(|w| LANGUAGES.contains(&w.as_str()));
+    move |cell| {
+        (names.is_empty() || names.iter().any(|name| cell.name.contains(name.as_str())))
+            && (kinds.is_empty() || kinds.iter().any(|kind| kind == cell.kind))
+            && (languages.is_empty() || languages.iter().any(|language| language == cell.language))
+    }
+}
+
+/// Runs one case with one kind of worker, in a program of its own. What it said is shown when it failed. `None`: it was not run.
+fn run(cell: &Cell) -> Option<bool> {
+    let Cell { language, name, kind, program } = *cell;
+    let mut command = match program {
+        None => Command::new(std::env::current_exe().expect("this program")),
+        Some(program) => Command::new(program.path()?),
+    };
+    match program {
+        None => command.arg(name).env(KIND, kind),
+        Some(_) => command.args([kind, name]),
+    };
     let start = Instant::now();
-    let mut program = Command::new(std::env::current_exe().expect("this program"));
-    let output = program.arg(case.name).env(KIND, kind).stdin(Stdio::null()).output().expect("this program starts");
+    let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let passed = output.status.success();
     if !passed {
-        println!("{}: {}", case.name, output.status);
+        println!("{name}: {}", output.status);
         println!("{}", String::from_utf8_lossy(&output.stdout));
         println!("{}", String::from_utf8_lossy(&output.stderr));
     }
     let verdict = if passed { "ok" } else { "FAILED" };
-    println!("test {} [{kind}] ... {verdict} ({:.2} s)", case.name, start.elapsed().as_secs_f64());
-    passed
+    println!("test {name} [{kind}, {language}] ... {verdict} ({:.2} s)", start.elapsed().as_secs_f64());
+    Some(passed)
 }
 
-/// Passed of those that ran, by section and kind.
-fn print(table: &BTreeMap<(char, &str), (u32, u32)>) {
-    println!("\npassed of those that ran, Rust");
-    println!("{:8}{}", "section", KINDS.map(|kind| format!("{kind:>12}")).concat());
-    let sections: std::collections::BTreeSet<char> = table.keys().map(|(section, _)| *section).collect();
-    for section in sections {
-        let cell = |kind| table.get(&(section, kind)).map_or_else(String::new, |(passed, ran)| format!("{passed}/{ran}"));
-        println!("{section:8}{}", KINDS.map(|kind| format!("{:>12}", cell(kind))).concat());
+/// Passed of those that ran, by language, section and kind.
+fn print(table: &BTreeMap<(&str, char, &str), (u32, u32)>) {
+    for language in LANGUAGES {
+        let sections: std::collections::BTreeSet<char> = table.keys().filter(|k| k.0 == language).map(|k| k.1).collect();
+        if sections.is_empty() {
+            continue;
+        }
+        println!("\npassed of those that ran, {language}");
+        println!("{:8}{}", "section", KINDS.map(|kind| format!("{kind:>12}")).concat());
+        for section in sections {
+            let cell = |kind| {
+                let counts = table.get(&(language, section, kind));
+                counts.map_or_else(String::new, |(passed, ran)| format!("{passed}/{ran}"))
+            };
+            println!("{section:8}{}", KINDS.map(|kind| format!("{:>12}", cell(kind))).concat());
+        }
     }
 }

@@ -8,12 +8,10 @@ pub struct Case {
     pub run: fn(StartMethod),
 }
 
-impl Case {
-    /// The section of the row that its name begins with.
-    pub fn section(&self) -> char {
-        let row = self.name.strip_prefix("semantics_").and_then(|row| row.chars().next());
-        row.unwrap_or_else(|| panic!("{} is no semantics_<row>_<what holds>", self.name)).to_ascii_uppercase()
-    }
+/// The section of the row that a case's name begins with.
+pub fn section(name: &str) -> char {
+    let row = name.strip_prefix("semantics_").and_then(|row| row.chars().next());
+    row.unwrap_or_else(|| panic!("{name} is no semantics_<row>_<what holds>")).to_ascii_uppercase()
 }
 
 /// Functions that take the kind of worker, and a list of them, `CASES`.

@@ -2,7 +2,7 @@
 //
 // It gives the result or throws as get does. When the task is over by then, the coroutine goes on in its own thread; otherwise it is resumed in a
 // thread of the library, where it delays the callbacks of the pool's other tasks: hand long work on to a thread of your own. What it lets out of
-// resume there ends the program. A suspended coroutine may be destroyed; the task goes on, and the callback finds nobody.
+// resume there is logged. A suspended coroutine may be destroyed; the task goes on, and the callback finds nobody.
 // Destroying the pool waits for its tasks, and for the coroutines that they resume up to their next await.
 //
 // GCC 12, among others, ends twice what a lambda within a co_await expression has captured: submit it first, and then await the future.
@@ -51,7 +51,7 @@ public:
         const auto call_it = [](taskring_pool *, std::uint64_t, void *data) noexcept {
             awaiting &it = **static_cast<owner *>(data);
             if (it.turn.exchange(awaiting::over) == awaiting::suspended)
-                it.who.resume();
+                logged("a coroutine that a task resumed", [&it] { it.who.resume(); });
         };
         const auto end_it = [](void *data) noexcept { delete static_cast<owner *>(data); };
         // The library calls `end_it` also when it refuses.

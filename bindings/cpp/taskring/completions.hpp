@@ -1,4 +1,4 @@
-// Hearing of tasks as they end.
+// Waiting for several tasks, and hearing of tasks as they end.
 #ifndef TASKRING_COMPLETIONS_HPP
 #define TASKRING_COMPLETIONS_HPP
 
@@ -26,6 +26,7 @@ public:
         return known(try_next(detail::nanoseconds(time)));
     }
     /// The same without exceptions: TASKRING_END when all have come out, TASKRING_TIMED_OUT.
+    outcome<taskring_completion> try_next() { return try_next(TASKRING_INFINITE); }
     template <class Rep, class Period> outcome<taskring_completion> try_next_for(std::chrono::duration<Rep, Period> time) {
         return try_next(detail::nanoseconds(time));
     }
@@ -89,8 +90,15 @@ private:
 
     void pull() {
         current_.reset();
-        if (const auto next = timeout_ns_ == TASKRING_INFINITE ? queue_.next() : queue_.next_for(left()))
-            current_.emplace(value_type{static_cast<std::size_t>(next->user_data), *futures_[next->user_data]});
+        const auto next = timeout_ns_ == TASKRING_INFINITE ? queue_.try_next() : queue_.try_next_for(left());
+        if (next.status() == TASKRING_END)
+            return;
+        if (next.status() == TASKRING_TIMED_OUT)
+            throw timeout_error(TASKRING_TIMED_OUT, std::to_string(futures_.size() - given_) + " (of " + std::to_string(futures_.size()) +
+                                                        ") futures unfinished");
+        const auto index = static_cast<std::size_t>(next.value().user_data);
+        given_++;
+        current_.emplace(value_type{index, *futures_[index]});
     }
     bool over() const noexcept { return !current_; }
     value_type &item() noexcept { return *current_; }
@@ -102,6 +110,8 @@ private:
 
     completions queue_;
     std::vector<future<R> *> futures_;
+    /// How many came out.
+    std::size_t given_ = 0;
     std::uint64_t timeout_ns_;
     clock::time_point start_;
     std::optional<value_type> current_;
@@ -118,6 +128,55 @@ template <class Futures> auto as_completed(Futures &futures) {
 /// The same within a time for all of them, from this call on; then timeout_error comes out of begin or ++.
 template <class Futures, class Rep, class Period> auto as_completed(Futures &futures, std::chrono::duration<Rep, Period> time) {
     return detail::ended_range_of<Futures>(futures, detail::nanoseconds(time));
+}
+
+/// What wait waits for.
+enum class when : std::uint32_t {
+    /// Any task is over.
+    first_completed = TASKRING_FIRST_COMPLETED,
+    /// Any has failed, which a cancelled one has not; if none does, all are over.
+    first_exception = TASKRING_FIRST_EXCEPTION,
+    all_completed = TASKRING_ALL_COMPLETED
+};
+
+/// The places of futures among those that were given, in that order.
+struct waited {
+    /// Their tasks are over.
+    std::vector<std::size_t> done;
+    std::vector<std::size_t> not_done;
+};
+
+namespace detail {
+
+inline taskring_future handle_of(const taskring_future &one) noexcept { return one; }
+template <class R> taskring_future handle_of(const future<R> &one) noexcept { return one.handle(); }
+
+template <class Futures> waited wait_many(const Futures &futures, std::uint64_t timeout_ns, when until) {
+    std::vector<taskring_future> handles;
+    for (const auto &one : futures)
+        handles.push_back(handle_of(one));
+    std::vector<std::uint8_t> over(handles.size());
+    const taskring_status status =
+        taskring_wait_many(handles.data(), handles.size(), static_cast<std::uint32_t>(until), timeout_ns, over.data(), nullptr);
+    if (status != TASKRING_TIMED_OUT)
+        check(status);
+    waited found;
+    for (std::size_t i = 0; i < over.size(); i++)
+        (over[i] != 0 ? found.done : found.not_done).push_back(i);
+    return found;
+}
+
+} // namespace detail
+
+/// Waits until `until` holds of the futures of a container, of one pool or of several; takes nothing. One that was given twice is told of twice. Futures
+/// of several types go into a container as taskring_future, which future::handle gives.
+template <class Futures> waited wait(const Futures &futures, when until = when::all_completed) {
+    return detail::wait_many(futures, TASKRING_INFINITE, until);
+}
+/// The same within a time: what is over by then is told, and nothing thrown.
+template <class Futures, class Rep, class Period>
+waited wait(const Futures &futures, std::chrono::duration<Rep, Period> time, when until = when::all_completed) {
+    return detail::wait_many(futures, detail::nanoseconds(time), until);
 }
 
 } // namespace taskring

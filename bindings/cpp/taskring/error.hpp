@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -26,6 +28,10 @@ private:
 /// The task returned an error, threw, or panicked: what() is its own message.
 class task_error : public error {
     using error::error;
+};
+/// The task, in Rust, panicked.
+class panicked_error : public task_error {
+    using task_error::task_error;
 };
 /// The task was cancelled before it started.
 class cancelled_error : public error {
@@ -49,6 +55,31 @@ private:
     taskring_loss loss_;
 };
 
+/// The pool cannot run tasks any more.
+class broken_error : public error {
+    using error::error;
+};
+/// The pool was shut down, and takes no new tasks.
+class shut_down_error : public error {
+    using error::error;
+};
+/// A task would wait for one that waits for it in its turn.
+class would_deadlock_error : public error {
+    using error::error;
+};
+/// The pool's workers were ended before the task was over.
+class terminated_error : public error {
+    using error::error;
+};
+/// A parameter is out of its range, or a handle no good.
+class invalid_argument_error : public error {
+    using error::error;
+};
+/// The task is in a state in which this cannot be done: its result was taken, or it has one already.
+class invalid_state_error : public error {
+    using error::error;
+};
+
 namespace detail {
 
 /// Why a call did not succeed, for longer than until this thread's next one.
@@ -69,16 +100,28 @@ inline failure last_failure(taskring_status status) {
 [[noreturn]] inline void fail(const failure &why) {
     switch (why.status) {
     case TASKRING_TASK_FAILED:
-    case TASKRING_PANICKED:
         throw task_error(why.status, why.message);
+    case TASKRING_PANICKED:
+        throw panicked_error(why.status, why.message);
     case TASKRING_CANCELLED:
         throw cancelled_error(why.status, why.message);
     case TASKRING_TIMED_OUT:
         throw timeout_error(why.status, why.message);
-    case TASKRING_INVALID_STATE:
-        throw invalid_state_error(why.status, why.message);
     case TASKRING_WORKER_LOST:
         throw worker_lost(why.message, why.loss);
+    case TASKRING_BROKEN:
+        throw broken_error(why.status, why.message);
+    case TASKRING_SHUT_DOWN:
+        throw shut_down_error(why.status, why.message);
+    case TASKRING_WOULD_DEADLOCK:
+        throw would_deadlock_error(why.status, why.message);
+    case TASKRING_TERMINATED:
+        throw terminated_error(why.status, why.message);
+    case TASKRING_INVALID_ARGUMENT:
+        throw invalid_argument_error(why.status, why.message);
+    case TASKRING_STALE:
+    case TASKRING_INVALID_STATE:
+        throw invalid_state_error(why.status, why.message);
     default:
         throw error(why.status, why.message);
     }
@@ -87,6 +130,22 @@ inline failure last_failure(taskring_status status) {
 inline void check(taskring_status status) {
     if (status != TASKRING_OK)
         fail(last_failure(status));
+}
+
+/// Runs code that nobody catches for: what it throws is handed to the logger, and what comes after it goes on.
+template <class F> void logged(const char *what, F &&code) noexcept {
+    const auto say = [what](const char *thrown) {
+        char text[512];
+        std::snprintf(text, sizeof text, "%s threw: %s", what, thrown);
+        taskring_log(TASKRING_LOG_ERROR, text);
+    };
+    try {
+        std::forward<F>(code)();
+    } catch (const std::exception &e) {
+        say(e.what());
+    } catch (...) {
+        say("an exception that is no std::exception");
+    }
 }
 
 template <class Rep, class Period> std::uint64_t nanoseconds(std::chrono::duration<Rep, Period> time) {

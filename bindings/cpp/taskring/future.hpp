@@ -4,7 +4,9 @@
 
 #include "codec.hpp"
 
+#include <exception>
 #include <memory>
+#include <ostream>
 
 namespace taskring {
 
@@ -36,6 +38,16 @@ public:
     template <class Rep, class Period> outcome<R> try_get_for(std::chrono::duration<Rep, Period> time) {
         return try_take(detail::nanoseconds(time));
     }
+    /// Waits for the result and decodes it anew, and takes nothing: it may be asked for again, and in a callback. Throws as get does.
+    R result() const { return peek(TASKRING_INFINITE); }
+    template <class Rep, class Period> R result_for(std::chrono::duration<Rep, Period> time) const { return peek(detail::nanoseconds(time)); }
+    /// Waits for the end of the task and gives what get would throw for it, or nothing when there is a result; takes nothing. Of a cancelled task this
+    /// throws cancelled_error.
+    std::exception_ptr exception() const { return ending(TASKRING_INFINITE); }
+    /// The same, or timeout_error.
+    template <class Rep, class Period> std::exception_ptr exception_for(std::chrono::duration<Rep, Period> time) const {
+        return ending(detail::nanoseconds(time));
+    }
     /// Waits until the task is over: false when the time was over before.
     template <class Rep, class Period> bool wait_for(std::chrono::duration<Rep, Period> time) const {
         const taskring_status status = taskring_wait(pool_, ticket_, detail::nanoseconds(time));
@@ -53,18 +65,30 @@ public:
         settle(taskring_view(pool_, ticket_, TASKRING_INFINITE, &data, &len));
         return {static_cast<const char *>(data), len};
     }
-    /// Has a callable called once when the task is over: in this thread if it is, else in one of the library's, where it delays others. What it throws
-    /// ends the program. It is destroyed afterwards; also when this throws.
+    /// Has a callable called once when the task is over: in this thread if it is, else in one of the library's, where it delays others. It takes nothing or
+    /// a const future &, which is good for the call: the task's number, state, result() and exception() are there, and cancel; but the result is not
+    /// taken, for that is for this future to do, which may have been moved, or destroyed: then it throws. What it throws is logged (see set_log), and
+    /// the other callbacks are called. It is destroyed afterwards; also when this throws.
     template <class F> void on_done(F &&callable) const {
         using code = std::decay_t<F>;
+        static_assert(std::is_invocable_v<code &, const future &> || std::is_invocable_v<code &>, "a callback takes nothing, or a const future &");
         auto kept = std::make_unique<code>(std::forward<F>(callable));
-        const auto call_it = [](taskring_pool *, std::uint64_t, void *data) noexcept { (*static_cast<code *>(data))(); };
+        const auto call_it = [](taskring_pool *in, std::uint64_t number, void *data) noexcept {
+            detail::logged("a done-callback", [&] {
+                if constexpr (std::is_invocable_v<code &, const future &>) {
+                    const lent seen(in, number);
+                    (*static_cast<code *>(data))(seen.it);
+                } else {
+                    (*static_cast<code *>(data))();
+                }
+            });
+        };
         const auto end_it = [](void *data) noexcept { delete static_cast<code *>(data); };
         // The library calls `end_it` also when it refuses.
         detail::check(taskring_on_done(pool_, ticket_, call_it, kept.release(), end_it));
     }
     /// True when the task will never run; a running one is asked to stop.
-    bool cancel() {
+    bool cancel() const {
         std::uint32_t cancelled = 0;
         detail::check(taskring_cancel(pool_, ticket_, &cancelled));
         return cancelled != 0;
@@ -74,12 +98,71 @@ public:
         detail::check(taskring_state(pool_, ticket_, &found));
         return static_cast<taskring::state>(found);
     }
+    bool is_cancelled() const { return state() == taskring::state::cancelled; }
+    bool is_running() const { return state() == taskring::state::running; }
+    /// Whether the task is over, one way or the other: get will not wait.
+    bool done() const { return is_over(state()); }
+    /// What it is, for people: its number, what the task is doing, in which process it runs, how it ended.
+    std::string describe() const {
+        if (!valid())
+            return "no task";
+        std::string text(128, '\0');
+        std::size_t len = 0;
+        detail::check(taskring_describe(pool_, ticket_, &text[0], text.size(), &len));
+        if (len >= text.size()) {
+            // It may have gone on meanwhile.
+            text.resize(len + 1);
+            detail::check(taskring_describe(pool_, ticket_, &text[0], text.size(), &len));
+        }
+        return text.c_str();
+    }
+    friend std::ostream &operator<<(std::ostream &to, const future &which) { return to << which.describe(); }
+    /// As C knows it.
+    taskring_future handle() const noexcept { return {pool_, ticket_}; }
     /// Whether there is a task: false when the result was taken.
     bool valid() const noexcept { return ticket_ != 0; }
     std::uint64_t ticket() const noexcept { return ticket_; }
     taskring_pool *pool() const noexcept { return pool_; }
 
 private:
+    /// A future that owns nothing, for a callback.
+    struct lent {
+        lent(taskring_pool *pool, std::uint64_t ticket) noexcept : it(pool, ticket) {}
+        lent(const lent &) = delete;
+        lent &operator=(const lent &) = delete;
+        ~lent() { it.ticket_ = 0; }
+        future it;
+    };
+
+    static bool is_over(taskring::state is) noexcept { return is == taskring::state::done || is == taskring::state::cancelled; }
+
+    R peek(std::uint64_t timeout_ns) const {
+        std::string bytes(128, '\0');
+        std::size_t len = 0;
+        taskring_status status = taskring_peek(pool_, ticket_, timeout_ns, &bytes[0], bytes.size(), &len);
+        if (status == TASKRING_BUFFER_TOO_SMALL) {
+            bytes.resize(len);
+            status = taskring_peek(pool_, ticket_, 0, &bytes[0], bytes.size(), &len);
+        }
+        detail::check(status);
+        return decode(bytes.data(), len);
+    }
+
+    std::exception_ptr ending(std::uint64_t timeout_ns) const {
+        taskring_status how = TASKRING_OK;
+        detail::check(taskring_outcome(pool_, ticket_, timeout_ns, &how));
+        if (how == TASKRING_OK)
+            return nullptr;
+        try {
+            detail::check(how);
+        } catch (const cancelled_error &) {
+            throw;
+        } catch (const error &) {
+            return std::current_exception();
+        }
+        return nullptr;
+    }
+
     void release() noexcept {
         if (ticket_ != 0)
             taskring_release(pool_, std::exchange(ticket_, 0));

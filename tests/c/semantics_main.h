@@ -1,0 +1,78 @@
+/* The contract in C and C++: programs whose cases are named semantics_<row>_<what holds>, each run with workers of a kind in a process of its own, which
+ * has one thread when it makes its pool.
+ *
+ *   PROGRAM               every case with every kind
+ *   PROGRAM KIND          every case with thread, spawn, fork or forkserver
+ *   PROGRAM KIND CASE     this case, in this process
+ *   PROGRAM --list        the cases
+ */
+#ifndef TASKRING_TESTS_SEMANTICS_MAIN_H
+#define TASKRING_TESTS_SEMANTICS_MAIN_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <taskring.h>
+
+struct semantics_case {
+    const char *name;
+    void (*run)(uint32_t kind);
+};
+
+struct semantics_kind {
+    const char *name;
+    uint32_t start_method;
+};
+
+static const struct semantics_kind semantics_kinds[] = {
+    {"spawn", TASKRING_SPAWN}, {"fork", TASKRING_FORK}, {"forkserver", TASKRING_FORKSERVER}, {"thread", TASKRING_THREAD}};
+
+/* Runs one case in a process of its own; whether it went well. */
+static int semantics_apart(char *program, const struct semantics_kind *kind, const struct semantics_case *one) {
+    int end = -1;
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        char *const args[] = {program, (char *)(uintptr_t)kind->name, (char *)(uintptr_t)one->name, NULL};
+        execv("/proc/self/exe", args);
+        _exit(127);
+    }
+    const int well = child > 0 && waitpid(child, &end, 0) == child && WIFEXITED(end) && WEXITSTATUS(end) == 0;
+    printf("test %s [%s] ... %s\n", one->name, kind->name, well ? "ok" : "FAILED");
+    return well;
+}
+
+/* What main does after the registrations and init. */
+static int semantics_main(int argc, char **argv, const struct semantics_case *cases, size_t count) {
+    int failed = 0, found = 0;
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        for (size_t i = 0; i < count; i++)
+            puts(cases[i].name);
+        return 0;
+    }
+    for (size_t k = 0; k < sizeof semantics_kinds / sizeof *semantics_kinds; k++) {
+        const struct semantics_kind *kind = &semantics_kinds[k];
+        if (argc > 1 && strcmp(argv[1], kind->name) != 0)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            if (argc > 2 && strcmp(argv[2], cases[i].name) != 0)
+                continue;
+            found = 1;
+            if (argc <= 2) {
+                failed += !semantics_apart(argv[0], kind, &cases[i]);
+                continue;
+            }
+            alarm(60);
+            cases[i].run(kind->start_method);
+            return 0;
+        }
+    }
+    if (!found)
+        fprintf(stderr, "no such case or kind\n");
+    return !found || failed != 0;
+}
+
+#endif

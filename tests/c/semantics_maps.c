@@ -1,0 +1,323 @@
+/* Section M of the contract in C, and what section S says of maps. */
+#include "check.h"
+#include "semantics_main.h"
+
+/* The numbers from 1 on, up to an end or without one; counts how far they were read. */
+struct numbers {
+    uint64_t read, end, value;
+};
+enum { ENDLESS = -1 };
+/* A task of this number runs until it is asked to stop. */
+enum { WAITS = 1000 };
+
+static int32_t next_number(void *context, taskring_bytes *args) {
+    struct numbers *numbers = context;
+    if (numbers->read == numbers->end)
+        return 0;
+    numbers->value = ++numbers->read;
+    *args = (taskring_bytes){&numbers->value, sizeof numbers->value};
+    return 1;
+}
+
+/* The square; odd multiples of 5 fail, WAITS waits. */
+static int32_t compute(taskring_call *call, void *context) {
+    uint64_t x;
+    memcpy(&x, taskring_call_args(call, NULL), sizeof x);
+    if (x == WAITS)
+        return until_asked(call, context);
+    if (x % 10 == 5) {
+        taskring_call_fail(call, "an odd multiple of 5");
+        return 1;
+    }
+    return square(call, context);
+}
+
+static taskring_map *start(taskring_pool *pool, taskring_input input, void *context, const taskring_map_options *options) {
+    taskring_map *map = NULL;
+    OK(taskring_map_new(pool, function(pool, "compute"), input, context, options, &map));
+    return map;
+}
+
+/* The next result, which is the square of the number of this index. */
+static void next(taskring_map *map, uint64_t wanted) {
+    uint64_t y = 0, index = 77;
+    OK(taskring_map_next(map, SOON, &y, sizeof y, NULL, &index));
+    CHECK(index == wanted && y == (wanted + 1) * (wanted + 1));
+}
+
+static taskring_status status_of_next(taskring_map *map, uint64_t timeout_ns) {
+    uint64_t y = 0;
+    return taskring_map_next(map, timeout_ns, &y, sizeof y, NULL, NULL);
+}
+
+/* The numbers of a list. */
+struct list {
+    const uint64_t *at;
+    size_t left;
+};
+
+static int32_t next_of_list(void *context, taskring_bytes *args) {
+    struct list *list = context;
+    if (list->left == 0)
+        return 0;
+    list->left--;
+    *args = (taskring_bytes){list->at++, sizeof(uint64_t)};
+    return 1;
+}
+
+/* Two lists at a time: their items' product, up to the end of the shorter. */
+struct pair {
+    struct list first, second;
+    uint64_t value;
+};
+
+static int32_t next_of_both(void *context, taskring_bytes *args) {
+    struct pair *pair = context;
+    taskring_bytes a, b;
+    if (next_of_list(&pair->first, &a) == 0 || next_of_list(&pair->second, &b) == 0)
+        return 0;
+    pair->value = *(const uint64_t *)a.data * *(const uint64_t *)b.data;
+    *args = (taskring_bytes){&pair->value, sizeof pair->value};
+    return 1;
+}
+
+static const uint64_t ones[] = {1, 1, 1, 1, 1}, first_three[] = {1, 2, 3};
+
+static void semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_nothing(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct pair pair = {{ones, 5}, {first_three, 3}, 0};
+    taskring_map *map = start(pool, next_of_both, &pair, NULL);
+    for (uint64_t i = 0; i < 3; i++)
+        next(map, i);
+    STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
+    OK(taskring_map_free(map));
+    struct list none = {ones, 0};
+    map = start(pool, next_of_list, &none, NULL);
+    STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_m3_results_come_in_input_order_and_errors_at_their_places(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    struct numbers numbers = {0, 30, 0};
+    taskring_map *map = start(pool, next_number, &numbers, NULL);
+    for (uint64_t i = 0; i < 30; i++) {
+        uint64_t index = 77;
+        if ((i + 1) % 10 != 5) {
+            next(map, i);
+            continue;
+        }
+        STATUS(TASKRING_TASK_FAILED, taskring_map_next(map, SOON, NULL, 0, NULL, &index));
+        CHECK(index == i && strcmp(taskring_last_error(), "an odd multiple of 5") == 0);
+    }
+    STATUS(TASKRING_END, status_of_next(map, 0));
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+/* Waits until this many tasks wait, run, and are over. */
+static void until_counts(taskring_pool *pool, uint32_t pending, uint32_t running, uint32_t unreleased) {
+    taskring_stats stats = TASKRING_STATS_INIT;
+    for (int i = 0; i < 20000; i++) {
+        OK(taskring_pool_stats(pool, &stats));
+        if (stats.pending == pending && stats.running == running && stats.unreleased == unreleased)
+            return;
+        sleep_ms(1);
+    }
+    CHECK(!"the counts came");
+}
+
+static uint64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_over(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    static const uint64_t numbers[] = {1, 2, WAITS, 4};
+    struct list list = {numbers, 4};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.timeout_ns = 20 * MS;
+    const uint64_t began = now_ms();
+    taskring_map *map = start(pool, next_of_list, &list, &options);
+    until_counts(pool, 1, 1, 2);
+    while (now_ms() < began + 25)
+        sleep_ms(1);
+    next(map, 0);
+    next(map, 1);
+    STATUS(TASKRING_TIMED_OUT, status_of_next(map, TASKRING_INFINITE));
+    STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
+    /* The one that ran was asked to stop, the one that waited is cancelled: nothing holds this up. */
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_s9_the_clock_of_a_map_starts_at_the_call(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    static const uint64_t numbers[] = {WAITS};
+    struct list list = {numbers, 1};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.timeout_ns = 500 * MS;
+    taskring_map *map = start(pool, next_of_list, &list, &options);
+    sleep_ms(510);
+    const uint64_t asked = now_ms();
+    STATUS(TASKRING_TIMED_OUT, status_of_next(map, TASKRING_INFINITE));
+    CHECK(now_ms() - asked < 480);
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static uint64_t busy(taskring_pool *pool) {
+    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
+    until_state(pool, ticket, TASKRING_RUNNING);
+    return ticket;
+}
+
+static void semantics_m6_a_map_freed_after_a_look_cancels_the_rest_and_one_never_looked_at_runs(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    for (int looked_at = 0; looked_at < 2; looked_at++) {
+        struct numbers numbers = {0, 20, 0};
+        taskring_stats before = TASKRING_STATS_INIT, after = TASKRING_STATS_INIT;
+        OK(taskring_pool_stats(pool, &before));
+        const uint64_t running = busy(pool);
+        taskring_map *map = start(pool, next_number, &numbers, NULL);
+        if (looked_at)
+            STATUS(TASKRING_TIMED_OUT, status_of_next(map, MS));
+        OK(taskring_map_free(map));
+        OK(taskring_pool_stats(pool, &after));
+        CHECK(after.pending == (looked_at ? 0 : 20) && after.running == 1);
+        OK(taskring_cancel(pool, running, NULL));
+        OK(taskring_release(pool, running));
+        const uint64_t wanted = before.finished + (looked_at ? 1 : 21);
+        for (int i = 0; i < 20000 && after.finished < wanted; i++, sleep_ms(1))
+            OK(taskring_pool_stats(pool, &after));
+        CHECK(after.finished == wanted);
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_m7_a_window_of_0_is_the_default_and_reads_all(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct numbers numbers = {0, 40, 0};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    taskring_map *map = start(pool, next_number, &numbers, &options);
+    CHECK(numbers.read == 40);
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct numbers numbers = {0, (uint64_t)ENDLESS, 0};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.window = 3;
+    taskring_map *map = start(pool, next_number, &numbers, &options);
+    CHECK(numbers.read == 3);
+    for (uint64_t i = 0; i < 4; i++) {
+        next(map, i);
+        CHECK(numbers.read <= 3 + i + 1);
+    }
+    OK(taskring_map_free(map));
+    /* One that is larger than the input. */
+    struct numbers few = {0, 2, 0};
+    options.window = 10;
+    map = start(pool, next_number, &few, &options);
+    next(map, 0);
+    next(map, 1);
+    STATUS(TASKRING_END, status_of_next(map, 0));
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_m10_a_chunk_of_any_size_takes_any_input(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    static const uint64_t chunks[] = {0, 1, 3, 4, 1000};
+    for (int k = 0; k < 5; k++) {
+        struct numbers numbers = {0, 4, 0};
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        options.chunk = chunks[k];
+        taskring_map *map = start(pool, next_number, &numbers, &options);
+        for (uint64_t i = 0; i < 4; i++)
+            next(map, i);
+        STATUS(TASKRING_END, status_of_next(map, 0));
+        OK(taskring_map_free(map));
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct numbers numbers = {0, 30, 0};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.window = 2;
+    options.chunk = 6;
+    taskring_map *map = start(pool, next_number, &numbers, &options);
+    CHECK(numbers.read == 12);
+    for (uint64_t i = 0; i < 30; i++) {
+        if ((i + 1) % 10 == 5)
+            STATUS(TASKRING_TASK_FAILED, status_of_next(map, SOON));
+        else
+            next(map, i);
+    }
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_s3_one_worker_gives_unordered_results_in_input_order(uint32_t kind) {
+    /* More inputs than slots: a lap over places that were taken. */
+    taskring_pool *pool = make_pool(kind, 1, 8);
+    struct numbers numbers = {0, 60, 0};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.unordered = 1;
+    options.window = 6;
+    taskring_map *map = start(pool, next_number, &numbers, &options);
+    for (uint64_t i = 0; i < 60; i++) {
+        uint64_t index = 77;
+        const taskring_status status = taskring_map_next(map, SOON, &(uint64_t){0}, sizeof(uint64_t), NULL, &index);
+        CHECK(index == i && status == ((i + 1) % 10 == 5 ? TASKRING_TASK_FAILED : TASKRING_OK));
+    }
+    OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    for (uint64_t chunk = 1; chunk < 8; chunk += 3) {
+        const uint64_t running = busy(pool);
+        struct numbers numbers = {0, 4, 0};
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        options.chunk = chunk;
+        taskring_map *map = start(pool, next_number, &numbers, &options);
+        STATUS(TASKRING_TIMED_OUT, status_of_next(map, MS));
+        STATUS(TASKRING_TIMED_OUT, status_of_next(map, 0));
+        OK(taskring_cancel(pool, running, NULL));
+        for (uint64_t i = 0; i < 4; i++)
+            next(map, i);
+        OK(taskring_map_free(map));
+    }
+    OK(taskring_free(pool));
+}
+
+#define CASE(name) {#name, name}
+static const struct semantics_case cases[] = {
+    CASE(semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_nothing),
+    CASE(semantics_m3_results_come_in_input_order_and_errors_at_their_places),
+    CASE(semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_over),
+    CASE(semantics_s9_the_clock_of_a_map_starts_at_the_call),
+    CASE(semantics_m6_a_map_freed_after_a_look_cancels_the_rest_and_one_never_looked_at_runs),
+    CASE(semantics_m7_a_window_of_0_is_the_default_and_reads_all),
+    CASE(semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result),
+    CASE(semantics_m10_a_chunk_of_any_size_takes_any_input),
+    CASE(semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item),
+    CASE(semantics_s3_one_worker_gives_unordered_results_in_input_order),
+    CASE(semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size),
+};
+
+int main(int argc, char **argv) {
+    register_all();
+    OK(taskring_register("compute", compute, NULL, NULL));
+    OK(taskring_init(argc, argv));
+    return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
+}

@@ -1,0 +1,280 @@
+/* Section P of the contract in C: making pools, deaths of workers, ends of pools. */
+#include "check.h"
+#include "semantics_main.h"
+#include <pthread.h>
+#include <sched.h>
+
+static uint64_t busy(taskring_pool *pool) {
+    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
+    until_state(pool, ticket, TASKRING_RUNNING);
+    return ticket;
+}
+
+static uint64_t submit_square(taskring_pool *pool, uint64_t x) { return submit(pool, "square", &x, sizeof x); }
+
+static uint32_t state_of(taskring_pool *pool, uint64_t ticket) {
+    uint32_t state = 0;
+    OK(taskring_state(pool, ticket, &state));
+    return state;
+}
+
+static uint32_t cancel(taskring_pool *pool, uint64_t ticket) {
+    uint32_t cancelled = 7;
+    OK(taskring_cancel(pool, ticket, &cancelled));
+    return cancelled;
+}
+
+static int32_t exit_with_3(taskring_call *call, void *context) {
+    (void)call;
+    (void)context;
+    _exit(3);
+}
+
+static int32_t fail_with(taskring_call *call, void *context) {
+    char text[32];
+    size_t len;
+    (void)context;
+    const void *args = taskring_call_args(call, &len);
+    snprintf(text, sizeof text, "%.*s", (int)len, (const char *)args);
+    taskring_call_fail(call, text);
+    return 1;
+}
+
+static void semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = kind;
+    config.workers = 193;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    CHECK(pool == NULL && strncmp(taskring_last_error(), "workers is 193; wanted ", 23) == 0);
+    /* One CPU of those that this process may use, before there is a pool. */
+    cpu_set_t all, one;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    config.workers = 0;
+    OK(taskring_create(&config, &pool));
+    CHECK(square_in(pool, 5) == 25);
+    taskring_stats stats = TASKRING_STATS_INIT;
+    OK(taskring_pool_stats(pool, &stats));
+    CHECK(stats.workers == 1);
+    OK(taskring_free(pool));
+}
+
+static void semantics_p10_each_task_has_an_error_of_its_own(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    taskring_loss losses[2];
+    const uint64_t first = submit(pool, "fail_with", "first", 5), second = submit(pool, "fail_with", "second", 6);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, second, SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "second") == 0);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, first, SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "first") == 0);
+    for (int i = 0; i < 2 && kind != TASKRING_THREAD; i++) {
+        const uint64_t lost = submit(pool, "die", NULL, 0);
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, lost, SOON, NULL, 0, NULL));
+        OK(taskring_last_loss(&losses[i]));
+        CHECK(losses[i].signal == SIGKILL && (i == 0 || losses[0].pid != losses[1].pid));
+    }
+    OK(taskring_free(pool));
+}
+
+static int32_t crash(taskring_call *call, void *context) {
+    (void)call;
+    (void)context;
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+    return 0;
+}
+
+static void semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t failed = submit(pool, "fail_code", NULL, 0);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, failed, SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "the function returned 42") == 0);
+    if (kind != TASKRING_THREAD) {
+        taskring_loss loss;
+        const uint64_t crashed = submit(pool, "crash", NULL, 0), exited = submit(pool, "exit_with_3", NULL, 0);
+        const uint64_t pending = submit_square(pool, 9);
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, crashed, SOON, NULL, 0, NULL));
+        OK(taskring_last_loss(&loss));
+        CHECK(loss.pid != 0 && loss.signal == SIGSEGV && loss.exit_code == -1 && loss.may_have_run == 1);
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, exited, SOON, NULL, 0, NULL));
+        OK(taskring_last_loss(&loss));
+        CHECK(loss.signal == 0 && loss.exit_code == 3);
+        uint64_t y = 0;
+        OK(taskring_result(pool, pending, SOON, &y, sizeof y, NULL));
+        CHECK(y == 81);
+    }
+    CHECK(square_in(pool, 6) == 36);
+    OK(taskring_free(pool));
+}
+
+enum { FLOOD = 100 };
+
+static void *flood(void *of) {
+    taskring_pool *pool = of;
+    uint64_t tickets[FLOOD];
+    for (uint64_t i = 0; i < FLOOD; i++)
+        tickets[i] = submit_square(pool, i);
+    for (uint64_t i = 0; i < FLOOD; i++) {
+        uint64_t y = 0;
+        OK(taskring_result(pool, tickets[i], SOON, &y, sizeof y, NULL));
+        CHECK(y == i * i);
+    }
+    return NULL;
+}
+
+static void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 8);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, flood, pool) == 0);
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    OK(taskring_free(pool));
+}
+
+static void semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    const uint32_t ms = 2;
+    uint64_t tickets[50], refused = 3;
+    for (int i = 0; i < 50; i++)
+        tickets[i] = submit(pool, "nap", &ms, sizeof ms);
+    const uint32_t number = function(pool, "nap");
+    OK(taskring_shutdown(pool, 1, 0));
+    for (int i = 0; i < 50; i++)
+        OK(taskring_result(pool, tickets[i], 0, NULL, 0, NULL));
+    STATUS(TASKRING_SHUT_DOWN, taskring_submit(pool, number, &ms, sizeof ms, NULL, &refused));
+    CHECK(refused == 3);
+    OK(taskring_free(pool));
+}
+
+static void semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t running = busy(pool);
+    uint64_t pending[30];
+    for (uint64_t i = 0; i < 30; i++)
+        pending[i] = submit_square(pool, i);
+    OK(taskring_shutdown(pool, 0, 1));
+    for (int i = 0; i < 30; i++)
+        STATUS(TASKRING_CANCELLED, taskring_result(pool, pending[i], 0, NULL, 0, NULL));
+    CHECK(state_of(pool, running) == TASKRING_RUNNING && cancel(pool, running) == 0);
+    OK(taskring_shutdown(pool, 1, 1));
+    char answer[5];
+    OK(taskring_result(pool, running, 0, answer, sizeof answer, NULL));
+    CHECK(memcmp(answer, "asked", 5) == 0);
+    OK(taskring_free(pool));
+}
+
+static void count_it(taskring_pool *pool, uint64_t ticket, void *context) {
+    (void)pool;
+    (void)ticket;
+    __atomic_fetch_add((int *)context, 1, __ATOMIC_ACQ_REL);
+}
+
+static void semantics_p30_the_end_of_a_handle_waits_for_everything(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint32_t ms = 5;
+    int ended = 0;
+    for (int i = 0; i < 5; i++)
+        OK(taskring_on_done(pool, submit(pool, "nap", &ms, sizeof ms), count_it, &ended, NULL));
+    OK(taskring_free(pool));
+    CHECK(ended == 5);
+}
+
+static void semantics_p30_a_shutdown_may_be_asked_for_again(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint32_t ms = 20;
+    const uint64_t last = submit(pool, "nap", &ms, sizeof ms);
+    OK(taskring_shutdown(pool, 0, 0));
+    OK(taskring_shutdown(pool, 0, 0));
+    OK(taskring_shutdown(pool, 1, 0));
+    CHECK(state_of(pool, last) == TASKRING_DONE);
+    OK(taskring_shutdown(pool, 1, 1));
+    OK(taskring_shutdown(pool, 0, 1));
+    OK(taskring_result(pool, last, 0, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t running = busy(pool), pending = submit_square(pool, 3);
+    CHECK(cancel(pool, pending) == 1);
+    cancel(pool, running);
+    OK(taskring_shutdown(pool, 1, 0));
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, pending, 0, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    uint64_t tickets[5];
+    tickets[0] = busy(pool);
+    for (int i = 1; i < 5; i++)
+        tickets[i] = submit(pool, "until_asked", NULL, 0);
+    for (int i = 0; i < 5; i++)
+        CHECK(state_of(pool, tickets[i]) == (i == 0 ? TASKRING_RUNNING : TASKRING_PENDING));
+    for (int i = 0; i < 5; i++)
+        CHECK(cancel(pool, tickets[i]) == (i != 0));
+    OK(taskring_free(pool));
+}
+
+static void semantics_s12_what_can_go_wrong_has_statuses_of_its_own(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = kind;
+    config.workers = 1;
+    config.on_worker_death = TASKRING_DEATH_BREAKS_POOL;
+    OK(taskring_create(&config, &pool));
+    const uint64_t running = busy(pool), pending = submit_square(pool, 3), cancelled = submit_square(pool, 3);
+    uint64_t y = 0, refused = 0;
+    const uint32_t number = function(pool, "square");
+    cancel(pool, cancelled);
+    STATUS(TASKRING_TIMED_OUT, taskring_peek(pool, pending, 0, &y, sizeof y, NULL));
+    STATUS(TASKRING_CANCELLED, taskring_peek(pool, cancelled, SOON, &y, sizeof y, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_peek(pool, 7, SOON, &y, sizeof y, NULL));
+    OK(taskring_release(pool, cancelled));
+    STATUS(TASKRING_STALE, taskring_peek(pool, cancelled, SOON, &y, sizeof y, NULL));
+    const uint64_t failing = submit(pool, "fail_code", NULL, 0), lost = submit(pool, "die", NULL, 0), never = submit_square(pool, 3);
+    if (kind == TASKRING_THREAD) {
+        cancel(pool, lost); /* It would be the end of this process. */
+        cancel(pool, running);
+        STATUS(TASKRING_TASK_FAILED, taskring_peek(pool, failing, SOON, NULL, 0, NULL));
+        OK(taskring_shutdown(pool, 0, 0));
+        STATUS(TASKRING_SHUT_DOWN, taskring_submit(pool, number, &y, sizeof y, NULL, &refused));
+    } else {
+        cancel(pool, running);
+        STATUS(TASKRING_TASK_FAILED, taskring_peek(pool, failing, SOON, NULL, 0, NULL));
+        STATUS(TASKRING_WORKER_LOST, taskring_peek(pool, lost, SOON, NULL, 0, NULL));
+        STATUS(TASKRING_BROKEN, taskring_peek(pool, never, SOON, &y, sizeof y, NULL));
+        STATUS(TASKRING_BROKEN, taskring_submit(pool, number, &y, sizeof y, NULL, &refused));
+    }
+    OK(taskring_free(pool));
+}
+
+#define CASE(name) {#name, name}
+static const struct semantics_case cases[] = {
+    CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
+    CASE(semantics_p10_each_task_has_an_error_of_its_own),
+    CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
+    CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
+    CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
+    CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
+    CASE(semantics_p30_the_end_of_a_handle_waits_for_everything),
+    CASE(semantics_p30_a_shutdown_may_be_asked_for_again),
+    CASE(semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown),
+    CASE(semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled),
+    CASE(semantics_s12_what_can_go_wrong_has_statuses_of_its_own),
+};
+
+int main(int argc, char **argv) {
+    register_all();
+    OK(taskring_register("exit_with_3", exit_with_3, NULL, NULL));
+    OK(taskring_register("fail_with", fail_with, NULL, NULL));
+    OK(taskring_register("crash", crash, NULL, NULL));
+    OK(taskring_init(argc, argv));
+    return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
+}

@@ -1,0 +1,204 @@
+// Section M of the contract in C++, and what section S says of maps.
+#include "semantics_shared.hpp"
+
+#include <numeric>
+
+namespace {
+
+using taskring::map_options;
+
+numbers up_to(number end) {
+    numbers all(end);
+    std::iota(all.begin(), all.end(), 1);
+    return all;
+}
+
+/// The numbers from 1 on, without an end; counts how far they were read.
+struct endless {
+    struct iterator {
+        number *read;
+        number operator*() const { return ++*read; }
+        iterator &operator++() { return *this; }
+        bool operator!=(const iterator &) const { return true; }
+    };
+    number *read;
+    iterator begin() const { return {read}; }
+    iterator end() const { return {read}; }
+};
+
+/// The results from the place `at` on are the squares of 1, 2, ... up to `end`.
+template <class Results> void squares(Results &results, number at, number end) {
+    for (; at < end; at++) {
+        CHECK(results.next_for(LIMIT) == (at + 1) * (at + 1));
+        CHECK(results.index() == at);
+    }
+}
+
+template <class Results> taskring_status next_status(Results &results, std::chrono::milliseconds time = 0ms) {
+    return results.try_next_for(time).status();
+}
+
+const taskring::task<number(number, number)> product{"product"};
+
+void semantics_m1_inputs_of_several_parameters_end_with_their_range_and_none_give_nothing(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const numbers first{1, 2, 3, 4, 5}, second{10, 20, 30};
+    std::vector<std::pair<number, number>> both;
+    for (std::size_t i = 0; i < std::min(first.size(), second.size()); i++)
+        both.emplace_back(first[i], second[i]);
+    numbers found;
+    for (const number one : pool.map(product, both))
+        found.push_back(one);
+    CHECK((found == numbers{10, 40, 90}));
+    for (const number one : pool.map(square, numbers()))
+        CHECK(one == 99);
+}
+
+void semantics_m3_results_come_in_input_order_and_errors_at_their_places(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    const numbers inputs = up_to(30);
+    auto results = pool.map(square, inputs);
+    for (number i = 0; i < 30; i++) {
+        if ((i + 1) % 10 == 5)
+            CHECK(thrown<taskring::task_error>([&] { results.next(); }) == "an odd multiple of 5" && results.index() == i);
+        else
+            squares(results, i, i + 1);
+    }
+    CHECK(!results.next());
+}
+
+void semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_over(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const numbers inputs{1, 2, waits, 4};
+    const auto began = std::chrono::steady_clock::now();
+    auto results = pool.map(square, inputs, map_options().timeout(20ms));
+    until([&] {
+        const auto stats = pool.stats();
+        return stats.running == 1 && stats.unreleased == 2;
+    });
+    std::this_thread::sleep_until(began + 25ms);
+    squares(results, 0, 2);
+    thrown<taskring::timeout_error>([&] { results.next(); });
+    CHECK(!results.next());
+}
+
+void semantics_s9_the_clock_of_a_map_starts_at_the_call(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const numbers inputs{waits};
+    auto results = pool.map(square, inputs, map_options().timeout(500ms));
+    std::this_thread::sleep_for(510ms);
+    const auto asked = std::chrono::steady_clock::now();
+    thrown<taskring::timeout_error>([&] { results.begin(); });
+    CHECK(std::chrono::steady_clock::now() - asked < 480ms);
+}
+
+void semantics_m6_results_dropped_after_a_look_cancel_the_rest_and_ones_never_looked_at_run(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const numbers inputs = up_to(20);
+    for (const bool looked_at : {false, true}) {
+        const auto before = pool.stats().finished;
+        auto running = busy(pool);
+        {
+            auto results = pool.map(square, inputs);
+            if (looked_at)
+                CHECK(next_status(results, 1ms) == TASKRING_TIMED_OUT);
+        }
+        CHECK(pool.stats().pending == (looked_at ? 0u : 20u));
+        running.cancel();
+        running.get();
+        until([&] { return pool.stats().finished == before + (looked_at ? 1 : 21); });
+    }
+}
+
+void semantics_m7_a_window_of_0_is_the_default_and_reads_all(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    const numbers inputs = up_to(20);
+    auto results = pool.map(square, inputs, map_options().window(0));
+    CHECK(pool.stats().pending == 20);
+    running.cancel();
+    squares(results, 0, 4);
+}
+
+void semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    number read = 0;
+    auto results = pool.map(square, endless{&read}, map_options().window(3));
+    CHECK(read == 3);
+    for (number i = 0; i < 4; i++) {
+        squares(results, i, i + 1);
+        CHECK(read <= 3 + i + 1);
+    }
+    const numbers few{1, 2};
+    auto short_of_it = pool.map(square, few, map_options().window(10));
+    squares(short_of_it, 0, 2);
+    CHECK(!short_of_it.next());
+}
+
+void semantics_m10_a_chunk_of_any_size_takes_any_input(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    const numbers inputs = up_to(4);
+    for (const number chunk : {0, 1, 3, 4, 1000}) {
+        auto results = pool.map(square, inputs, map_options().chunk(chunk));
+        squares(results, 0, 4);
+        CHECK(!results.next());
+    }
+}
+
+void semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    number read = 0;
+    auto results = pool.map(square, endless{&read}, map_options().window(2).chunk(6));
+    CHECK(read == 12);
+    for (number i = 0; i < 20; i++) {
+        if ((i + 1) % 10 == 5)
+            CHECK(results.try_next().status() == TASKRING_TASK_FAILED && results.index() == i);
+        else
+            squares(results, i, i + 1);
+    }
+}
+
+void semantics_s3_one_worker_gives_unordered_results_in_input_order(std::uint32_t kind) {
+    // More inputs than slots: a lap over places that were taken.
+    auto pool = make_pool(kind, 1, 8);
+    const numbers inputs = up_to(60);
+    auto results = pool.map(square, inputs, map_options().unordered().window(6));
+    for (number i = 0; i < 60; i++) {
+        const auto status = results.try_next().status();
+        CHECK(results.index() == i && status == ((i + 1) % 10 == 5 ? TASKRING_TASK_FAILED : TASKRING_OK));
+    }
+}
+
+void semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const numbers inputs = up_to(4);
+    for (const number chunk : {1, 4, 7}) {
+        auto running = busy(pool);
+        auto results = pool.map(square, inputs, map_options().chunk(chunk));
+        thrown<taskring::timeout_error>([&] { results.next_for(1ms); });
+        CHECK(next_status(results) == TASKRING_TIMED_OUT);
+        running.cancel();
+        squares(results, 0, 4);
+    }
+}
+
+const semantics_case cases[] = {
+    CASE(semantics_m1_inputs_of_several_parameters_end_with_their_range_and_none_give_nothing),
+    CASE(semantics_m3_results_come_in_input_order_and_errors_at_their_places),
+    CASE(semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_over),
+    CASE(semantics_s9_the_clock_of_a_map_starts_at_the_call),
+    CASE(semantics_m6_results_dropped_after_a_look_cancel_the_rest_and_ones_never_looked_at_run),
+    CASE(semantics_m7_a_window_of_0_is_the_default_and_reads_all),
+    CASE(semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result),
+    CASE(semantics_m10_a_chunk_of_any_size_takes_any_input),
+    CASE(semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item),
+    CASE(semantics_s3_one_worker_gives_unordered_results_in_input_order),
+    CASE(semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size),
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+    taskring::define(product, [](number a, number b) { return a * b; });
+    return run_cases(argc, argv, cases);
+}

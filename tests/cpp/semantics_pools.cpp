@@ -1,0 +1,193 @@
+// Section P of the contract in C++: making pools, deaths of workers, ends of pools; and the classes of errors.
+#include "semantics_shared.hpp"
+
+#include <atomic>
+#include <sched.h>
+
+namespace {
+
+/// How a task's worker was lost.
+template <class R> taskring_loss loss_of(taskring::future<R> task) {
+    try {
+        task.get_for(LIMIT);
+    } catch (const taskring::worker_lost &e) {
+        return e.loss();
+    }
+    CHECK(!"a lost worker");
+    return {};
+}
+
+void semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus(std::uint32_t kind) {
+    const auto said = thrown<taskring::invalid_argument_error>([&] { make_pool(kind, 193); });
+    CHECK(said.find("workers is 193; wanted ") == 0);
+    // One CPU of those that this process may use, before there is a pool.
+    cpu_set_t all, one;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    auto pool = make_pool(kind, 0);
+    CHECK(pool.submit(square, 6).get() == 36 && pool.stats().workers == 1);
+}
+
+void semantics_p10_each_task_has_an_error_of_its_own(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    auto first = pool.submit(complain, "first"), second = pool.submit(complain, "second");
+    CHECK(thrown<taskring::task_error>([&] { second.get(); }) == "second");
+    CHECK(thrown<taskring::task_error>([&] { first.get(); }) == "first");
+    if (kind != TASKRING_THREAD) {
+        const auto one = loss_of(pool.submit(die)), other = loss_of(pool.submit(die));
+        CHECK(one.signal == SIGKILL && other.signal == SIGKILL && one.pid != other.pid);
+    }
+}
+
+void semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    CHECK(thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); }) == "alas");
+    if (kind != TASKRING_THREAD) {
+        auto crashed = pool.submit(crash), exited = pool.submit(exit_with_3);
+        auto pending = pool.submit(square, 9);
+        const auto by_signal = loss_of(std::move(crashed)), by_exit = loss_of(std::move(exited));
+        CHECK(by_signal.pid != 0 && by_signal.signal == SIGSEGV && by_signal.exit_code == -1 && by_signal.may_have_run == 1);
+        CHECK(by_exit.signal == 0 && by_exit.exit_code == 3);
+        CHECK(pending.get_for(LIMIT) == 81);
+    }
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
+void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1, 8);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; i++)
+        threads.emplace_back([&pool] {
+            std::vector<taskring::future<number>> all;
+            for (number x = 0; x < 100; x++)
+                all.push_back(pool.submit(square, 2 * x));
+            for (number x = 0; x < 100; x++)
+                CHECK(all[x].get() == 4 * x * x);
+        });
+    for (auto &thread : threads)
+        thread.join();
+}
+
+void semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    std::vector<taskring::future<void>> all;
+    for (int i = 0; i < 50; i++)
+        all.push_back(pool.submit(nap, 2));
+    pool.shutdown(true, false);
+    for (auto &one : all)
+        one.get_for(0ms);
+    thrown<taskring::shut_down_error>([&] { pool.submit(nap, 2); });
+}
+
+void semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    std::vector<taskring::future<number>> pending;
+    for (number x = 0; x < 30; x++)
+        pending.push_back(pool.submit(square, x));
+    pool.shutdown(false, true);
+    for (auto &one : pending)
+        thrown<taskring::cancelled_error>([&] { one.get_for(0ms); });
+    CHECK(running.is_running() && !running.cancel());
+    pool.shutdown(true, true);
+    running.get_for(0ms);
+}
+
+void semantics_p30_the_end_of_a_scope_waits_for_everything_and_lets_exceptions_out(std::uint32_t kind) {
+    std::atomic<int> ended{0};
+    CHECK(thrown<std::logic_error>([&] {
+              auto pool = make_pool(kind, 1);
+              for (int i = 0; i < 5; i++)
+                  pool.submit(nap, 5).on_done([&ended](const auto &) { ended++; });
+              throw std::logic_error("out of the scope");
+          }) == "out of the scope");
+    CHECK(ended == 5);
+}
+
+void semantics_p30_a_shutdown_may_be_asked_for_again_and_otherwise(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto last = pool.submit(nap, 20);
+    pool.shutdown(false, false);
+    pool.shutdown(false, false);
+    pool.shutdown(true, false);
+    CHECK(last.state() == taskring::state::done);
+    pool.shutdown(true, true);
+    pool.shutdown(false, true);
+    last.get_for(0ms);
+}
+
+void semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    auto pending = pool.submit(square, 3);
+    CHECK(pending.cancel());
+    running.cancel();
+    pool.shutdown(true, false);
+    thrown<taskring::cancelled_error>([&] { pending.get_for(0ms); });
+}
+
+void semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    std::vector<taskring::future<void>> all;
+    all.push_back(busy(pool));
+    for (int i = 1; i < 5; i++)
+        all.push_back(pool.submit(until_asked));
+    for (std::size_t i = 0; i < 5; i++)
+        CHECK(all[i].is_running() == (i == 0));
+    for (std::size_t i = 0; i < 5; i++)
+        CHECK(all[i].cancel() == (i != 0));
+}
+
+void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) {
+    auto chosen = make_config(kind, 1);
+    chosen.on_worker_death = TASKRING_DEATH_BREAKS_POOL;
+    taskring::pool pool(chosen);
+    auto running = busy(pool);
+    auto pending = pool.submit(square, 3), cancelled = pool.submit(square, 3);
+    cancelled.cancel();
+    thrown<taskring::timeout_error>([&] { pending.result_for(0ms); });
+    thrown<taskring::cancelled_error>([&] { cancelled.result(); });
+    thrown<taskring::invalid_argument_error>([&] { taskring::completions().add(taskring::future<number>(pool.get(), 7)); });
+    auto gone = pool.submit(square, 3);
+    CHECK(taskring_release(pool.get(), gone.ticket()) == TASKRING_OK);
+    thrown<taskring::invalid_state_error>([&] { gone.result(); });
+    running.cancel();
+    CHECK(pending.get() == 9);
+    thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); });
+    if (kind == TASKRING_THREAD) {
+        pool.shutdown(false, false);
+        thrown<taskring::shut_down_error>([&] { pool.submit(square, 3); });
+        return;
+    }
+    // All of them are what was caught before there were classes.
+    auto last = busy(pool);
+    auto lost = pool.submit(die);
+    auto never = pool.submit(square, 3);
+    last.cancel();
+    thrown<taskring::worker_lost>([&] { lost.get(); });
+    CHECK(status_of([&] { never.result(); }) == TASKRING_BROKEN);
+    thrown<taskring::broken_error>([&] { never.get(); });
+    thrown<taskring::broken_error>([&] { pool.submit(square, 3); });
+}
+
+const semantics_case cases[] = {
+    CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
+    CASE(semantics_p10_each_task_has_an_error_of_its_own),
+    CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
+    CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
+    CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
+    CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
+    CASE(semantics_p30_the_end_of_a_scope_waits_for_everything_and_lets_exceptions_out),
+    CASE(semantics_p30_a_shutdown_may_be_asked_for_again_and_otherwise),
+    CASE(semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown),
+    CASE(semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled),
+    CASE(semantics_s12_what_can_go_wrong_has_classes_of_its_own),
+};
+
+} // namespace
+
+int main(int argc, char **argv) { return run_cases(argc, argv, cases); }
