@@ -41,10 +41,6 @@ class cancelled_error : public error {
 class timeout_error : public error {
     using error::error;
 };
-/// A future is in a state in which this cannot be done. Nothing was changed.
-class invalid_state_error : public error {
-    using error::error;
-};
 /// The worker died while it ran the task.
 class worker_lost : public error {
 public:
