@@ -82,8 +82,8 @@ impl<T> CompletionQueue<T> {
         Ok(())
     }
 
-    /// The next one that is over: its result can be had without waiting. Waits no longer than `timeout`; with a time of zero it gives what is there.
-    /// `None` when all have come out.
+    /// The next one that is over: its result can be had without waiting. Waits no longer than `timeout`; with a time of zero it gives what is known to
+    /// be over: a task may be done a moment before that is announced. `None` when all have come out.
     ///
     /// # Errors
     /// [`Error::TimedOut`], after which the queue is as before; [`Error::Corrupt`], [`Error::Forked`].
@@ -121,9 +121,8 @@ impl<T> CompletionQueue<T> {
     ///     let future = pool.submit(square, 3)?;
     ///     queue.add(&future, "three")?;
     ///     # let _ = fd;
-    ///     # assert_eq!(future.exception(None)?, None);
-    ///     // When it is readable:
-    ///     assert_eq!(queue.next(Some(Duration::ZERO))?, Some("three"));
+    ///     // When it is readable this does not wait:
+    ///     assert_eq!(queue.next(Some(Duration::from_secs(60)))?, Some("three"));
     ///     assert_eq!(future.result()?, 9);
     ///     Ok(())
     /// }
