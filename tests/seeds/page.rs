@@ -72,7 +72,7 @@ taskring::task! {
     fn copy(from: String, to: String) -> Result<u64, TaskError> { Ok(std::fs::copy(from, to)?) }
     fn load(page: String) -> Result<u64, TaskError> { Ok(std::fs::read(page)?.len() as u64) }
     fn is_prime(n: u64) -> bool {
-        n == 2 || n > 2 && n % 2 == 1 && (3..).step_by(2).take_while(|d| d * d <= n).all(|d| n % d != 0)
+        n == 2 || n > 2 && !n.is_multiple_of(2) && (3..).step_by(2).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
     }
     fn times_itself(x: u64) -> u64 { x * x }
     /// Sleeps, but wakes up when nobody wants it any more.
