@@ -3,11 +3,12 @@
 
 use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, Result};
-use crate::life::{Bit, Broken};
+use crate::life::{Bit, Broken, broken};
 use crate::limits::{PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
+use crate::setup;
 use crate::start::{self, StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -65,8 +66,10 @@ struct Watch {
     ever_attached: bool,
     last_tick: u64,
     last_start: u64,
-    /// Starts that the zygote was asked for and has not answered.
-    requested: usize,
+    /// The numbers of workers that the zygote was asked for, and has not answered.
+    requested: Vec<u32>,
+    /// It was said that the pool is broken.
+    has_told_broken: bool,
     lookout: Lookout,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
@@ -166,6 +169,7 @@ impl Supervisor {
             }
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
+            self.note_broken(&mut watch);
             self.tick(&mut watch);
             if self.is_over() {
                 break;
@@ -244,15 +248,15 @@ impl Supervisor {
 
     fn hear(&self, zygote: &Zygote, watch: &mut Watch) {
         match zygote.news() {
-            Ok(News::Started(pid)) => {
-                watch.requested = watch.requested.saturating_sub(1);
-                log::debug!(target: "taskring", "worker {pid} started");
+            Ok(News::Started(pid, number)) => {
+                watch.requested.retain(|&other| other != number);
+                log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
                 // Without one it cannot be killed when it is late, or the zygote gone.
                 let pidfd = sys::pidfd_open(pid).ok().flatten();
-                lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, pidfd, None) });
+                lock(&self.children).push(Child { of_zygote: true, ..Child::new(pid, number, pidfd, None) });
             }
-            Ok(News::NotStarted(errno)) => {
-                watch.requested = watch.requested.saturating_sub(1);
+            Ok(News::NotStarted(number, errno)) => {
+                watch.requested.retain(|&other| other != number);
                 self.start_failed(watch, Error::System { call: "fork of a worker", errno });
             }
             Ok(News::Threads(count)) => {
@@ -313,9 +317,10 @@ impl Supervisor {
             self.pool.segment().count_workers();
             // After the recovery: a logger may take its time.
             if self.is_stopping() {
-                log::debug!(target: "taskring", "worker {} ended: {cause}", child.pid);
+                log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
-                log::warn!(target: "taskring", "worker {} ended ({cause}); another takes its place", child.pid);
+                let name = self.name_of(child.number);
+                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); another takes its place", child.pid);
             }
             if was_ready {
                 watch.failures = 0;
@@ -403,6 +408,18 @@ impl Supervisor {
         self.pool.fail_all_pending();
     }
 
+    /// A worker may have broken the pool: that is logged here, where the program's logger is, and pending tasks end at once.
+    fn note_broken(&self, watch: &mut Watch) {
+        if watch.has_told_broken || !self.pool.segment().has(Bit::Broken) {
+            return;
+        }
+        watch.has_told_broken = true;
+        if self.pool.failure.get().is_none() {
+            log::error!(target: "taskring", "the pool can run no more tasks: {}", broken(self.pool.segment()));
+            self.pool.fail_all_pending();
+        }
+    }
+
     /// Recovers what the dead have left, but for workers whose end this thread itself is about to learn, with its cause: waiting for that here would keep it
     /// from coming. Whoever was dead at the last look as well is nobody's that we know.
     fn reap_unexpected(&self, watch: &mut Watch) {
@@ -437,7 +454,9 @@ impl Supervisor {
         if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
             return Ok(());
         }
-        let present = lock(&self.children).len() + watch.requested;
+        let mut numbers: Vec<u32> = lock(&self.children).iter().map(|child| child.number).collect();
+        numbers.extend(&watch.requested);
+        let present = numbers.len();
         let wanted = match (self.is_stopping(), self.plan.method) {
             (_, StartMethod::None) => 0,
             (false, _) => self.plan.workers,
@@ -446,7 +465,9 @@ impl Supervisor {
         };
         for _ in present..wanted {
             watch.last_start = now;
-            self.start_one(watch)?;
+            let number = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
+            numbers.push(number);
+            self.start_one(watch, number)?;
         }
         Ok(())
     }
@@ -456,26 +477,31 @@ impl Supervisor {
         !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) && segment.has_unfinished()
     }
 
-    fn start_one(&self, watch: &mut Watch) -> Result<()> {
+    fn name_of(&self, number: u32) -> String {
+        setup::name_of(self.pool.segment(), number)
+    }
+
+    fn start_one(&self, watch: &mut Watch, number: u32) -> Result<()> {
         let child = match self.plan.method {
             StartMethod::None => return Ok(()),
             StartMethod::Fork | StartMethod::ForkServer => {
                 let zygote =
                     self.zygote.as_ref().ok_or(Error::Broken { cause: "there is no process to fork from".into() })?;
-                zygote.request_start()?;
-                watch.requested += 1;
+                zygote.request_start(number)?;
+                watch.requested.push(number);
                 return Ok(());
             }
             StartMethod::Spawn => {
-                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
-                log::debug!(target: "taskring", "worker {pid} started");
-                let mut child = Child::new(pid, None, None);
+                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref(), number)?;
+                log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
+                let mut child = Child::new(pid, number, None, None);
                 child.watch();
                 child
             }
             StartMethod::Thread => {
-                let thread = WorkerThread::start(self.pool.member.segment.clone(), self.bell.as_fd())?;
-                Child::new(sys::pid(), None, Some(thread))
+                let segment = self.pool.member.segment.clone();
+                let thread = WorkerThread::start(segment, self.bell.as_fd(), number, self.name_of(number))?;
+                Child::new(sys::pid(), number, None, Some(thread))
             }
         };
         lock(&self.children).push(child);

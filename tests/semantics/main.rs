@@ -14,6 +14,7 @@ mod process_support;
 mod support;
 
 mod futures;
+mod setup;
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
 /// The cases, by file.
-const FILES: &[&[Case]] = &[futures::CASES];
+const FILES: &[&[Case]] = &[futures::CASES, setup::CASES];
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
