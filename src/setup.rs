@@ -213,6 +213,12 @@ pub fn worker_name() -> Option<String> {
     own(|worker| worker.name.as_ref().map(|name| name.to_string_lossy().into_owned()))
 }
 
+/// The same for C: good until the worker has left.
+#[cfg(feature = "named")]
+pub(crate) fn worker_name_ptr() -> Option<*const std::ffi::c_char> {
+    own(|worker| worker.name.as_ref().map(|name| name.as_ptr()))
+}
+
 /// Keeps a value in the worker of this thread for the tasks that it runs later, for [`worker_state`]: one of each type. An initializer
 /// ([`Builder::initializer`](crate::Builder::initializer)) leaves there what it has made. It is dropped when the worker leaves, after its exit hook; a
 /// worker that is killed drops nothing. The value of the same type before is dropped.

@@ -25,6 +25,7 @@
 //     any code, in threads             taskring::thread_pool threads; threads.submit([&] { return total; })
 //     large arguments, uncopied        pool.submit(task, std::move(loan)), where auto loan = pool.loan(len)
 //     large results, uncopied          future.view()
+//     what workers are given first     taskring::pool pool(taskring::setup().initializer(open, path).share("table", bytes).apply())
 #ifndef TASKRING_HPP
 #define TASKRING_HPP
 
@@ -32,6 +33,7 @@
 #include "taskring/completions.hpp"
 #include "taskring/log.hpp"
 #include "taskring/pool.hpp"
+#include "taskring/setup.hpp"
 #include "taskring/thread_pool.hpp"
 
 #endif

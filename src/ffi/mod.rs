@@ -17,6 +17,7 @@ mod log;
 mod map;
 mod pool;
 mod set;
+mod setup;
 mod status;
 mod submit;
 
@@ -34,6 +35,7 @@ pub use log::*;
 pub use map::*;
 pub use pool::*;
 pub use set::*;
+pub use setup::*;
 pub use status::*;
 pub use submit::*;
 

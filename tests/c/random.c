@@ -10,7 +10,7 @@
     X(map_free) X(map_new) X(map_next) X(on_done) X(outcome) X(pool_stats) X(register) X(release) X(result) \
     X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(state) X(status_message) X(status_name) X(submit) \
     X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) X(task_ticket) X(version) X(view) X(wait) \
-    X(wait_many) X(work) X(worker_pid)
+    X(wait_many) X(work) X(worker_pid) X(worker_name) X(worker_number) X(shared)
 
 enum {
 #define X(name) F_##name,
@@ -60,6 +60,8 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_cancel_requested, 1);
     count(F_attempt, 1);
     count(F_task_ticket, taskring_task_ticket() != 0);
+    count(F_worker_number, taskring_worker_number() >= 0);
+    count(F_worker_name, taskring_worker_name() != NULL);
     switch (what % 8) {
     case 0:
         count(F_call_result, taskring_call_result(call, len * 3) != NULL);
@@ -118,6 +120,9 @@ static void make(int i) {
     config.workers = (uint32_t)below(3);
     config.capacity = (uint32_t)(1 + below(200));
     config.payload_max = 1 << 22;
+    const taskring_named_bytes value = {"value", "0123456789", below(11)};
+    config.shared = one_in(32) ? NULL : &value;
+    config.shared_count = 1;
     if (one_in(8))
         ((uint32_t *)(void *)&config)[below(sizeof config / 8)] = (uint32_t)state_of_random;
     if (CALL(create, one_in(32) ? NULL : &config, &pools[i]) != TASKRING_OK)
@@ -441,6 +446,9 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
     case 12: {
         taskring_stats stats = TASKRING_STATS_INIT;
         CALL(pool_stats, a_pool(), &stats);
+        const void *value;
+        size_t size;
+        CALL(shared, a_pool(), one_in(16) ? "other" : "value", one_in(32) ? NULL : &value, one_in(2) ? NULL : &size);
         return;
     }
     case 13:
