@@ -543,6 +543,24 @@ typedef struct taskring_map_options {
 } taskring_map_options;
 
 /**
+ * A name with bytes: of a function, and then they are its arguments; or of a shared value. The library copies both.
+ */
+typedef struct taskring_named_bytes {
+    /**
+     * 1 to 192 bytes of UTF-8.
+     */
+    const char *name;
+    /**
+     * NULL with a len of 0 is no bytes.
+     */
+    const void *data;
+    /**
+     * How many.
+     */
+    size_t len;
+} taskring_named_bytes;
+
+/**
  * Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
  */
 typedef struct taskring_config {
@@ -610,6 +628,27 @@ typedef struct taskring_config {
      * Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
      */
     const char *const *worker_env;
+    /**
+     * What workers are called: this, '_' and their number, in ps and by taskring_worker_name. 1 to 192 bytes. NULL: "taskring-worker".
+     */
+    const char *worker_names;
+    /**
+     * A function that each worker runs once before its first task, with its arguments, within start_timeout_ns of its start; or NULL. Workers that
+     * take the place of others run it too. When it fails, the pool is broken, and TASKRING_BROKEN's text has what it said.
+     */
+    const struct taskring_named_bytes *initializer;
+    /**
+     * A function that each worker runs once when it leaves in good order, not when it was killed; or NULL.
+     */
+    const struct taskring_named_bytes *exit_hook;
+    /**
+     * Values that every worker can read where they lie, by taskring_shared. Each name may come once.
+     */
+    const struct taskring_named_bytes *shared;
+    /**
+     * How many, at most 64.
+     */
+    uint64_t shared_count;
 } taskring_config;
 
 /**
@@ -1187,8 +1226,9 @@ taskring_status taskring_map_free(struct taskring_map *map);
 /**
  * Makes a pool and starts its workers. config may be NULL: all defaults.
  *
- * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_NOT_INITIALIZED when workers are to be spawned and main does not
- * begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
+ * own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
+ * main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
  *
  * Requires:
  * config is NULL or points to a config whose pointers are NULL or valid; pool is NULL or valid for a write.
@@ -1399,6 +1439,34 @@ taskring_status taskring_set_discard(struct taskring_set *set,
 taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
+ * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
+ * that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+ */
+int32_t taskring_worker_number(void);
+
+/**
+ * The name of the worker that runs in this thread: taskring_config's worker_names, '_' and its number. NULL where taskring_worker_number gives -1.
+ * Good until the worker leaves.
+ */
+const char *taskring_worker_name(void);
+
+/**
+ * Where a value lies that a pool's creator shares (taskring_config's shared). It is not copied; nobody may write to it; it begins at a multiple of 64.
+ * With a NULL pool, in a task: the value of the pool whose worker runs in this thread, good until the worker leaves. With a pool: good until the
+ * handle is freed. len may be NULL.
+ *
+ * Returns TASKRING_OK and writes *data and *len; TASKRING_INVALID_ARGUMENT when there is no value of that name, and for a NULL pool outside a
+ * worker; TASKRING_FORKED, TASKRING_CORRUPT.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; name is NULL or a string; data and len are NULL or valid for a write.
+ */
+taskring_status taskring_shared(struct taskring_pool *pool,
+                                const char *name,
+                                const void **data,
+                                size_t *len);
+
+/**
  * The name of a status, such as "TASKRING_FULL". Never NULL, never to be freed. From any thread.
  */
 const char *taskring_status_name(int32_t status);
@@ -1513,7 +1581,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -1523,7 +1591,8 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 88);
+TASKRING_ASSERT_SIZE(taskring_config, 128);
+TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 40);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);

@@ -1,5 +1,7 @@
 //! The builder: a pool's options, checked before anything is made.
 
+use crate::codec::Payload;
+use crate::constants::{Constants, What};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::exit;
@@ -12,7 +14,9 @@ use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
 use crate::sys;
+use crate::task::{Shared, Task, is_known};
 use crate::zygote::Zygote;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +36,9 @@ pub struct Builder {
     detach_on_exit: bool,
     payload_max: u64,
     mutexes: MutexKind,
+    constants: Constants,
+    /// What could not be encoded.
+    refused: Option<Error>,
 }
 
 impl Builder {
@@ -47,6 +54,8 @@ impl Builder {
             detach_on_exit: false,
             payload_max: PAYLOAD_AREA_DEFAULT,
             mutexes: MutexKind::default(),
+            constants: Constants::default(),
+            refused: None,
         }
     }
 
@@ -124,7 +133,106 @@ impl Builder {
         self
     }
 
-    fn check(&self) -> Result<(SegmentPlan, Plan)> {
+    /// What workers are called: this, an underscore and their number, in `ps` and by [`task::worker_name`](crate::task::worker_name). 1 to 192 bytes
+    /// without a zero byte; `ps` shows the first 12 or so. The default is `taskring-worker`.
+    pub fn worker_names(mut self, prefix: impl Into<String>) -> Builder {
+        self.constants.set(What::Prefix, prefix.into(), Vec::new());
+        self
+    }
+
+    /// A task function that each worker runs once, before its first task; also one that takes the place of a worker that ended, and one that attaches
+    /// by the pool's name. What it makes for later it leaves with [`task::set_worker_state`](crate::task::set_worker_state). It has to be over within
+    /// [`start_timeout`](Builder::start_timeout) of the worker's start.
+    ///
+    /// When it returns an error or panics, or a worker that the owner has started lacks it, that is logged and breaks the pool: pending and later tasks
+    /// end with [`Error::Broken`], whose cause has the message, and no worker is started any more. A worker that dies in it counts as one that could not
+    /// be started: three in a row break the pool. [`work`](crate::work) in a program that lacks it is refused with [`Error::UnknownFunction`].
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! {
+    ///     fn open(path: String) -> Result<(), taskring::TaskError> {
+    ///         Err(taskring::TaskError::new(format!("no database at {path}")))
+    ///     }
+    ///     fn query() -> u64 { 1 }
+    /// }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(2).initializer(open, "/nowhere".to_owned()).build()?;
+    ///     let error = pool.submit(query, ()).and_then(|future| future.result()).unwrap_err();
+    ///     assert!(error.to_string().contains("no database at /nowhere"), "{error}");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn initializer<A: Payload>(self, task: Task<A, ()>, args: A) -> Builder {
+        self.run_once(What::Initializer, task, &args)
+    }
+
+    /// A task function that each worker runs once, when it leaves in good order: when the pool ends, or its owner does. A worker that was killed
+    /// runs nothing any more. `shutdown` waits for it. Its error or panic is logged, and changes nothing.
+    pub fn exit_hook<A: Payload>(self, task: Task<A, ()>, args: A) -> Builder {
+        self.run_once(What::ExitHook, task, &args)
+    }
+
+    fn run_once<A: Payload>(mut self, what: What, task: Task<A, ()>, args: &A) -> Builder {
+        let mut bytes = Vec::new();
+        if let Err(message) = args.encode(&mut bytes) {
+            self.refused.get_or_insert(Error::Encode { message });
+        }
+        self.run_encoded(what, task.name(), bytes)
+    }
+
+    pub(crate) fn run_encoded(mut self, what: What, name: &str, args: Vec<u8>) -> Builder {
+        self.constants.set(what, name.to_owned(), args);
+        self
+    }
+
+    /// Bytes that every worker can read, under a name, without a copy: they lie in the pool's memory once.
+    /// [`task::shared`](crate::task::shared) gives them to a task, [`Executor::shared`] to whoever is attached. At most 64 values, each of up to 2 GiB,
+    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 16 GiB.
+    pub fn shared(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Builder {
+        self.constants.share(name.to_owned(), bytes.into());
+        self
+    }
+
+    /// `room` is what is left for them.
+    fn check_constants(&self, room: u64) -> Result<()> {
+        if let Some(refused) = &self.refused {
+            return Err(refused.clone());
+        }
+        let mut shared = HashSet::new();
+        for (what, name, bytes) in self.constants.entries() {
+            let parameter = match what {
+                What::Prefix => "the prefix of the workers' names",
+                What::Initializer => "the name of the initializer",
+                What::ExitHook => "the name of the exit hook",
+                What::Shared => "the name of a shared value",
+            };
+            if name.is_empty() || name.len() > CONSTANT_NAME_MAX || name.contains('\0') {
+                let wanted = format!("1 to {CONSTANT_NAME_MAX} bytes without a zero byte");
+                return Err(Error::invalid(parameter, format!("{name:?}"), wanted));
+            }
+            if bytes.len() > PAYLOAD_LEN_MAX {
+                return Err(Error::PayloadTooLarge { len: bytes.len() as u64, max: PAYLOAD_LEN_MAX as u64 });
+            }
+            if what == What::Shared && !shared.insert(name) {
+                return Err(Error::invalid(parameter, format!("{name:?}"), "each one once"));
+            }
+            // Workers of the same program have what this one has.
+            let is_ours = self.exe.is_none() && self.method != StartMethod::None;
+            if matches!(what, What::Initializer | What::ExitHook) && is_ours && !is_known(name) {
+                return Err(Error::UnknownFunction { name: name.to_owned() });
+            }
+        }
+        if shared.len() > SHARED_MAX {
+            return Err(Error::TooMany { what: "shared values", max: SHARED_MAX });
+        }
+        let len = self.constants.len() as u64;
+        if len > room { Err(Error::PayloadTooLarge { len, max: room }) } else { Ok(()) }
+    }
+
+    /// Takes the constants out: what is shared is to lie in memory once.
+    fn check(&mut self) -> Result<(SegmentPlan, Plan)> {
         let workers = self.workers.unwrap_or_else(|| sys::cpu_count().min(WORKERS_MAX));
         let workers = if self.method == StartMethod::None && self.workers.is_none() { 0 } else { workers };
         if self.method != StartMethod::None && !(1..=WORKERS_MAX).contains(&workers) {
@@ -144,11 +252,15 @@ impl Builder {
         if !(4096..=room).contains(&self.payload_max) {
             return Err(Error::invalid("payload_max", self.payload_max, format!("4096 to {room} bytes")));
         }
+        // In whole pages.
+        self.check_constants((room - self.payload_max) & !4095)?;
+        let geometry = geometry.with_constants(self.constants.len() as u64);
         if self.start_timeout.is_zero() {
             return Err(Error::invalid("start_timeout", "0", "more than 0"));
         }
         check_can_start(self.method, self.exe.as_ref())?;
-        let segment = SegmentPlan { geometry, policy: self.policy.bits(), named: false };
+        let constants = std::mem::take(&mut self.constants);
+        let segment = SegmentPlan { geometry, constants, policy: self.policy.bits(), named: false };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
         Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone() }))
     }
@@ -158,9 +270,10 @@ impl Builder {
     /// # Errors
     /// [`Error::InvalidArgument`]; [`Error::NotInitialized`], [`Error::NotAWorker`], [`Error::ManyThreads`];
     /// [`Error::OutOfMemory`]; [`Error::System`] when a worker cannot be started.
-    pub fn build(self) -> Result<Executor> {
+    pub fn build(mut self) -> Result<Executor> {
         let (segment_plan, plan) = self.check()?;
         let segment = Arc::new(Segment::anonymous(&segment_plan)?);
+        drop(segment_plan);
         self.finish(segment, plan, |_| Ok(()))
     }
 
@@ -170,11 +283,12 @@ impl Builder {
     /// [`Error::Exists`]; [`Error::InvalidArgument`] for a name that is not 1 to 64 letters, digits, `-`, `_` or `.`; and those of
     /// [`build`](Builder::build).
     #[cfg(feature = "named")]
-    pub fn create_named(self, name: &str) -> Result<Executor> {
+    pub fn create_named(mut self, name: &str) -> Result<Executor> {
         let (mut segment_plan, plan) = self.check()?;
         segment_plan.named = true;
         crate::named::check_name(name)?;
         let new = crate::named::New::create(&segment_plan)?;
+        drop(segment_plan);
         let (segment, temporary) = new.into_parts();
         let segment = Arc::new(segment);
         // The owner's seat is taken before the name can be seen, so nobody takes the new pool for a dead one.
@@ -192,5 +306,17 @@ impl Builder {
         let supervisor = Supervisor::start(Arc::new(pool), plan, zygote)?;
         exit::remember(&supervisor, self.detach_on_exit, self.exit_wait_max);
         Ok(Executor::from_parts(supervisor.pool().clone(), Some(supervisor)))
+    }
+}
+
+impl Executor {
+    /// The value of that name that the pool's creator shares ([`Builder::shared`]), for the creator itself and whoever is attached; a task asks
+    /// [`task::shared`](crate::task::shared). The bytes are borrowed, not copied. `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Forked`].
+    pub fn shared(&self, name: &str) -> Result<Option<Shared>> {
+        self.pool().member.check_fork()?;
+        crate::setup::shared_of(&self.pool().member.segment, name)
     }
 }

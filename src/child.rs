@@ -21,6 +21,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// A started worker, until its end was seen.
 pub(crate) struct Child {
     pub(crate) pid: u32,
+    /// Its own among the workers that its owner has started, and its successor's.
+    pub(crate) number: u32,
     /// Of a worker process, where the system gives one.
     pub(crate) pidfd: Option<OwnedFd>,
     /// It is the zygote's child, and the zygote says when and how it ended.
@@ -44,17 +46,17 @@ pub(crate) struct WorkerThread {
 
 impl WorkerThread {
     /// Starts one, which rings the bell at its end.
-    pub(crate) fn start(segment: Arc<Segment>, bell: BorrowedFd<'_>) -> Result<WorkerThread> {
+    pub(crate) fn start(segment: Arc<Segment>, bell: BorrowedFd<'_>, number: u32, name: String) -> Result<WorkerThread> {
         let bell = bell.try_clone_to_owned().map_err(|e| sys::SysError::from_io("dup of the bell", &e))?;
         let (ended, id) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (end, number) = (EndOfThread(bell, ended.clone()), id.clone());
+        let (end, thread_id) = (EndOfThread(bell, ended.clone()), id.clone());
         let body = move || {
             let _end = end;
-            number.store(sys::thread_id(), Relaxed);
+            thread_id.store(sys::thread_id(), Relaxed);
             // A thread that could not attach counts as a failed start: the supervisor sees it end.
-            let _ = worker::serve(segment, Kind::ThreadWorker, worker::Came::AsChild);
+            let _ = worker::serve(segment, Kind::ThreadWorker, worker::Came::AsChild(number));
         };
-        let thread = std::thread::Builder::new().name("taskring-worker".into()).spawn(body);
+        let thread = std::thread::Builder::new().name(name).spawn(body);
         let handle = thread.map_err(|e| sys::SysError::from_io("start of a worker thread", &e))?;
         Ok(WorkerThread { handle, ended, id })
     }
@@ -85,14 +87,24 @@ impl Drop for EndOfThread {
 }
 
 impl Child {
-    pub(crate) fn new(pid: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
-        Child { pid, pidfd, of_zygote: false, thread, started_at: now_ns(), attached: None, ended: None, over_since: None }
+    pub(crate) fn new(pid: u32, number: u32, pidfd: Option<OwnedFd>, thread: Option<WorkerThread>) -> Child {
+        Child {
+            pid,
+            number,
+            pidfd,
+            of_zygote: false,
+            thread,
+            started_at: now_ns(),
+            attached: None,
+            ended: None,
+            over_since: None,
+        }
     }
 
     /// A child of the zygote's.
-    pub(crate) fn of_zygote(pid: u32) -> Child {
+    pub(crate) fn of_zygote(pid: u32, number: u32) -> Child {
         // Without a pidfd it cannot be killed when it is late, or the zygote gone.
-        Child { of_zygote: true, ..Child::new(pid, sys::pidfd_open(pid).ok().flatten(), None) }
+        Child { of_zygote: true, ..Child::new(pid, number, sys::pidfd_open(pid).ok().flatten(), None) }
     }
 
     /// A process of our own that there is no pidfd of: a poll does not tell of its end.

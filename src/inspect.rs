@@ -59,6 +59,8 @@ pub struct ParticipantView {
     pub pid: u32,
     /// `owner`, `submitter`, `worker` or `thread`.
     pub role: &'static str,
+    /// Of a worker that the owner has started: as [`task::worker_name`](crate::task::worker_name) gives it.
+    pub name: Option<String>,
     /// Whether its seat is locked, as that of every living participant is.
     pub seated: bool,
     /// Tasks that it has finished.
@@ -116,7 +118,9 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
             Some(Kind::Worker) | None => "worker",
         };
         let seated = sys::is_locked(segment.file(), index as u64)?;
-        view.participants.push(ParticipantView { pid, role, seated, finished: record.finished.load(Relaxed) });
+        let number = record.number.load(Relaxed).checked_sub(1).filter(|_| state.is_worker());
+        let name = number.map(|number| crate::setup::name_of(&segment, number));
+        view.participants.push(ParticipantView { pid, role, name, seated, finished: record.finished.load(Relaxed) });
     }
     Ok(view)
 }
@@ -157,7 +161,8 @@ impl std::fmt::Display for Snapshot {
         }
         for p in &self.participants {
             let seat = if p.seated { "" } else { ", seat not locked: dead or about to be found so" };
-            writeln!(f, "{} {}: {} tasks finished{seat}", p.role, p.pid, p.finished)?;
+            let name = p.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+            writeln!(f, "{} {}{name}: {} tasks finished{seat}", p.role, p.pid, p.finished)?;
         }
         for (pid, cause) in &self.last_deaths {
             writeln!(f, "gone: {pid}: {cause}")?;

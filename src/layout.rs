@@ -3,12 +3,14 @@
 //! ```text
 //! offset            what                                   committed
 //! 0                 Header, one page                       at creation
+//! FAILURE_AT        Failure, in the same page              at creation
 //! PARTICIPANTS_AT   Record   x PARTICIPANTS_MAX, 384 B     at creation
 //! FUNCTIONS_AT      Function x FUNCTIONS_MAX, 256 B        at creation
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
+//! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
 //! ```
 //! Rules: fixed widths only; no pointers, addresses of functions, bools or enums; every word is an atomic, so a racing look is a stale
@@ -86,6 +88,8 @@ pub(crate) struct Identity {
     pub(crate) nonce: AtomicU64,
     /// Start times of processes compare only within one.
     pub(crate) time_namespace: AtomicU64,
+    /// Bytes of the constants.
+    pub(crate) constants_len: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -121,6 +125,17 @@ pub(crate) struct Payload {
     pub(crate) cursor: [AtomicU32; BLOCK_CLASSES],
 }
 
+/// Why a worker could not be made ready, in words. Written once, by the worker that has put the 1.
+#[repr(C, align(128))]
+#[derive(Default)]
+pub(crate) struct Failure {
+    /// 0; 1 while it is written; 2 when it is complete. Who dies while it writes leaves the 1, and no text.
+    pub(crate) ready: AtomicU32,
+    pub(crate) len: AtomicU32,
+    pub(crate) resv: AtomicU64,
+    pub(crate) text: [[AtomicU64; FAILURE_TEXT_MAX / 16]; 2],
+}
+
 /// A participant. The byte lock of its index says who may write `state`, `pid` and `start`; its reaper writes them too, holding the reaper byte.
 #[repr(C, align(128))]
 #[derive(Default)]
@@ -140,7 +155,8 @@ pub(crate) struct Record {
     pub(crate) finished: AtomicU64,
     /// Of a worker that is a thread: which.
     pub(crate) thread: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// Of a worker that the owner has started: its number, plus one. For display; written by the worker alone.
+    pub(crate) number: AtomicU32,
     /// What a worker sleeps on.
     pub(crate) park: Apart<AtomicU32>,
     /// Counts announcements to this submitter; what its waiting threads sleep on, beside.
@@ -224,6 +240,7 @@ pub(crate) struct Block {
 /// The size of a `pthread_mutex_t`: 40 bytes on x86-64, 48 on aarch64.
 pub(crate) const PTHREAD_MUTEX_WORDS: usize = 6;
 
+pub(crate) const FAILURE_AT: u64 = 2048;
 pub(crate) const PARTICIPANTS_AT: u64 = 4096;
 pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
 pub(crate) const SETS_AT: u64 = FUNCTIONS_AT + (FUNCTIONS_MAX * size_of::<Function>()) as u64;
@@ -239,6 +256,7 @@ pub(crate) const SLOTS_AT: u64 = (LANES_AT + (LANES_MAX * size_of::<LaneHead>())
 pub(crate) struct Geometry {
     pub(crate) capacity: usize,
     pub(crate) payload_len: u64,
+    pub(crate) constants_len: u64,
     pub(crate) mutexes: MutexKind,
     /// `capacity` is 1 << this: the path of every task takes slot numbers apart.
     shift: u32,
@@ -251,7 +269,12 @@ impl Geometry {
         debug_assert!(capacity.is_power_of_two());
         let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * 4;
         let lane_len = (bytes as u64).next_multiple_of(4096);
-        Geometry { capacity, payload_len, mutexes: MutexKind::OwnerWord, shift: capacity.trailing_zeros(), lane_len }
+        let shift = capacity.trailing_zeros();
+        Geometry { capacity, payload_len, constants_len: 0, mutexes: MutexKind::OwnerWord, shift, lane_len }
+    }
+    /// The same with room for so many bytes of constants.
+    pub(crate) fn with_constants(self, constants_len: u64) -> Geometry {
+        Geometry { constants_len, ..self }
     }
     /// The same with lanes that are guarded so.
     pub(crate) fn guarded_by(self, mutexes: MutexKind) -> Geometry {
@@ -278,8 +301,11 @@ impl Geometry {
     pub(crate) fn blocks_at(&self) -> u64 {
         self.lane_at(LANES_MAX)
     }
-    pub(crate) fn payload_at(&self) -> u64 {
+    pub(crate) fn constants_at(&self) -> u64 {
         self.blocks_at() + (BLOCKS_MAX * size_of::<Block>()) as u64
+    }
+    pub(crate) fn payload_at(&self) -> u64 {
+        self.constants_at() + self.constants_len.next_multiple_of(4096)
     }
     pub(crate) fn segment_len(&self) -> u64 {
         self.payload_at() + self.payload_len
@@ -296,6 +322,7 @@ pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
         size_of::<LaneHead>() as u64,
         size_of::<Slot>() as u64,
         size_of::<Block>() as u64,
+        size_of::<Failure>() as u64,
         SLOTS_AT,
         LANES_MAX as u64,
         BLOCKS_MAX as u64,
@@ -320,7 +347,8 @@ pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<Header>() <= 4096);
+    assert!(size_of::<Header>() as u64 <= FAILURE_AT && size_of::<Failure>() == 512);
+    assert!(size_of::<Identity>() <= 128, "what is written once has a line pair of its own");
     assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
@@ -344,5 +372,13 @@ mod tests {
         let g = Geometry::new(CAPACITY_MAX, PAYLOAD_AREA_DEFAULT);
         assert!(g.segment_len() <= SEGMENT_MAX, "{}", g.segment_len());
         assert!(g.lane_at(1) - g.lane_at(0) >= (CAPACITY_MAX * size_of::<Slot>()) as u64);
+    }
+
+    #[test]
+    fn constants_move_the_payload_by_whole_pages_and_nothing_else() {
+        let without = Geometry::new(8, 4096);
+        let with = without.with_constants(4097);
+        assert_eq!((with.constants_at(), with.payload_at()), (without.payload_at(), without.payload_at() + 8192));
+        assert_eq!(without.constants_at(), without.payload_at(), "a pool that says nothing has no room for it");
     }
 }

@@ -29,6 +29,7 @@ pub(crate) enum Broken {
     WorkerDied = 1,
     CannotStart = 2,
     NotAWorker = 3,
+    SetupFailed = 4,
 }
 
 impl Segment {
@@ -169,6 +170,7 @@ pub(crate) fn broken(segment: &Segment) -> Error {
         1 => format!("{WORKER_ENDED}, and the pool's policy is BreakPool"),
         2 => format!("{START_FAILURES_MAX} workers in a row ended before they were ready"),
         3 => "the worker program never attached".to_owned(),
+        4 => format!("a worker could not be made ready: {}", segment.failure_text()),
         _ => "unknown".to_owned(),
     };
     Error::Broken { cause }

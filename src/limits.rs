@@ -39,6 +39,12 @@ pub(crate) const SEGMENT_MAX: u64 = 16 << 30;
 pub(crate) const WORKERS_MAX: usize = 192;
 /// Characters of a pool's name.
 pub(crate) const POOL_NAME_MAX: usize = 64;
+/// Named values that a pool's creator shares with its workers. Few: a worker reads all their names when it starts.
+pub(crate) const SHARED_MAX: usize = 64;
+/// Bytes of such a name, of the prefix of workers' names, and of the name of a set-up function.
+pub(crate) const CONSTANT_NAME_MAX: usize = FUNCTION_NAME_MAX;
+/// Bytes of the text that says why a worker could not be made ready: what the header's page has room for.
+pub(crate) const FAILURE_TEXT_MAX: usize = 496;
 /// A task that killed this many workers is not given to another one.
 pub(crate) const KILLS_MAX_DEFAULT: u8 = 2;
 /// Starts in a row that may fail before the pool is broken.

@@ -340,7 +340,7 @@ pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome
 }
 
 /// The error that a kind and its text stand for; `None` for a value.
-fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
+pub(crate) fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match kind {
         Kind::Value => return None,

@@ -5,6 +5,7 @@
 //! of the process does not wait for unfinished ones, and the pool has no end of its own.
 
 use crate::codec::Payload;
+use crate::constants::Constants;
 use crate::error::{Error, Result, TaskError};
 use crate::future::Future;
 use crate::layout::{Geometry, MutexKind};
@@ -66,7 +67,7 @@ impl Home {
             crate::sys::at_exit(at_exit);
         }
         let geometry = Geometry::new(PROMISES_MAX, PAYLOAD_AREA_DEFAULT).guarded_by(MutexKind::default());
-        let plan = Plan { geometry, policy: Policy::default().bits(), named: false };
+        let plan = Plan { geometry, policy: Policy::default().bits(), named: false, constants: Constants::default() };
         let mut pool = Pool::join(Arc::new(Segment::anonymous(&plan)?), Kind::Owner, Duration::MAX)?;
         let function = pool.function_named(FUNCTION)?;
         pool.by_hand = true;

@@ -5,6 +5,7 @@
 //! `named.rs`). Either way the file is as large as the pool can ever get, but sparse: memory is committed by `fallocate` before
 //! anything in it is touched, so a full file system is a typed error and never a SIGBUS.
 
+use crate::constants::Constants;
 use crate::error::{Error, Result};
 use crate::layout::*;
 use crate::limits::*;
@@ -43,9 +44,11 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 /// What the creator decides, written into the first page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// With room for the constants.
     pub(crate) geometry: Geometry,
+    pub(crate) constants: Constants,
     pub(crate) policy: u64,
     pub(crate) named: bool,
 }
@@ -135,6 +138,8 @@ impl Segment {
         id.cpus.store(sys::cpu_count() as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);
+        id.constants_len.store(plan.geometry.constants_len, Relaxed);
+        self.write_constants(&plan.constants)?;
         #[cfg(feature = "raw-sync")]
         if plan.geometry.mutexes == MutexKind::Pthread {
             for head in self.table::<LaneHead>(LANES_AT, LANES_MAX) {
@@ -145,6 +150,39 @@ impl Segment {
         // Release: pairs with nothing but the rule "magic last"; attachers read the page by a system call.
         id.magic.store(MAGIC, Release);
         Ok(())
+    }
+
+    /// For the creator, before anybody else can find the segment.
+    fn write_constants(&self, constants: &Constants) -> Result<()> {
+        let len = self.geometry.constants_len;
+        if len == 0 {
+            return Ok(());
+        }
+        self.commit(self.geometry.constants_at(), len, "the pool's shared values")?;
+        let directory = constants.directory();
+        for (at, bytes) in std::iter::once((0, directory.as_slice())).chain(constants.values()) {
+            assert!((at + bytes.len()) as u64 <= len, "the plan has room for the constants");
+            // SAFETY: the range lies in the part of the mapping that the geometry sets apart, by the assertion, and is committed; nobody else
+            // knows of the segment, so nobody reads it, and `bytes` lie in private memory.
+            unsafe {
+                let to = self.base.add(self.geometry.constants_at() as usize + at);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the creator has said.
+    pub(crate) fn constants(&self) -> &[u8] {
+        let (at, len) = (self.geometry.constants_at() as usize, self.geometry.constants_len as usize);
+        // SAFETY: the range lies in the mapping, by the checked geometry, and was committed before the magic was written; nobody writes to it
+        // after that.
+        unsafe { std::slice::from_raw_parts(self.base.add(at), len) }
+    }
+
+    /// Why a worker could not be made ready.
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.table::<Failure>(FAILURE_AT, 1)[0]
     }
 
     #[inline]
@@ -351,7 +389,11 @@ fn check_identity(word: &impl Fn(usize) -> u64, file_len: u64) -> Result<Geometr
     if payload_len > SEGMENT_MAX {
         return Err(Error::incompatible("the payload area", payload_len, format!("up to {SEGMENT_MAX} bytes")));
     }
-    let geometry = Geometry::new(capacity as usize, payload_len).guarded_by(mutexes);
+    let constants_len = word(offset_of!(Identity, constants_len));
+    if constants_len > SEGMENT_MAX {
+        return Err(Error::incompatible("the shared values", constants_len, format!("up to {SEGMENT_MAX} bytes")));
+    }
+    let geometry = Geometry::new(capacity as usize, payload_len).with_constants(constants_len).guarded_by(mutexes);
     let wanted = geometry.segment_len();
     expect("the segment's length", offset_of!(Identity, segment_len), wanted)?;
     if file_len != wanted {

@@ -75,13 +75,16 @@ pub fn init() {
 }
 
 fn run_marked(mark: &OsStr) -> Result<()> {
-    let wanted = || Error::invalid("the worker's mark", mark.to_string_lossy(), "worker:FD or zygote:FD:FD");
+    let wanted = || Error::invalid("the worker's mark", mark.to_string_lossy(), "worker:FD:NUMBER or zygote:FD:FD");
     let mark = mark.to_str().ok_or_else(wanted)?;
     let mut parts = mark.split(':');
     let role = parts.next().ok_or_else(wanted)?;
     let fds: Vec<i32> = parts.map_while(|p| p.parse().ok()).collect();
     match (role, fds.as_slice()) {
-        ("worker", &[segment]) => serve_inherited(adopt(segment)?),
+        ("worker", &[segment, number]) => {
+            let number = u32::try_from(number).map_err(|_| wanted())?;
+            serve_as_process(Arc::new(Segment::inherited(adopt(segment)?)?), number)
+        }
         ("zygote", &[segment, socket]) => {
             let (segment, socket) = (adopt(segment)?, adopt(socket)?);
             let segment = Arc::new(Segment::inherited(segment)?);
@@ -107,17 +110,12 @@ fn adopt(fd: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn serve_inherited(segment: OwnedFd) -> Result<()> {
-    serve_as_process(Arc::new(Segment::inherited(segment)?))
-}
-
-/// The life of a worker process, whatever started it.
-pub(crate) fn serve_as_process(segment: Arc<Segment>) -> Result<()> {
+/// The life of a worker process, whatever started it. `number` is the one that its owner knows it by.
+pub(crate) fn serve_as_process(segment: Arc<Segment>, number: u32) -> Result<()> {
     // Ctrl-C goes to the whole foreground group: the owner decides what it means. An empty handler, not SIG_IGN, which programs
     // started by a task would inherit.
     sys::ignore_interrupt();
-    sys::name_thread(c"taskring-worker");
-    crate::worker::serve(segment, Kind::Worker, crate::worker::Came::AsChild)
+    crate::worker::serve(segment, Kind::Worker, crate::worker::Came::AsChild(number))
 }
 
 /// Refuses what cannot work, and what would make a program start itself for ever.
@@ -148,8 +146,8 @@ pub(crate) fn own_program() -> PathBuf {
 }
 
 /// Runs a worker program, or this program as a worker. Returns its pid; it is a child of ours, to be reaped.
-pub(crate) fn spawn(segment: BorrowedFd<'_>, exe: Option<&WorkerExe>) -> Result<u32> {
-    run(exe, &format!("worker:{}", segment.as_raw_fd()), &[segment.as_raw_fd()])
+pub(crate) fn spawn(segment: BorrowedFd<'_>, exe: Option<&WorkerExe>, number: u32) -> Result<u32> {
+    run(exe, &format!("worker:{}:{number}", segment.as_raw_fd()), &[segment.as_raw_fd()])
 }
 
 /// Runs this program as the process that forks the workers.

@@ -1,15 +1,15 @@
 //! The supervisor: a thread of the owner that starts the workers, learns at once when one ends, writes down why, has its task settled, and
 //! starts another in its place. It sleeps in `poll` on the workers' pidfds.
 
-use crate::child::{Child, WorkerThread};
+use crate::child::Child;
 use crate::error::{Cause, Error, Result};
-use crate::life::{Bit, Broken, WORKER_ENDED};
-use crate::limits::{CAUSE_GRACE_NS, PARTICIPANTS_MAX, SLEEP_NS_MAX, START_FAILURES_MAX};
+use crate::life::{Bit, Broken, WORKER_ENDED, broken};
+use crate::limits::{CAUSE_GRACE_NS, SLEEP_NS_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::policy::{OnWorkerDeath, Policy};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
-use crate::start::{self, StartMethod, WorkerExe};
+use crate::start::{StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::now_ns;
@@ -34,13 +34,13 @@ pub(crate) struct Plan {
 
 /// A pool's workers and the thread that looks after them.
 pub(crate) struct Supervisor {
-    pool: Arc<Pool>,
-    plan: Plan,
-    bell: OwnedFd,
-    zygote: Option<Zygote>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) plan: Plan,
+    pub(crate) bell: OwnedFd,
+    pub(crate) zygote: Option<Zygote>,
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
-    children: Mutex<Vec<Child>>,
+    pub(crate) children: Mutex<Vec<Child>>,
     /// The signal that ends the workers, or 0. Written under the lock of `children`: who adds one there, and looks here, misses no signal.
     ending: AtomicI32,
     /// Tasks that were cancelled since, by whichever thread came by first, and workers that were sent it.
@@ -66,15 +66,17 @@ impl Drop for Over<'_> {
 
 /// Kept by the thread alone.
 #[derive(Default)]
-struct Watch {
-    failures: u32,
-    ever_attached: bool,
+pub(crate) struct Watch {
+    pub(crate) failures: u32,
+    pub(crate) ever_attached: bool,
     last_tick: u64,
-    last_start: u64,
-    /// Starts that the zygote was asked for and has not answered.
-    requested: usize,
+    pub(crate) last_start: u64,
+    /// The numbers of workers that the zygote was asked for, and has not answered.
+    pub(crate) requested: Vec<u32>,
     /// When there was nothing left to wait for but these.
     over_since: Option<u64>,
+    /// It was said that the pool is broken.
+    has_told_broken: bool,
     lookout: Lookout,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
@@ -201,7 +203,7 @@ impl Supervisor {
     }
 
     /// A worker that was started. The pool may be ending its workers since.
-    fn add(&self, child: Child) {
+    pub(crate) fn add(&self, child: Child) {
         let mut children = lock(&self.children);
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
@@ -229,6 +231,7 @@ impl Supervisor {
             }
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
+            self.note_broken(&mut watch);
             self.tick(&mut watch);
             if self.is_ending() {
                 // What was put back into the ring, for its worker died, runs nowhere any more.
@@ -254,11 +257,11 @@ impl Supervisor {
         }
     }
 
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Relaxed) != 0
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         let segment = self.pool.segment();
         segment.has(Bit::Closing) || segment.has(Bit::Broken) || segment.has(Bit::Corrupt)
     }
@@ -286,7 +289,8 @@ impl Supervisor {
     fn expects_worker(&self, watch: &mut Watch) -> bool {
         let since = *watch.over_since.get_or_insert_with(now_ns);
         // Acquire: pairs with the Release in `hear`.
-        let expects = watch.requested != 0 && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
+        let expects =
+            !watch.requested.is_empty() && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
         expects && now_ns() - since < CAUSE_GRACE_NS
     }
 
@@ -324,13 +328,13 @@ impl Supervisor {
 
     fn hear(&self, zygote: &Zygote, watch: &mut Watch) {
         match zygote.news() {
-            Ok(News::Started(pid)) => {
-                watch.requested = watch.requested.saturating_sub(1);
-                log::debug!(target: "taskring", "worker {pid} started");
-                self.add(Child::of_zygote(pid));
+            Ok(News::Started(pid, number)) => {
+                watch.requested.retain(|&other| other != number);
+                log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
+                self.add(Child::of_zygote(pid, number));
             }
-            Ok(News::NotStarted(errno)) => {
-                watch.requested = watch.requested.saturating_sub(1);
+            Ok(News::NotStarted(number, errno)) => {
+                watch.requested.retain(|&other| other != number);
                 self.start_failed(watch, Error::System { call: "fork of a worker", errno });
             }
             Ok(News::Threads(count)) => {
@@ -392,9 +396,10 @@ impl Supervisor {
             self.pool.segment().count_workers();
             // After the recovery: a logger may take its time.
             if self.is_stopping() {
-                log::debug!(target: "taskring", "worker {} ended: {cause}", child.pid);
+                log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
-                log::warn!(target: "taskring", "worker {} ended ({cause}); another takes its place", child.pid);
+                let name = self.name_of(child.number);
+                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); another takes its place", child.pid);
             }
             if was_ready {
                 watch.failures = 0;
@@ -422,7 +427,7 @@ impl Supervisor {
     }
 
     /// The participant that a child of ours is. Its pid is its own until it is reaped, which is by us or, a moment ago, by the zygote.
-    fn participant_of(&self, child: &Child) -> Option<Participant> {
+    pub(crate) fn participant_of(&self, child: &Child) -> Option<Participant> {
         if child.thread.is_some() {
             return None;
         }
@@ -432,69 +437,23 @@ impl Supervisor {
         self.pool.member.participants().find(mine).map(|(who, ..)| who)
     }
 
-    fn note_attached(&self, watch: &mut Watch) {
-        let now = now_ns();
-        let mut late = None;
-        for child in lock(&self.children).iter_mut().filter(|c| c.attached.is_none()) {
-            let who = if child.thread.is_some() { self.thread_participant() } else { self.participant_of(child) };
-            let ready = who.filter(|w| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1);
-            if ready.is_some() {
-                child.attached = ready;
-                watch.failures = 0;
-                watch.ever_attached = true;
-            } else if now - child.started_at > crate::limits::nanos(self.pool.start_timeout) {
-                late = Some(child.pid);
-                child.kill();
-            }
-        }
-        if late.is_some() && !self.is_stopping() {
-            let exit = format!("still running after {:?}, and ended by us", self.pool.start_timeout);
-            self.break_pool(Broken::NotAWorker, self.not_a_worker(exit));
-        }
-    }
-
-    /// Any thread worker stands for any other: they are told apart only by their tasks.
-    fn thread_participant(&self) -> Option<Participant> {
-        let is_thread = |s: crate::record::RecordState| s.kind() == Some(Kind::ThreadWorker);
-        self.pool.member.participants().find(|&(_, state, _)| is_thread(state)).map(|(who, ..)| who)
-    }
-
-    fn not_a_worker(&self, exit: String) -> Error {
-        let program = self.plan.exe.as_ref().map_or_else(start::own_program, |exe| exe.program.clone());
-        Error::NotAWorker {
-            program: program.display().to_string(),
-            exit,
-            hint: "its main must begin with `taskring::init()`, or attach with `taskring::work`".into(),
-        }
-    }
-
-    fn ended_unattached(&self, watch: &mut Watch, cause: Cause) {
-        if self.pool.member.participants().count() >= PARTICIPANTS_MAX {
-            // Others have every seat: no fault of the program's. After a pause it is tried again.
-            watch.failures = 1;
-            return;
-        }
-        watch.failures += 1;
-        if watch.failures >= START_FAILURES_MAX {
-            let why = if watch.ever_attached { Broken::CannotStart } else { Broken::NotAWorker };
-            self.break_pool(why, self.not_a_worker(cause.to_string()));
-        }
-    }
-
-    fn start_failed(&self, watch: &mut Watch, error: Error) {
-        watch.failures += 1;
-        watch.last_start = now_ns();
-        log::warn!(target: "taskring", "a worker could not be started: {error}");
-        if watch.failures >= START_FAILURES_MAX {
-            self.break_pool(Broken::CannotStart, error);
-        }
-    }
-
-    fn break_pool(&self, why: Broken, error: Error) {
+    pub(crate) fn break_pool(&self, why: Broken, error: Error) {
         log::error!(target: "taskring", "the pool can run no more tasks: {error}");
         let _ = self.pool.failure.set(error);
         self.pool.segment().break_pool(why);
         self.pool.fail_all_pending();
+    }
+
+    /// A worker may have broken the pool: that is logged here, where the program's logger is, and pending tasks end at once.
+    fn note_broken(&self, watch: &mut Watch) {
+        if watch.has_told_broken || !self.pool.segment().has(Bit::Broken) {
+            return;
+        }
+        watch.has_told_broken = true;
+        if self.pool.failure.get().is_none() {
+            log::error!(target: "taskring", "the pool can run no more tasks: {}", broken(self.pool.segment()));
+            self.pool.fail_all_pending();
+        }
     }
 
     /// Recovers what the dead have left, but for workers whose end this thread itself is about to learn, with its cause: waiting for that here would keep it
@@ -522,59 +481,6 @@ impl Supervisor {
         self.pool.expire_unserved();
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));
-    }
-
-    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is.
-    fn refill(&self, watch: &mut Watch) -> Result<()> {
-        const BACK_OFF_NS: u64 = 50_000_000;
-        let now = now_ns();
-        if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
-            return Ok(());
-        }
-        let present = lock(&self.children).len() + watch.requested;
-        let wanted = match (self.is_stopping(), self.plan.method) {
-            (_, StartMethod::None) => 0,
-            _ if self.is_ending() => 0,
-            (false, _) => self.plan.workers,
-            (true, _) if present == 0 && self.has_work_left() && now - watch.last_start > BACK_OFF_NS => 1,
-            (true, _) => 0,
-        };
-        for _ in present..wanted {
-            watch.last_start = now;
-            self.start_one(watch)?;
-        }
-        Ok(())
-    }
-
-    fn has_work_left(&self) -> bool {
-        let segment = self.pool.segment();
-        !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) && segment.has_unfinished()
-    }
-
-    fn start_one(&self, watch: &mut Watch) -> Result<()> {
-        let child = match self.plan.method {
-            StartMethod::None => return Ok(()),
-            StartMethod::Fork | StartMethod::ForkServer => {
-                let zygote =
-                    self.zygote.as_ref().ok_or(Error::Broken { cause: "there is no process to fork from".into() })?;
-                zygote.request_start()?;
-                watch.requested += 1;
-                return Ok(());
-            }
-            StartMethod::Spawn => {
-                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref())?;
-                log::debug!(target: "taskring", "worker {pid} started");
-                let mut child = Child::new(pid, None, None);
-                child.watch();
-                child
-            }
-            StartMethod::Thread => {
-                let thread = WorkerThread::start(self.pool.member.segment.clone(), self.bell.as_fd())?;
-                Child::new(sys::pid(), None, Some(thread))
-            }
-        };
-        self.add(child);
-        Ok(())
     }
 
     fn join_children(&self) {

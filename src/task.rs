@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Instant;
 
+pub use crate::setup::{Shared, set_worker_state, shared, worker_name, worker_number, worker_state};
+
 /// One call of a task function, as the worker sees it.
 #[doc(hidden)]
 pub struct Call<'a> {

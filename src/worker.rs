@@ -10,11 +10,12 @@ use crate::record::{Kind, Presence, RecordState};
 use crate::registry::Member;
 use crate::search::{Rest, Rings, Search, Task};
 use crate::segment::Segment;
+use crate::setup::Setup;
 use crate::spin;
 use crate::state::{Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
-use crate::task::{install_panic_hook, known};
+use crate::task::{Runner, install_panic_hook, known};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ pub(crate) struct Worker {
 
 /// How a worker came to its pool.
 pub(crate) enum Came {
-    /// The owner started it, and will see how it ends.
-    AsChild,
+    /// The owner started it, and will see how it ends: its number.
+    AsChild(u32),
     /// By itself, by the pool's name.
     #[cfg(feature = "named")]
     ByName(String),
@@ -52,15 +53,18 @@ pub(crate) enum Came {
 pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()> {
     install_panic_hook();
     let member = Member::join(segment, kind)?;
-    match came {
-        Came::AsChild => {}
+    let number = match came {
+        Came::AsChild(number) => Some(number),
         #[cfg(feature = "named")]
         Came::ByName(name) => {
             member.expect_no_cause();
             // Before we had a seat, the pool may have been replaced.
             crate::named::check_still_named(&member.segment, &name)?;
+            None
         }
-    }
+    };
+    member.record().number.store(number.map_or(0, |number| number + 1), Relaxed);
+    let setup = Setup::begin(&member.segment, number)?;
     let (mut runners, mut names) = (Vec::new(), Vec::new());
     for (name, runner) in known() {
         let number = member.add_function(name)?;
@@ -69,6 +73,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         runners.resize((index + 1).max(runners.len()), None);
         runners[index] = Some(runner);
     }
+    setup.initialize(&member, |name| runner_of(name, &names, &runners))?;
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
     }
@@ -90,9 +95,17 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     };
     let serving = nested::serve(performer);
     worker.run();
+    if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
+        setup.finish(&worker.performer.member, |name| runner_of(name, &worker.names, &worker.performer.runners));
+    }
     drop(serving);
     worker.leave();
     Ok(())
+}
+
+fn runner_of(name: &str, names: &[(u16, &'static str)], runners: &[Option<Runner>]) -> Option<Runner> {
+    let (number, _) = names.iter().find(|(_, known)| *known == name)?;
+    runners.get(*number as usize)?.clone()
 }
 
 impl Segment {

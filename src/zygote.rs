@@ -3,8 +3,8 @@
 //! It talks with the supervisor over a socket pair, in messages of nine bytes: {what:1, pid:4, code:4}.
 //!
 //! ```text
-//! supervisor -> zygote   S          start a worker
-//! zygote -> supervisor   P pid      it is running         E errno  it could not be started
+//! supervisor -> zygote   S n        start worker number n
+//! zygote -> supervisor   P pid n    it is running         E n errno  it could not be started
 //! zygote -> supervisor   X pid n    it exited with code n  K pid n  signal n killed it
 //!                        U pid      it ended, and the system does not say how
 //!                        T n        it cannot fork: it has n threads
@@ -25,8 +25,10 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// A message from the zygote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    Started(u32),
-    NotStarted(i32),
+    /// Its pid, and its number.
+    Started(u32, u32),
+    /// The number, and why.
+    NotStarted(u32, i32),
     /// It has so many threads, and starts none.
     Threads(usize),
     Ended(u32, Cause),
@@ -44,8 +46,8 @@ fn parse(bytes: &[u8]) -> Option<News> {
     let pid = u32::from_le_bytes(bytes[1..5].try_into().ok()?);
     let code = i32::from_le_bytes(bytes[5..].try_into().ok()?);
     Some(match bytes[0] {
-        b'P' => News::Started(pid),
-        b'E' => News::NotStarted(code),
+        b'P' => News::Started(pid, code as u32),
+        b'E' => News::NotStarted(pid, code),
         b'T' => News::Threads(pid as usize),
         b'X' => News::Ended(pid, Cause::Exit(code)),
         b'K' => News::Ended(pid, Cause::Signal(code)),
@@ -102,8 +104,8 @@ impl Zygote {
         }
     }
 
-    pub(crate) fn request_start(&self) -> Result<()> {
-        Ok(sys::send(self.fd(), &message(b'S', 0, 0))?)
+    pub(crate) fn request_start(&self, number: u32) -> Result<()> {
+        Ok(sys::send(self.fd(), &message(b'S', number, 0))?)
     }
 
     /// The next message; call it when the socket is readable. An error when the zygote is gone.
@@ -147,7 +149,10 @@ pub(crate) fn serve(socket: OwnedFd, segment: &Arc<Segment>) -> Result<()> {
         match sys::receive(socket.as_fd(), &mut bytes)? {
             0 => return Ok(()),
             _ if threads != 1 => sys::send(socket.as_fd(), &message(b'T', threads as u32, 0))?,
-            _ if bytes[0] == b'S' => start_one(&socket, segment, &mut children)?,
+            _ if bytes[0] == b'S' => {
+                let number = u32::from_le_bytes(bytes[1..5].try_into().expect("four bytes"));
+                start_one(&socket, segment, &mut children, number)?;
+            }
             _ => {}
         }
     }
@@ -174,11 +179,11 @@ fn report_ended(socket: &OwnedFd, children: &mut Vec<(u32, OwnedFd)>, ready: &[b
     Ok(())
 }
 
-fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, OwnedFd)>) -> Result<()> {
+fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, OwnedFd)>, number: u32) -> Result<()> {
     // It begins when this is closed: one that cannot be watched is killed, and must not have a task by then.
     let (go, gate) = match sys::socketpair() {
         Ok(pair) => pair,
-        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', 0, e.errno))?),
+        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', number, e.errno))?),
     };
     // SAFETY: the zygote has one thread, as `serve` has seen, so the child is a whole copy of it.
     let pid = match unsafe { sys::fork() } {
@@ -189,27 +194,27 @@ fn start_one(socket: &OwnedFd, segment: &Arc<Segment>, children: &mut Vec<(u32, 
             drop(go);
             let _ = sys::receive(gate.as_fd(), &mut [0; LEN]);
             drop(gate);
-            let ended = crate::start::serve_as_process(segment.clone());
+            let ended = crate::start::serve_as_process(segment.clone(), number);
             sys::exit_now(i32::from(ended.is_err()));
         }
         Ok(pid) => pid,
-        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', 0, e.errno))?),
+        Err(e) => return Ok(sys::send(socket.as_fd(), &message(b'E', number, e.errno))?),
     };
     // Our own child, not reaped yet: its pid is its own.
     let news = match sys::pidfd_open(pid) {
         Ok(Some(fd)) => {
             children.push((pid, fd));
-            message(b'P', pid, 0)
+            message(b'P', pid, number as i32)
         }
         // It has ended already, in a process that ignores SIGCHLD.
         Ok(None) => {
-            sys::send(socket.as_fd(), &message(b'P', pid, 0))?;
+            sys::send(socket.as_fd(), &message(b'P', pid, number as i32))?;
             message(b'U', pid, 0)
         }
         Err(e) => {
             // A child that cannot be watched is not kept.
             sys::end_child(pid);
-            message(b'E', 0, e.errno)
+            message(b'E', number, e.errno)
         }
     };
     Ok(sys::send(socket.as_fd(), &news)?)
@@ -221,7 +226,8 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        assert_eq!(parse(&message(b'P', 7, 0)), Some(News::Started(7)));
+        assert_eq!(parse(&message(b'P', 7, 3)), Some(News::Started(7, 3)));
+        assert_eq!(parse(&message(b'E', 3, 12)), Some(News::NotStarted(3, 12)));
         assert_eq!(parse(&message(b'X', 7, 3)), Some(News::Ended(7, Cause::Exit(3))));
         assert_eq!(parse(&message(b'K', u32::MAX, 9)), Some(News::Ended(u32::MAX, Cause::Signal(9))));
         assert_eq!(parse(&message(b'U', 7, 0)), Some(News::Ended(7, Cause::Unknown)));

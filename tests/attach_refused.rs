@@ -21,6 +21,7 @@ const PAYLOAD_LEN: u64 = 32;
 const PID_NAMESPACE: u64 = 40;
 /// Two halves: the number of CPUs, and whether the pool has a name.
 const CPUS_AND_NAMED: u64 = 56;
+const CONSTANTS_LEN: u64 = 80;
 
 /// A copy of a living pool's file under a name of its own; removed when dropped.
 struct Forged {
@@ -144,6 +145,14 @@ fn words() {
     let forged = Forged::new();
     forged.set_word(PAYLOAD_LEN, u64::MAX);
     forged.assert_refused(&incompatible("the payload area", u64::MAX, format!("up to {} bytes", 16_u64 << 30)));
+
+    let forged = Forged::new();
+    assert_eq!(forged.word(CONSTANTS_LEN), 0);
+    forged.set_word(CONSTANTS_LEN, u64::MAX);
+    forged.assert_refused(&incompatible("the shared values", u64::MAX, format!("up to {} bytes", 16_u64 << 30)));
+    forged.set_word(CONSTANTS_LEN, 1);
+    let len = forged.len();
+    forged.assert_refused(&incompatible("the segment's length", format!("{len:#x}"), format!("{:#x}", len + 4096)));
 
     let forged = Forged::new();
     let namespace = forged.word(PID_NAMESPACE);

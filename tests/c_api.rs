@@ -95,6 +95,17 @@ fn promises_are_completed_once_in_c_and_cpp() {
     run_cpp(&[&["promises"]], &["c++17", "c++20"]);
 }
 
+#[test]
+fn workers_are_given_what_the_pools_creator_says() {
+    if has("cc") {
+        let program = build("setup", "c11", &["tests/c/setup.c"], &[]);
+        for method in ["thread", "spawn", "fork", "forkserver"] {
+            run(&program, &[method]);
+        }
+    }
+    run_cpp(&[&["setup"]], &["c++17", "c++20"]);
+}
+
 /// Numeric libraries start threads when they are loaded, before `main` comes to init.
 #[test]
 fn a_program_with_a_thread_before_main_is_its_own_worker() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "status",
     "init",
     "handle",
@@ -18,6 +18,7 @@ const FILES: [&str; 14] = [
     "map",
     "inside",
     "promise",
+    "setup",
     "log",
 ];
 
@@ -29,6 +30,7 @@ fn root() -> &'static Path {
 fn trailer() -> String {
     let sizes = [
         ("taskring_config", size_of::<ffi::taskring_config>()),
+        ("taskring_named_bytes", size_of::<ffi::taskring_named_bytes>()),
         ("taskring_options", size_of::<ffi::taskring_options>()),
         ("taskring_bytes", size_of::<ffi::taskring_bytes>()),
         ("taskring_future", size_of::<ffi::taskring_future>()),
@@ -40,7 +42,7 @@ fn trailer() -> String {
     ];
     let mut text = String::from(
         "/* What a struct begins with. Every field but the size is 0: its default. */\n\
-         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL}\n\
+         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}\n\
          #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}\n\
          #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}\n\
          #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}\n\n\

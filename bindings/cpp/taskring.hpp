@@ -27,6 +27,7 @@
 //     a result of the program's own    taskring::promise<int> promise; auto future = promise.get_future(); promise.set_result(7)
 //     large arguments, uncopied        pool.submit(task, std::move(loan)), where auto loan = pool.loan(len)
 //     large results, uncopied          future.view()
+//     what workers are given first     taskring::pool pool(taskring::setup().initializer(open, path).share("table", bytes).apply())
 #ifndef TASKRING_HPP
 #define TASKRING_HPP
 
@@ -35,6 +36,7 @@
 #include "taskring/log.hpp"
 #include "taskring/pool.hpp"
 #include "taskring/promise.hpp"
+#include "taskring/setup.hpp"
 #include "taskring/thread_pool.hpp"
 
 #endif

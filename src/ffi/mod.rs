@@ -19,6 +19,7 @@ mod map;
 mod pool;
 mod promise;
 mod set;
+mod setup;
 mod status;
 mod submit;
 
@@ -38,6 +39,7 @@ pub use map::*;
 pub use pool::*;
 pub use promise::*;
 pub use set::*;
+pub use setup::*;
 pub use status::*;
 pub use submit::*;
 

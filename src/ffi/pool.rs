@@ -1,6 +1,7 @@
 //! Pools: options, making, attaching, ending.
 
 use super::handle::{self, Kind};
+use super::setup::{self, taskring_named_bytes};
 use super::status::{Fault, taskring_status};
 use super::{Sized32, guard, null, put, read_struct, text, timeout};
 use crate::builder::Builder;
@@ -85,6 +86,17 @@ pub struct taskring_config {
     pub worker_args: *const *const c_char,
     /// Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
     pub worker_env: *const *const c_char,
+    /// What workers are called: this, '_' and their number, in ps and by taskring_worker_name. 1 to 192 bytes. NULL: "taskring-worker".
+    pub worker_names: *const c_char,
+    /// A function that each worker runs once before its first task, with its arguments, within start_timeout_ns of its start; or NULL. Workers that
+    /// take the place of others run it too. When it fails, the pool is broken, and TASKRING_BROKEN's text has what it said.
+    pub initializer: *const taskring_named_bytes,
+    /// A function that each worker runs once when it leaves in good order, not when it was killed; or NULL.
+    pub exit_hook: *const taskring_named_bytes,
+    /// Values that every worker can read where they lie, by taskring_shared. Each name may come once.
+    pub shared: *const taskring_named_bytes,
+    /// How many, at most 64.
+    pub shared_count: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
@@ -160,6 +172,8 @@ unsafe fn builder(config: *const taskring_config) -> Result<Builder, Fault> {
     }
     builder = builder.detach_on_exit(config.detach_on_exit != 0);
     // SAFETY: as this function's contract says.
+    builder = unsafe { setup::apply(builder, &config) }?;
+    // SAFETY: as this function's contract says.
     let (args, env) = unsafe { (strings(config.worker_args), strings(config.worker_env)) };
     if config.worker_path.is_null() {
         if !args.is_empty() || !env.is_empty() {
@@ -199,8 +213,9 @@ pub(super) unsafe fn make(
 
 /// Makes a pool and starts its workers. `config` may be NULL: all defaults.
 ///
-/// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT; TASKRING_NOT_INITIALIZED when workers are to be spawned and main does not
-/// begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+/// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
+/// own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
+/// main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `config` is NULL or points to a config whose pointers are NULL or valid; `pool` is NULL or valid for a write.

@@ -10,10 +10,10 @@
     X(last_error) X(last_loss) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
     X(on_done) X(outcome) X(peek) X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) \
     X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) \
-    X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shutdown) X(shutdown_within) X(state) \
-    X(status_message) X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) X(submit_timed) \
-    X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) \
-    X(wait_many) X(work) X(worker_pid)
+    X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
+    X(state) X(status_message) X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) \
+    X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) X(wait_many) X(work) \
+    X(worker_name) X(worker_number) X(worker_pid) \
 
 enum {
 #define X(name) F_##name,
@@ -63,11 +63,7 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_cancel_requested, 1);
     count(F_attempt, 1);
     count(F_task_ticket, taskring_task_ticket() != 0);
-    if (what % 32 == 9) {
-        taskring_pool *own = NULL;
-        count(F_current_pool, taskring_current_pool(&own) == TASKRING_OK);
-        taskring_free(own);
-    }
+    \
     switch (what % 8) {
     case 0:
         count(F_call_result, taskring_call_result(call, len * 3) != NULL);
@@ -127,6 +123,9 @@ static void make(int i) {
     config.workers = (uint32_t)below(3);
     config.capacity = (uint32_t)(1 + below(200));
     config.payload_max = 1 << 22;
+    const taskring_named_bytes value = {"value", "0123456789", below(11)};
+    config.shared = one_in(32) ? NULL : &value;
+    config.shared_count = 1;
     if (one_in(8))
         ((uint32_t *)(void *)&config)[below(sizeof config / 8)] = (uint32_t)state_of_random;
     if (CALL(create, one_in(32) ? NULL : &config, &pools[i]) != TASKRING_OK)
@@ -505,6 +504,9 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
     case 12: {
         taskring_stats stats = TASKRING_STATS_INIT;
         CALL(pool_stats, a_pool(), &stats);
+        const void *value;
+        size_t size;
+        CALL(shared, a_pool(), one_in(16) ? "other" : "value", one_in(32) ? NULL : &value, one_in(2) ? NULL : &size);
         return;
     }
     case 13:

@@ -46,7 +46,7 @@ pub struct Part {
 /// Everything that is damaged bit by bit: of tables, what is in use and one entry that is not.
 pub fn parts(functions: usize) -> Vec<Part> {
     let part = |name: String, at, len| Part { name, at, len };
-    let mut all = vec![part("header".into(), 0, 1152)];
+    let mut all = vec![part("header".into(), 0, 1152), part("failure".into(), 2048, 512)];
     all.extend((0..5).map(|i| part(format!("participant {i}"), PARTICIPANTS_AT + i * RECORD, RECORD)));
     all.extend((0..=functions).map(|i| part(format!("function {i}"), FUNCTIONS_AT + i * FUNCTION, FUNCTION)));
     all.extend((0..2).map(|i| part(format!("set {i}"), SETS_AT + i * 8, 8)));

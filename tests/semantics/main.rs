@@ -33,6 +33,7 @@ mod processes;
 mod promise;
 mod seeds;
 mod sentences;
+mod setup;
 mod terminate;
 mod thread_pool;
 mod threads;
@@ -60,12 +61,12 @@ const FILES: &[&[Case]] = &[
     promise::CASES,
     seeds::CASES,
     sentences::CASES,
+    setup::CASES,
     terminate::CASES,
     thread_pool::CASES,
     threads::CASES,
     waits::CASES,
 ];
-
 /// A case with a kind of workers, in a language.
 struct Cell<'a> {
     language: &'static str,
@@ -74,7 +75,6 @@ struct Cell<'a> {
     /// The program that has it, if it is not this one.
     program: Option<&'a foreign::Program>,
 }
-
 const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
 
 /// In the environment of a program that runs one case: the kind of its workers.

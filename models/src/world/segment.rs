@@ -108,6 +108,10 @@ impl Segment {
     pub(crate) fn sweep_blocks(&self, _dead: Option<Participant>) {}
     pub(crate) fn sweep_unpublished(&self, _lane: usize, _hold: &Hold<'_>) {}
     pub(crate) fn remove_server(&self, _who: Participant) {}
+    // And no set-up of workers that could fail.
+    pub(crate) fn failure_text(&self) -> String {
+        String::new()
+    }
 }
 
 impl Rings for Segment {

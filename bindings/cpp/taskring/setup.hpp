@@ -1,0 +1,103 @@
+// What the workers of a pool are given before their first task and do after their last, and what a task asks of its worker.
+#ifndef TASKRING_SETUP_HPP
+#define TASKRING_SETUP_HPP
+
+#include "options.hpp"
+#include "task.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace taskring {
+
+/// Adds to a pool's options: taskring::pool pool(taskring::setup().names("crew").initializer(open, path).apply(chosen)). What it has been given it keeps;
+/// the config that apply gives is good as long as this is, and a pool that was made of it needs neither. See taskring_config.
+class setup {
+public:
+    setup() = default;
+    // The config points into this.
+    setup(const setup &) = delete;
+    setup &operator=(const setup &) = delete;
+
+    /// What workers are called: this, '_' and their number.
+    setup &names(std::string prefix) { return names_ = std::move(prefix), *this; }
+    /// A task that each worker runs once, before its first task. An exception in it breaks the pool, with its text.
+    template <class... A, class... G> setup &initializer(task<void(A...)> which, G &&...args) {
+        return set(initializer_, has_initializer_, which, std::forward<G>(args)...);
+    }
+    /// A task that each worker runs once, when it leaves in good order.
+    template <class... A, class... G> setup &exit_hook(task<void(A...)> which, G &&...args) {
+        return set(exit_hook_, has_exit_hook_, which, std::forward<G>(args)...);
+    }
+    /// Bytes that every worker reads where they lie, by taskring::shared.
+    setup &share(std::string name, std::string bytes) {
+        shared_.push_back({std::move(name), std::move(bytes)});
+        return *this;
+    }
+
+    config apply(config chosen = config()) {
+        if (!names_.empty())
+            chosen.worker_names = names_.c_str();
+        if (has_initializer_)
+            chosen.initializer = &(raw_initializer_ = initializer_.raw());
+        if (has_exit_hook_)
+            chosen.exit_hook = &(raw_exit_hook_ = exit_hook_.raw());
+        raw_shared_.clear();
+        for (const named &one : shared_)
+            raw_shared_.push_back(one.raw());
+        chosen.shared = raw_shared_.data();
+        chosen.shared_count = raw_shared_.size();
+        return chosen;
+    }
+
+private:
+    struct named {
+        std::string name, bytes;
+        taskring_named_bytes raw() const { return {name.c_str(), bytes.data(), bytes.size()}; }
+    };
+    template <class... A, class... G> setup &set(named &to, bool &has, task<void(A...)> which, G &&...args) {
+        named made{which.name(), {}};
+        detail::encode_arguments(which, made.bytes, std::forward<G>(args)...);
+        to = std::move(made);
+        has = true;
+        return *this;
+    }
+
+    std::string names_;
+    named initializer_, exit_hook_;
+    bool has_initializer_ = false, has_exit_hook_ = false;
+    std::vector<named> shared_;
+    taskring_named_bytes raw_initializer_{}, raw_exit_hook_{};
+    std::vector<taskring_named_bytes> raw_shared_;
+};
+
+/// The number of the worker that runs in this thread; nothing outside a worker, and in one that came by taskring::work.
+inline std::optional<std::uint32_t> worker_number() noexcept {
+    const std::int32_t number = taskring_worker_number();
+    return number < 0 ? std::nullopt : std::optional<std::uint32_t>(static_cast<std::uint32_t>(number));
+}
+/// Its name; empty where it has no number.
+inline std::string worker_name() {
+    const char *name = taskring_worker_name();
+    return name == nullptr ? std::string() : std::string(name);
+}
+/// In a task: a value that the pool shares, where it lies; good until the worker leaves. Throws when there is none of that name.
+inline std::string_view shared(const std::string &name) {
+    const void *data = nullptr;
+    std::size_t len = 0;
+    detail::check(taskring_shared(nullptr, name.c_str(), &data, &len));
+    return {static_cast<const char *>(data), len};
+}
+/// The same for who has the pool; good until the handle is freed.
+template <class Pool> std::string_view shared(const Pool &pool, const std::string &name) {
+    const void *data = nullptr;
+    std::size_t len = 0;
+    detail::check(taskring_shared(pool.get(), name.c_str(), &data, &len));
+    return {static_cast<const char *>(data), len};
+}
+
+} // namespace taskring
+
+#endif
