@@ -86,10 +86,9 @@ impl Work {
         let start = Instant::now();
         let left = || timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         for task in &self.tasks {
-            match task.wait_over(left()) {
-                Err(e @ Error::TimedOut { .. }) => return Err(e),
-                // Its end is told with the result.
-                Ok(()) | Err(_) => {}
+            // Any other end is told with the result.
+            if let Err(e @ Error::TimedOut { .. }) = task.wait_over(left()) {
+                return Err(e);
             }
         }
         let mut told = lock(&self.told);
