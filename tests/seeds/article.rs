@@ -3,7 +3,7 @@
 use crate::process_support::{kill, pid_alive, wait_until};
 use crate::{Example, Outcome};
 use std::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU32,
     Ordering::{Acquire, Release},
 };
 use std::time::Duration;
@@ -52,7 +52,11 @@ main: begins
 | main: result 1 0.1
 ",
     },
-    Example { name: "callback", rust: None, prints: "5: begins\n5: ends\n| main: the task is over\n| 5: value 0.5\n" },
+    Example {
+        name: "callback",
+        rust: Some(callback),
+        prints: "5: begins\n5: ends\n| main: the task is over\n| 5: value 0.5\n",
+    },
     Example {
         name: "cancelling",
         rust: Some(cancelling),
@@ -76,7 +80,7 @@ main: ends
     },
     Example {
         name: "cancelling_with_callbacks",
-        rust: None,
+        rust: Some(cancelling_with_callbacks),
         prints: "\
 | 10: begins
 | 9: begins
@@ -130,6 +134,9 @@ main: task 1 ran in process #
 
 /// What `held` tasks wait for. The workers are threads of this process.
 static GO: AtomicBool = AtomicBool::new(false);
+
+/// How many callbacks were called.
+static CALLED: AtomicU32 = AtomicU32::new(0);
 
 taskring::task! {
     fn take_tenth(n: u64) -> f64 {
@@ -209,6 +216,38 @@ fn cancelling() -> Outcome {
     GO.store(true, Release);
     pool.shutdown(true, false)?;
     println!("main: ends");
+    Ok(())
+}
+
+fn callback() -> Outcome {
+    let pool = threads(2)?;
+    let future = pool.submit(held, 5)?;
+    future.on_done(|future| {
+        println!("5: value {:.1}", future.result().expect("it went well"));
+        CALLED.fetch_add(1, Release);
+    })?;
+    GO.store(true, Release);
+    wait_until("the callback was called", || CALLED.load(Acquire) == 1);
+    println!("main: the task is over");
+    Ok(())
+}
+
+fn cancelling_with_callbacks() -> Outcome {
+    let pool = threads(2)?;
+    let futures = pool.submit_bulk(held, (1..=10).rev())?;
+    until_running(&futures[0]);
+    until_running(&futures[1]);
+    for (n, future) in (1..).zip(futures.iter().rev()) {
+        future.on_done(move |future| {
+            println!("{n}: {}", if future.is_cancelled() { "cancelled" } else { "not cancelled" });
+            CALLED.fetch_add(1, Release);
+        })?;
+        future.cancel();
+    }
+    wait_until("eight are cancelled", || CALLED.load(Acquire) == 8);
+    println!("main: 9 and 10 go on");
+    GO.store(true, Release);
+    wait_until("the others are over", || CALLED.load(Acquire) == 10);
     Ok(())
 }
 
