@@ -23,8 +23,8 @@ pub struct AsyncResult<R> {
 pub(crate) struct Work {
     pool: Arc<Pool>,
     tasks: Vec<Core>,
-    /// The pool was terminated.
-    terminated: Arc<AtomicBool>,
+    /// The pool was terminated before all were over.
+    terminated: AtomicBool,
     /// With a callback: tasks that are not over, and whether it was called.
     left: AtomicUsize,
     told: Mutex<bool>,
@@ -35,9 +35,9 @@ pub(crate) struct Work {
 pub(crate) type Callback<R> = Box<dyn FnOnce(Result<R>) + Send>;
 
 impl Work {
-    pub(crate) fn new(pool: Arc<Pool>, tasks: Vec<Core>, terminated: Arc<AtomicBool>) -> Work {
+    pub(crate) fn new(pool: Arc<Pool>, tasks: Vec<Core>) -> Work {
         let left = AtomicUsize::new(tasks.len());
-        Work { pool, tasks, terminated, left, told: Mutex::new(true), changed: Condvar::new() }
+        Work { pool, tasks, terminated: AtomicBool::new(false), left, told: Mutex::new(true), changed: Condvar::new() }
     }
 
     /// The value that one task gave.
@@ -77,6 +77,14 @@ impl Work {
         result.map_err(|e| if self.terminated.load(Relaxed) && ended(&e) { Error::Terminated } else { e })
     }
 
+    /// The pool is about to be terminated.
+    pub(crate) fn terminate(&self) {
+        if !self.tasks.iter().all(Core::is_over) {
+            // Relaxed: whoever sees a task ended by it sees it through the task's own word.
+            self.terminated.store(true, Relaxed);
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.tasks.iter().all(Core::is_over) && *lock(&self.told)
     }
@@ -86,8 +94,10 @@ impl Work {
         let start = Instant::now();
         let left = || timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         for task in &self.tasks {
-            // Any other end is told with the result.
-            if let Err(e @ Error::TimedOut { .. }) = task.wait_over(left()) {
+            // The task's own end, and that there will be none, are told with the result.
+            if let Err(e) = task.wait_over(left())
+                && matches!(e, Error::TimedOut { .. } | Error::WouldDeadlock | Error::TooMany { .. })
+            {
                 return Err(e);
             }
         }
@@ -109,19 +119,18 @@ fn decode<R: Payload>(bytes: &[u8]) -> Result<R> {
 }
 
 impl<R: 'static> AsyncResult<R> {
-    pub(crate) fn new(work: Work, decode: fn(&Work) -> Result<R>) -> AsyncResult<R> {
-        AsyncResult { work: Arc::new(work), decode, result: PhantomData }
+    pub(crate) fn new(work: Arc<Work>, decode: fn(&Work) -> Result<R>) -> AsyncResult<R> {
+        AsyncResult { work, decode, result: PhantomData }
     }
 
     /// The same, with something to call when all tasks are over.
-    pub(crate) fn calling(mut work: Work, decode: fn(&Work) -> Result<R>, callback: Callback<R>) -> Result<AsyncResult<R>> {
-        work.told = Mutex::new(false);
-        let work = Arc::new(work);
+    pub(crate) fn calling(work: Arc<Work>, decode: fn(&Work) -> Result<R>, callback: Callback<R>) -> Result<AsyncResult<R>> {
+        *lock(&work.told) = false;
         let callback = Arc::new(Mutex::new(Some(callback)));
         let tell = move |work: &Work, callback: &Mutex<Option<Callback<R>>>| {
             let Some(callback) = lock(callback).take() else { return };
-            let result = work.explain(decode(work));
-            if crate::task::guarded(|| callback(result)).is_err() {
+            // Decoding is code of the user's as well.
+            if crate::task::guarded(|| callback(work.explain(decode(work)))).is_err() {
                 log::error!(target: "taskring", "the callback of an asynchronous result panicked");
             }
             *lock(&work.told) = true;
@@ -163,7 +172,7 @@ impl<R: 'static> AsyncResult<R> {
     /// Waits until it is [`ready`](AsyncResult::ready), or the time is over.
     ///
     /// # Errors
-    /// [`Error::TimedOut`].
+    /// [`Error::TimedOut`]; in a task also [`Error::WouldDeadlock`] and [`Error::TooMany`], see [`current_pool`](crate::current_pool).
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.work.wait(timeout)
     }
@@ -171,7 +180,7 @@ impl<R: 'static> AsyncResult<R> {
     /// Waits for the result, and gives it as often as it is asked for. With a callback it comes after that has returned.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], after which the work goes on; [`Error::Terminated`] when the pool was terminated before; and those of
+    /// Those of [`wait`](AsyncResult::wait), after which the work goes on; [`Error::Terminated`] when the pool was terminated before; and those of
     /// [`Future::result`](crate::Future::result): of a map the first one in the order of its inputs, once all of its tasks are over.
     pub fn get(&self, timeout: Option<Duration>) -> Result<R> {
         self.work.wait(timeout)?;

@@ -22,7 +22,7 @@ impl Member {
         if segment.has_unknown_bits() || lanes >> LANES_MAX != 0 || lane.is_some_and(|lane| lanes & 1 << lane == 0) {
             return Some("the word of the pool's life, or of its lanes".into());
         }
-        // A worker's seat may have been taken from it: see `Worker::complete`.
+        // A worker's seat may have been taken from it: see `Performer::complete`.
         if matches!(self.seat.kind, Kind::Owner | Kind::Submitter) && !self.seat.is_ours(self.record()) {
             return Some(format!("the record of participant {:?}, which is this one", self.who()));
         }

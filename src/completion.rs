@@ -160,7 +160,8 @@ impl<T> Completions<T> {
 
 impl<T> Drop for Completions<T> {
     fn drop(&mut self) {
-        for entry in lock(&self.inner).entries.values().filter(|e| !e.pool.member.is_foreign()) {
+        let inner = self.inner.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for entry in inner.entries.values().filter(|e| !e.pool.member.is_foreign()) {
             entry.pool.hub.unwatch(entry.ticket, &self.queue);
         }
     }

@@ -35,7 +35,8 @@ impl<R: 'static> Future<R> {
     ///
     /// The callback gets a future of the task whose result can be had at once, and takes nothing from this one. It may use everything: ask for results, cancel,
     /// submit (also when the ring is full), add callbacks, shut the pool down. A slow callback delays later callbacks alone. One that panics is logged, and the
-    /// others are called. Dropping this future lets the task go; its callbacks are called all the same. Dropping the executor waits for them.
+    /// others are called. Dropping this future lets the task go; its callbacks are called all the same. Dropping the executor waits for
+    /// them, unless it was shut down without waiting.
     ///
     /// Python's `Future.cancel` calls the callbacks in the cancelling thread, and a pool of threads in the worker; here it is always the library's thread.
     ///

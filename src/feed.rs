@@ -137,6 +137,11 @@ impl Opened {
     }
 }
 
+/// Whether a wait in a task was refused: what was waited for goes on.
+fn is_refusal(e: &Error) -> bool {
+    matches!(e, Error::WouldDeadlock | Error::TooMany { .. })
+}
+
 /// A map that is going on.
 pub(crate) struct Feed<S> {
     pool: Arc<Pool>,
@@ -374,6 +379,7 @@ impl<S: Source> Feed<S> {
                 Ok(true) => self.feed(Some(Duration::ZERO)),
                 Ok(false) => return Some(Next::End),
                 Err(e @ Error::TimedOut { .. }) => return Some(self.out_of_time(e)),
+                Err(e) if is_refusal(&e) => return Some(Next::Failed(e)),
                 Err(e) => {
                     self.cancel();
                     return Some(Next::Failed(e));
@@ -397,8 +403,9 @@ impl<S: Source> Feed<S> {
     /// Opens what came of the first task; false when there is none.
     fn next_in_order(&mut self, limit: Option<Duration>) -> Result<bool> {
         if let Some(InFlight::Task(batch)) = self.tasks.front()
-            // Any other error, or the outcome, is seen below.
-            && let Err(e @ Error::TimedOut { .. }) = batch.core.wait(limit)
+            // The outcome, or why there is none, is seen below.
+            && let Err(e) = batch.core.wait(limit)
+            && (matches!(e, Error::TimedOut { .. }) || is_refusal(&e))
         {
             return Err(e);
         }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::nested;
 use crate::pool::Pool;
-use crate::record::Kind;
+use crate::record::{Kind, OF_TASKS};
 use crate::sync::Ordering::Relaxed;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -25,7 +25,12 @@ const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 /// A task that waits without a time limit for one of its own pool (by a future's `result`, [`wait`](crate::wait), [`as_completed`](crate::as_completed), a map, or a submit to
 /// a full ring) runs it on top of itself when nobody has started it, so one worker is enough for tasks that wait for tasks. Up to 64 of them lie on
 /// each other; one more is [`Error::TooMany`]. A wait that could never end, for threads of one pool wait for each other in a circle, is
-/// [`Error::WouldDeadlock`] for the last of them. A wait with a time limit keeps to its limit, and helps nobody.
+/// [`Error::WouldDeadlock`] for the last of them, and so is one for room in a ring that is full of tasks below it. A wait with a time limit keeps to its
+/// limit, and helps nobody; nor does `.await`, or a wait for what a callback does: with one worker such a wait may never end. The task on top runs in the
+/// middle of the one that waits, in the same thread: do not wait while you hold a lock or a borrow that it needs.
+///
+/// A worker that leaves does not wait for tasks that its tasks have submitted; the callbacks of such that are not over then are not called. Each
+/// worker whose tasks ask takes a second place among the pool's 256 participants.
 ///
 /// ```
 /// # taskring::test_support!();
@@ -48,26 +53,29 @@ const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// # Errors
-/// [`Error::Unsupported`] outside a task; [`Error::TooMany`] when the pool has as many participants as it can.
+/// [`Error::Unsupported`] outside a task; [`Error::TooMany`] when the pool has as many participants as it can; [`Error::OutOfMemory`],
+/// [`Error::Stalled`] and [`Error::System`] as for whoever attaches.
 pub fn current_pool() -> Result<Executor> {
     let Some(segment) = nested::segment_of_task() else {
         return Err(Error::Unsupported { what: "to ask for the pool of a task", with: "outside a task" });
     };
-    let kept =
-        |executor: &Option<Executor>| executor.as_ref().filter(|e| !e.pool().shut.load(Relaxed)).map(Executor::another);
+    let is_good = |e: &&Executor| !e.pool().shut.load(Relaxed) && std::ptr::eq(e.pool().segment(), &raw const *segment);
+    let kept = |executor: &Option<Executor>| executor.as_ref().filter(is_good).map(Executor::another);
     if let Some(executor) = POOL.with_borrow(kept) {
         return Ok(executor);
     }
     let mut pool = Pool::join(segment, Kind::Submitter, START_TIMEOUT)?;
     pool.of_tasks = true;
+    pool.member.record().number.store(OF_TASKS, Relaxed);
     let executor = Executor::from_parts(Arc::new(pool), None);
-    if POOL.replace(Some(executor.another())).is_none() {
-        nested::at_leave(leave);
+    match POOL.replace(Some(executor.another())) {
+        None => nested::at_leave(leave),
+        Some(before) => before.pool().end_notifier(Some(LAST_CALLBACKS)),
     }
     Ok(executor)
 }
 
-/// A worker that leaves waits for nothing: what its tasks have submitted runs elsewhere, or nowhere any more.
+/// A worker that leaves does not wait for what its tasks have submitted: that runs elsewhere, or nowhere any more.
 fn leave() {
     if let Some(executor) = POOL.take() {
         executor.pool().shut.store(true, Relaxed);

@@ -155,7 +155,7 @@ pub(crate) struct Record {
     pub(crate) finished: AtomicU64,
     /// Of a worker that is a thread: which.
     pub(crate) thread: AtomicU32,
-    /// Of a worker that the owner has started: its number, plus one. For display; written by the worker alone.
+    /// Of a worker that the owner has started: its number, plus one. Of a submitter that a worker is for its tasks: `OF_TASKS`. Written by it alone.
     pub(crate) number: AtomicU32,
     /// What a worker sleeps on.
     pub(crate) park: Apart<AtomicU32>,

@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 use crate::executor::{Executor, SubmitOptions, request};
 use crate::future::Core;
 use crate::map::{Map, MapOptions};
+use crate::pool::lock;
 use crate::slot::OPTION_CHUNK;
 use crate::submit::WhenFull;
 use crate::sync::Ordering::Relaxed;
 use crate::task::Task;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, Weak};
 
 /// A pool whose calls are those of `multiprocessing.Pool`. Threads share it by reference.
 ///
@@ -41,7 +41,15 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug)]
 pub struct MultiPool {
     executor: Executor,
-    terminated: Arc<AtomicBool>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// What is to be told of the pool's end.
+#[derive(Debug, Default)]
+struct UnderWay {
+    works: Vec<Weak<Work>>,
+    /// With more than these, those that nobody has any more are taken out.
+    most: usize,
 }
 
 impl MultiPool {
@@ -58,7 +66,7 @@ impl MultiPool {
     /// # Errors
     /// Those of [`Builder::build`].
     pub fn with(builder: Builder) -> Result<MultiPool> {
-        Ok(MultiPool { executor: builder.build()?, terminated: Arc::default() })
+        Ok(MultiPool { executor: builder.build()?, under_way: Mutex::default() })
     }
 
     /// The same pool as an executor, for all that this interface does not have.
@@ -174,8 +182,7 @@ impl MultiPool {
     /// # Errors
     /// Those of [`Executor::shutdown`].
     pub fn terminate(&self) -> Result<()> {
-        // Relaxed: whoever sees a task ended by this sees it through the task's own word.
-        self.terminated.store(true, Relaxed);
+        lock(&self.under_way).works.iter().filter_map(Weak::upgrade).for_each(|work| work.terminate());
         match self.executor.kill_workers() {
             Err(Error::Unsupported { .. }) => self.executor.shutdown(false, true),
             ended => ended,
@@ -193,8 +200,15 @@ impl MultiPool {
         self.executor.shutdown(true, false)
     }
 
-    fn work(&self, tasks: Vec<Core>) -> Work {
-        Work::new(self.executor.pool().clone(), tasks, self.terminated.clone())
+    fn work(&self, tasks: Vec<Core>) -> Arc<Work> {
+        let work = Arc::new(Work::new(self.executor.pool().clone(), tasks));
+        let mut under_way = lock(&self.under_way);
+        if under_way.works.len() >= under_way.most {
+            under_way.works.retain(|work| work.strong_count() != 0);
+            under_way.most = 2 * under_way.works.len() + 64;
+        }
+        under_way.works.push(Arc::downgrade(&work));
+        work
     }
 
     fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: &A) -> Result<Core> {

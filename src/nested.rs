@@ -1,7 +1,8 @@
 //! Tasks that wait for tasks of their own pool.
 //!
 //! A worker that waits runs nothing, and when all of them wait, nobody is left to run what they wait for. So a task that waits without a time limit
-//! first runs what it waits for, if nobody has begun with it, on top of itself. Only that: another task might wait for one that lies below it.
+//! first runs what it waits for, if nobody has begun with it, on top of itself. Only that: another task might wait for one that lies below it. In a full
+//! ring it runs what tasks of the same worker have submitted, which know of no task below.
 //! What has begun elsewhere is waited for; a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
 //!
 //! A future belongs to one process, so only threads of one process can wait for each other in a circle, and who waits for what stands in private memory.
@@ -45,18 +46,20 @@ thread_local! {
 }
 
 /// While it lives, tasks that run in this thread can run others on top of them.
-pub(crate) struct Served;
+pub(crate) struct Served {
+    /// Of a thread that serves another pool in one of its tasks.
+    outer: Option<Rc<Serving>>,
+}
 
 /// This thread serves a pool.
 pub(crate) fn serve(performer: Rc<Performer>) -> Served {
     let serving = Serving { performer, below: RefCell::default(), at_leave: RefCell::default() };
-    SERVING.set(Some(Rc::new(serving)));
-    Served
+    Served { outer: SERVING.replace(Some(Rc::new(serving))) }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let Some(serving) = SERVING.take() else { return };
+        let Some(serving) = SERVING.replace(self.outer.take()) else { return };
         let at_leave = serving.at_leave.take();
         at_leave.into_iter().for_each(|last| last());
     }
@@ -118,10 +121,10 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     Ok(true)
 }
 
-/// For a task that finds the ring full: runs the oldest task of this submitter that nobody has begun with. True when there was one.
+/// For a task that finds the ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
 #[cold]
 pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
-    if !is_in_task_of(pool) {
+    if !pool.of_tasks || !is_in_task_of(pool) {
         return Ok(false);
     }
     let ring = pool.segment().lane(pool.lane);
@@ -137,6 +140,24 @@ pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// For a task that waits for room in a ring: that is there once any of the tasks in it is over.
+///
+/// # Errors
+/// As [`begin_wait`].
+#[cold]
+pub(crate) fn begin_wait_for_room(pool: &Pool) -> Result<Option<Waits>> {
+    if !is_in_task_of(pool) {
+        return Ok(None);
+    }
+    let ring = pool.segment().lane(pool.lane);
+    let unfinished = ring.slots.iter().enumerate().filter_map(|(index, slot)| {
+        let state = slot.load();
+        let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+        (state.is(Phase::Pending) || state.is(Phase::Running)).then_some((pool, ticket))
+    });
+    begin_wait(unfinished)
 }
 
 /// A thread that waits in a task.

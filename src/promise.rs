@@ -173,7 +173,8 @@ impl Maker {
                 let stored = outcome::store_lease(slot, (self.ticket.slot, generation), kind, lease, bytes.len());
                 stored.map_err(|e| self.pool.segment().poison(e.to_string()))?;
             }
-            None => drop(outcome::store_inline(slot, &request, kind, bytes)),
+            None if outcome::store_inline(slot, &request, kind, bytes) => {}
+            None => return Err(self.pool.segment().poison(format!("the arguments of promise {:#x}", self.ticket.id()))),
         }
         let block = slot.result_block.load(Relaxed);
         *completed = true;

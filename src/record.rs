@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     ThreadWorker = 4,
 }
 
+/// In place of a worker's number: a submitter that is there for the tasks of a worker.
+pub(crate) const OF_TASKS: u32 = u32::MAX;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Free,

@@ -181,8 +181,9 @@ fn run(member: &Member, place: &Place, runner: Option<Runner>) -> std::result::R
 
 impl Drop for Setup {
     fn drop(&mut self) {
-        // The own one is dropped when it can no longer be asked for.
-        let _own = WORKER.replace(self.outer.take());
+        // The own one is dropped when it can no longer be asked for. Its values are the user's.
+        let own = WORKER.replace(self.outer.take());
+        let _ = crate::task::guarded(|| drop(own));
     }
 }
 

@@ -164,7 +164,7 @@ impl State {
         let ahead = self.generation().wrapping_sub(generation) as i32;
         match self.phase() {
             None => false,
-            // Nobody runs two tasks at a time.
+            // A task that runs on top of another one ends before that one: nobody comes to this with a later task in the same slot.
             Some(Phase::Running) => ahead > 0 && self.owner() != who,
             Some(Phase::Free) => ahead > 0,
             Some(_) => ahead >= 0,

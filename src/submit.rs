@@ -308,6 +308,11 @@ impl Pool {
                     if found != oldest {
                         (oldest, patience) = (found, Patience::default());
                     }
+                    // In a task: if all of them wait for this one, there will never be any.
+                    let _waits = match when_full {
+                        WhenFull::Wait => crate::nested::begin_wait_for_room(self)?,
+                        WhenFull::WaitFor(_) | WhenFull::Refuse => None,
+                    };
                     self.wait_for_room(now, deadline, oldest, &mut patience)?;
                     if pace.until(now).is_none() {
                         self.look_after_waits()?;

@@ -250,7 +250,9 @@ impl<R> ThreadFuture<R> {
         match ended {
             Ok(()) => lock(&self.value).take().ok_or(Error::Stale),
             Err(error) => {
-                if !matches!(error, Error::TimedOut { .. } | Error::Forked) {
+                // A wait may be refused, and the closure go on.
+                let is_over = || !self.future.core().pool.member.is_foreign() && self.future.is_done();
+                if !matches!(error, Error::TimedOut { .. } | Error::Forked) && is_over() {
                     drop(take(self.number));
                 }
                 Err(error)

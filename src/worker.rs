@@ -1,12 +1,13 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
 use crate::error::Result;
+use crate::layout::Record;
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
 use crate::nested;
 use crate::pace::WorkerPace;
 use crate::perform::Performer;
-use crate::record::{Kind, Presence, RecordState};
+use crate::record::{Kind, OF_TASKS, Presence, RecordState};
 use crate::registry::Member;
 use crate::search::{Rest, Rings, Search, Task};
 use crate::segment::Segment;
@@ -287,7 +288,10 @@ impl Worker {
         if has_owner_left {
             self.orphaned_at = Some(now);
         }
-        let others = self.performer.member.participants().any(|(_, state, _)| !state.is_worker());
+        // Not those that workers are for their tasks: they go with the workers.
+        let is_other =
+            |(_, state, record): (_, RecordState, &Record)| !state.is_worker() && record.number.load(Relaxed) != OF_TASKS;
+        let others = self.performer.member.participants().any(is_other);
         if now - since > LINGER_NS && !others && !self.performer.member.segment.has_unfinished() {
             self.performer.member.segment.set(Bit::Closing);
         }

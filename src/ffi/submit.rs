@@ -219,6 +219,7 @@ pub(super) fn when_full(timeout_ns: u64) -> WhenFull {
 #[inline]
 pub(super) fn checked_function(executor: &Executor, number: u32) -> Result<u16, Fault> {
     let index = function_index(number)?;
+    executor.pool().refuse_by_hand("submitting a task")?;
     if !executor.pool().segment().has_function(index) {
         return Err(Error::invalid("function", number, "a number that taskring_function gave for this pool").into());
     }

@@ -36,7 +36,7 @@ static void count(int function, int success) {
 }
 
 static taskring_status counted(int function, taskring_status status) {
-    CHECK(status >= TASKRING_OK && status <= TASKRING_TERMINATED && status != TASKRING_INTERNAL);
+    CHECK(status >= TASKRING_OK && status <= TASKRING_WOULD_DEADLOCK && status != TASKRING_INTERNAL);
     count(function, status == TASKRING_OK);
     __atomic_fetch_add(&total, 1, __ATOMIC_RELAXED);
     return status;
@@ -63,7 +63,13 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_cancel_requested, 1);
     count(F_attempt, 1);
     count(F_task_ticket, taskring_task_ticket() != 0);
-    \
+    count(F_worker_number, taskring_worker_number() >= 0);
+    count(F_worker_name, taskring_worker_name() != NULL);
+    if (what % 32 == 9) {
+        taskring_pool *own = NULL;
+        count(F_current_pool, taskring_current_pool(&own) == TASKRING_OK);
+        taskring_free(own);
+    }
     switch (what % 8) {
     case 0:
         count(F_call_result, taskring_call_result(call, len * 3) != NULL);

@@ -1,7 +1,7 @@
 //! Row 26: a task that uses the pool it runs in.
 
 use crate::process_support::common::Board;
-use crate::process_support::{LIMIT, Test, kill, unique, wait_until};
+use crate::process_support::{LIMIT, Program, Role, Test, kill, pid_alive, say, unique, wait_until, wait_within};
 use crate::support::{assert_whole, square};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering::SeqCst};
@@ -15,6 +15,7 @@ taskring::task! {
     fn submit_inside(name: String, x: u64) -> Result<u64, Error> {
         Executor::attach(&name)?.submit(square, x)?.result()
     }
+    fn submit_within(x: u64) -> Result<u64, Error> { taskring::current_pool()?.submit(square, x)?.result() }
     /// Says where it runs, and does not end before it is the second attempt.
     fn first_one_hangs(board: String) -> u64 {
         let cells = Board::at(&board);
@@ -35,9 +36,12 @@ taskring::task! {
     }
 }
 
+pub const ROLES: &[Role] = &[("owner of a pool that tasks use", own_it)];
+
 pub const TESTS: &[Test] = &[
     ("fault_26_a_task_may_submit_to_its_own_pool", submits),
     ("fault_26_a_task_waits_on_when_the_worker_of_what_it_waits_for_dies", other_worker_dies),
+    ("fault_26_a_named_pool_whose_owner_died_ends_though_its_tasks_used_it", owner_dies),
     ("fault_26_a_task_that_would_wait_for_the_end_of_its_own_pool_is_told", would_wait_for_itself),
     ("fault_26_a_task_that_drops_its_own_pool_does_not_wait_for_it", drops_its_pool),
     ("fault_26_a_c_task_cannot_free_its_own_pool", frees_its_pool),
@@ -63,6 +67,23 @@ fn other_worker_dies() {
         assert_eq!(outer.result(), Ok(7));
         assert_eq!(board[0].load(SeqCst), 2);
     }
+}
+
+/// In the role of an owner: makes the pool, has a task use it from within, and says so.
+fn own_it(args: &[String]) {
+    let pool = Executor::builder().workers(1).create_named(&args[0]).expect("a pool");
+    assert_eq!(pool.submit(submit_within, 3).expect("submitted").result(), Ok(9));
+    say(&pool.worker_pids()[0].to_string());
+    std::thread::sleep(LIMIT);
+}
+
+fn owner_dies() {
+    let name = unique("inside");
+    let owner = Program::start("owner of a pool that tasks use", &[&name]);
+    let worker: u32 = owner.line().parse().expect("the worker's pid");
+    kill(owner.pid());
+    // It stays for some seconds, for others might have work for it. That it takes part as a submitter itself is no reason to stay for ever.
+    wait_within(2 * LIMIT, "the worker leaves", || !pid_alive(worker));
 }
 
 fn threads() -> Executor {

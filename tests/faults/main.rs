@@ -25,8 +25,16 @@ use process_support::{Role, Test};
 
 fn main() {
     taskring::init();
-    let roles: [&[Role]; 7] =
-        [ends::ROLES, locks::ROLES, namespaces::ROLES, recovery::ROLES, seats::ROLES, stopped::ROLES, support::ROLES];
+    let roles: [&[Role]; 8] = [
+        ends::ROLES,
+        inside::ROLES,
+        locks::ROLES,
+        namespaces::ROLES,
+        recovery::ROLES,
+        seats::ROLES,
+        stopped::ROLES,
+        support::ROLES,
+    ];
     let tests: [&[Test]; 11] = [
         wakes::TESTS,
         locks::TESTS,

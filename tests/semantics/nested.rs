@@ -139,6 +139,16 @@ cases! {
         assert_eq!(pool.submit(overfill, 100).unwrap().result(), Ok((0..100).map(|x| x * x).sum()));
     }
 
+    fn semantics_b4_a_ring_full_of_tasks_that_wait_for_each_other_is_told(kind) {
+        // Every slot of the worker's lane holds a task of its own stack: there will be no room.
+        let pool = small_pool(kind, 1, 16);
+        match pool.submit(depth, 30).unwrap().result() {
+            Err(Error::TaskFailed { message }) => assert!(message.contains("could never end"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(pool.submit(depth, 5).unwrap().result(), Ok(5));
+    }
+
     fn semantics_b4_a_wait_with_a_limit_keeps_to_it(kind) {
         let pool = pool_of(kind, 1);
         assert_eq!(pool.submit(impatient, ()).unwrap().result(), Ok(true));

@@ -213,7 +213,8 @@ private:
 
     /// The call has used the ticket up, unless it gave up before the task was over.
     void ended(taskring_status status) noexcept {
-        if (status != TASKRING_TIMED_OUT)
+        const bool goes_on = status == TASKRING_TIMED_OUT || status == TASKRING_WOULD_DEADLOCK || status == TASKRING_TOO_MANY;
+        if (!goes_on)
             ticket_ = 0;
     }
 

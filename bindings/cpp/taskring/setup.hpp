@@ -47,8 +47,10 @@ public:
         raw_shared_.clear();
         for (const named &one : shared_)
             raw_shared_.push_back(one.raw());
-        chosen.shared = raw_shared_.data();
-        chosen.shared_count = raw_shared_.size();
+        if (!raw_shared_.empty()) {
+            chosen.shared = raw_shared_.data();
+            chosen.shared_count = raw_shared_.size();
+        }
         return chosen;
     }
 
