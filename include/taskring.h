@@ -10,6 +10,8 @@
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
  *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
+ *   In a task every wait for tasks of its own pool with TASKRING_INFINITE may also return TASKRING_WOULD_DEADLOCK or TASKRING_TOO_MANY: see
+ *   taskring_current_pool. Nothing was changed then, and the tickets are as good as before.
  *
  * Threads and processes
  *   Any thread may call any function with any handle. Freeing a handle while another thread uses it is the only exception. A spawned worker is

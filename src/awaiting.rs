@@ -52,6 +52,8 @@ use std::task::{Context, Poll};
 ///     Ok(())
 /// }
 /// ```
+///
+/// Inside a task of the same pool it runs nothing meanwhile: see [`current_pool`](crate::current_pool).
 #[must_use = "it waits for the task only when it is awaited"]
 pub struct Awaiting<R> {
     future: Future<R>,
