@@ -30,8 +30,10 @@ taskring::task! {
     /// Waits for one that another worker has begun with.
     fn waits_for_another_worker(board: String) -> Result<u64, Error> {
         let options = SubmitOptions::new().idempotent(true);
-        let future = taskring::current_pool()?.submit_with(&options, first_one_hangs, board)?;
+        let future = taskring::current_pool()?.submit_with(&options, first_one_hangs, board.clone())?;
+        let cells = Board::at(&board);
         wait_until("another worker has begun with it", || future.state() == State::Running);
+        cells[2].store(1, SeqCst);
         future.result()
     }
 }
@@ -60,9 +62,10 @@ fn submits() {
 fn other_worker_dies() {
     let pool = Executor::builder().workers(2).build().expect("a pool");
     for _ in 0..3 {
-        let board = Board::new(2);
+        let board = Board::new(3);
         let outer = pool.submit(waits_for_another_worker, board.name()).expect("submitted");
-        wait_until("the other worker hangs", || board[1].load(SeqCst) != 0);
+        // Both: killed before the waiting task has seen it run, it may be over for good at that one's next look.
+        wait_until("the other worker hangs, and that was seen", || board[1].load(SeqCst) != 0 && board[2].load(SeqCst) != 0);
         kill(board[1].load(SeqCst) as u32);
         assert_eq!(outer.result(), Ok(7));
         assert_eq!(board[0].load(SeqCst), 2);
