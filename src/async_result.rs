@@ -48,7 +48,10 @@ impl Work {
     /// The values that all tasks gave, each of them those of a chunk, in the order of the inputs; or the first error in that order.
     pub(crate) fn all<R: Payload>(&self) -> Result<Vec<R>> {
         let mut all = Vec::new();
-        self.each_of_all(|bytes| Ok(all.push(decode(bytes)?)))?;
+        self.each_of_all(|bytes| {
+            all.push(decode(bytes)?);
+            Ok(())
+        })?;
         Ok(all)
     }
 
