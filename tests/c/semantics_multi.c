@@ -406,6 +406,37 @@ static void semantics_ld_a_task_that_exits_ends_its_result(uint32_t kind) {
     OK(taskring_multi_free(multi));
 }
 
+/* Appends a byte to a file, after a while. */
+static int32_t append(taskring_call *call, void *context) {
+    char path[80] = {0};
+    size_t len;
+    (void)context;
+    const void *args = taskring_call_args(call, &len);
+    memcpy(path, args, len < sizeof path ? len : sizeof path - 1);
+    sleep_ms(2);
+    FILE *file = fopen(path, "a");
+    return file == NULL || fputc('1', file) != '1' || fclose(file) != 0;
+}
+
+static taskring_pool *global;
+
+static void semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code(uint32_t kind) {
+    const char *path = getenv("TASKRING_TEST_L24");
+    if (path != NULL) {
+        global = make_pool(kind, 2, 64);
+        for (int i = 0; i < 10; i++)
+            submit(global, "append", path, strlen(path));
+        exit(7);
+    }
+    char own[80];
+    snprintf(own, sizeof own, "/tmp/taskring-l24-%d", (int)getpid());
+    CHECK(setenv("TASKRING_TEST_L24", own, 1) == 0);
+    CHECK(semantics_code(kind, __func__) == 7);
+    FILE *file = fopen(own, "r");
+    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0 && ftell(file) == 10 && fclose(file) == 0);
+    remove(own);
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_l3_apply_waits_for_the_result),
@@ -418,11 +449,13 @@ static const struct semantics_case cases[] = {
     CASE(semantics_l18_a_closed_pool_runs_what_it_has_and_takes_nothing),
     CASE(semantics_l19_terminate_is_quick_and_runs_none_of_the_rest),
     CASE(semantics_l20_freeing_a_pool_ends_it_and_its_results),
+    CASE(semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code),
     CASE(semantics_ld_a_task_that_exits_ends_its_result),
 };
 
 int main(int argc, char **argv) {
     register_all();
+    OK(taskring_register("append", append, NULL, NULL));
     OK(taskring_register("hold", hold, NULL, NULL));
     OK(taskring_register("odd_only", odd_only, NULL, NULL));
     OK(taskring_register("exit_with_3", exit_with_3, NULL, NULL));

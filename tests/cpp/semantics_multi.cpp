@@ -12,6 +12,7 @@ const taskring::task<number(number, std::uint32_t)> power{"power"};
 const taskring::task<numbers(number)> up_to{"up_to"};
 const taskring::task<number(number)> odd_only{"odd_only"};
 const taskring::task<std::string(std::string)> hold{"hold"};
+const taskring::task<void(std::string)> append{"append"};
 
 void define_more() {
     taskring::define(power, [](number base, std::uint32_t exponent) {
@@ -33,6 +34,10 @@ void define_more() {
         if (x % 2 == 0)
             throw std::runtime_error(std::to_string(x) + " is even");
         return x;
+    });
+    taskring::define(append, [](std::string path) {
+        std::this_thread::sleep_for(2ms);
+        std::ofstream(path, std::ios::app).put('1');
     });
     // Says in a file that it runs, and goes on until there is a second one.
     taskring::define(hold, [](std::string path) {
@@ -269,6 +274,29 @@ void semantics_ld_a_callback_that_throws_and_a_task_that_exits_hang_nothing(std:
     taskring::set_log(nullptr);
 }
 
+std::optional<taskring::pool> global;
+std::optional<taskring::multi_pool> other;
+
+void semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code(std::uint32_t kind) {
+    const char *path = std::getenv("TASKRING_TEST_L24");
+    if (path != nullptr) {
+        global.emplace(make_config(kind, 2));
+        for (int i = 0; i < 10; i++)
+            global->submit(append, path);
+        // Forked workers want a process with one thread, which the first pool ends.
+        if (kind != TASKRING_FORK) {
+            other.emplace(make_config(kind, 1));
+            other->apply_async(nap, 10);
+        }
+        std::exit(7);
+    }
+    const auto own = "/tmp/taskring-l24-cpp-" + std::to_string(getpid());
+    CHECK(setenv("TASKRING_TEST_L24", own.c_str(), 1) == 0);
+    CHECK(semantics_code(kind, __func__) == 7);
+    CHECK(std::ifstream(own, std::ios::ate).tellg() == 10);
+    std::remove(own.c_str());
+}
+
 const semantics_case cases[] = {
     CASE(semantics_l3_apply_waits_for_the_result),
     CASE(semantics_l4_map_gives_a_list_in_the_order_of_its_inputs),
@@ -281,6 +309,7 @@ const semantics_case cases[] = {
     CASE(semantics_l18_a_closed_pool_runs_what_it_has_and_takes_nothing),
     CASE(semantics_l19_terminate_is_quick_and_runs_none_of_the_rest),
     CASE(semantics_l20_the_end_of_the_scope_ends_a_pool_and_its_results),
+    CASE(semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code),
     CASE(semantics_ld_a_callback_that_throws_and_a_task_that_exits_hang_nothing),
 };
 
