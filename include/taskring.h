@@ -6,7 +6,7 @@
  *
  * Conventions
  *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Out-parameters are written
- *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set, taskring_completions, taskring_map) are freed once,
+ *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set, taskring_completions, taskring_map and so on) are freed once,
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
  *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
@@ -22,7 +22,8 @@
  *   Of one task: taskring_result copies it and uses the ticket up; taskring_peek copies it and may be called again; taskring_view lends it;
  *   taskring_outcome tells how the task ended, taskring_describe says it in words, and both take nothing. Of many:
  *   taskring_wait_many; a completion queue, which gives tasks as they end and has a descriptor for epoll; taskring_on_done, which calls back;
- *   taskring_map_new, which runs one function over an input and gives the results in order or as they end.
+ *   taskring_map_new, which runs one function over an input and gives the results in order or as they end; taskring_multi_map_async, in the style of
+ *   Python's multiprocessing.Pool, which has its own kind of pool.
  *
  * Caveats
  *   functions Only registered functions can be tasks, under the same name in every program: no closures, no addresses.
@@ -372,6 +373,12 @@ typedef int32_t taskring_status;
 #endif // __cplusplus
 
 /**
+ * A result that is waited for, of one task or of all those of a map. Any thread may use it; free it once, with taskring_async_free. It may outlive its
+ * pool.
+ */
+typedef struct taskring_async taskring_async;
+
+/**
  * One call of a task function. Good only until the function returns, and only in its thread.
  */
 typedef struct taskring_call taskring_call;
@@ -386,6 +393,11 @@ typedef struct taskring_completions taskring_completions;
  * A map that is going on. Any thread may use it; free it once, with taskring_map_free.
  */
 typedef struct taskring_map taskring_map;
+
+/**
+ * A pool whose calls are those of Python's multiprocessing.Pool. Any thread may use it; free it once, with taskring_multi_free.
+ */
+typedef struct taskring_multi taskring_multi;
 
 /**
  * A pool, as its owner or another submitter holds it. Any thread may use it; free it once, with taskring_free.
@@ -652,6 +664,49 @@ typedef struct taskring_config {
      */
     uint64_t shared_count;
 } taskring_config;
+
+/**
+ * Called with the value of a task, or all those of a map in the order of the inputs. They may be read until it returns. It must not let a C++ exception
+ * out, nor jump out.
+ */
+typedef void (*taskring_value_callback)(const struct taskring_bytes *values, size_t count, void *context);
+
+/**
+ * Called with what taskring_async_get would return instead of a result; taskring_last_error and taskring_last_loss tell more, in this call. It must not
+ * let a C++ exception out, nor jump out.
+ */
+typedef void (*taskring_error_callback)(taskring_status status, void *context);
+
+/**
+ * What is to be called when a result is there: one of the two, once, in a thread of this process; a NULL one is left out. Then, or when the call that
+ * was given it fails, the destructor is called with the context. Only then is the result ready. Begin with TASKRING_CALLBACKS_INIT.
+ */
+typedef struct taskring_callbacks {
+    /**
+     * Set by TASKRING_CALLBACKS_INIT.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * For values, or NULL.
+     */
+    taskring_value_callback callback;
+    /**
+     * For an error, or NULL.
+     */
+    taskring_error_callback error_callback;
+    /**
+     * What all three are given.
+     */
+    void *context;
+    /**
+     * Or NULL.
+     */
+    taskring_destructor destructor;
+} taskring_callbacks;
 
 /**
  * A look at a pool. The counts of tasks are those of this submitter.
@@ -1228,6 +1283,173 @@ taskring_status taskring_map_free(struct taskring_map *map);
 /**
  * Makes a pool and starts its workers. config may be NULL: all defaults.
  *
+ * Returns TASKRING_OK and writes *multi; otherwise as taskring_create.
+ *
+ * Requires:
+ * As taskring_create, and multi is NULL or valid for a write.
+ */
+taskring_status taskring_multi_create(const struct taskring_config *config, struct taskring_multi **multi);
+
+/**
+ * Ends a pool at once, as taskring_multi_terminate does, and its handle. Say taskring_multi_close and taskring_multi_join before to have everything run.
+ * Its results stay good. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_multi_free(struct taskring_multi *multi);
+
+/**
+ * Runs a task and waits for its result: copies it into buffer, which may be NULL when capacity is 0. len may be NULL; it becomes the result's
+ * length. function is a name that was registered.
+ *
+ * Returns TASKRING_OK; as taskring_submit_named when it was not submitted; the task's own end and the others as taskring_result.
+ * TASKRING_BUFFER_TOO_SMALL (*len is what is needed): the task has run, and its result is dropped. Where its length is not known there is
+ * taskring_multi_apply_async.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library; function is NULL or a string; args is NULL or valid for reads of args_len bytes; buffer is valid
+ * for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_multi_apply(struct taskring_multi *multi,
+                                     const char *function,
+                                     const void *args,
+                                     size_t args_len,
+                                     void *buffer,
+                                     size_t capacity,
+                                     size_t *len);
+
+/**
+ * Submits a task. callbacks may be NULL.
+ *
+ * Returns TASKRING_OK and writes *result; otherwise as taskring_submit_named, and TASKRING_SYSTEM when there is no thread for callbacks. No callback is
+ * called then.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library; function is NULL or a string; args is NULL or valid for reads of args_len bytes; callbacks is
+ * NULL or points to callbacks, which may be called with their context from any thread; result is NULL or valid for a write.
+ */
+taskring_status taskring_multi_apply_async(struct taskring_multi *multi,
+                                           const char *function,
+                                           const void *args,
+                                           size_t args_len,
+                                           const struct taskring_callbacks *callbacks,
+                                           struct taskring_async **result);
+
+/**
+ * Runs a task for each of count inputs, which are copied in this call. chunk inputs go into one task; 0 is as many as give each worker four tasks.
+ * callbacks may be NULL.
+ *
+ * Returns as taskring_multi_apply_async. When the pool refuses a task, those before it run.
+ *
+ * Requires:
+ * As taskring_multi_apply_async, and inputs is NULL or points to count descriptions of valid bytes.
+ */
+taskring_status taskring_multi_map_async(struct taskring_multi *multi,
+                                         const char *function,
+                                         const struct taskring_bytes *inputs,
+                                         size_t count,
+                                         size_t chunk,
+                                         const struct taskring_callbacks *callbacks,
+                                         struct taskring_async **result);
+
+/**
+ * Takes no new work from now on; what was submitted runs. May be called again.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library.
+ */
+taskring_status taskring_multi_close(struct taskring_multi *multi);
+
+/**
+ * Ends a pool at once, without waiting: what has not started is cancelled, and what runs in processes is killed with them. Results that are not there yet
+ * end with TASKRING_TERMINATED. A thread cannot be killed: a result that it works on is there when its task is over. May be called again.
+ *
+ * Returns as taskring_multi_close.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library.
+ */
+taskring_status taskring_multi_terminate(struct taskring_multi *multi);
+
+/**
+ * Waits until all work is over and the workers have left.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_STATE before taskring_multi_close or taskring_multi_terminate; TASKRING_BUSY in a task of this very pool;
+ * TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library.
+ */
+taskring_status taskring_multi_join(struct taskring_multi *multi);
+
+/**
+ * Tells whether all tasks are over, and the callback, if there is one, has returned: 1 or 0. taskring_async_get will not wait then.
+ *
+ * Returns TASKRING_OK and writes *ready; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * result is NULL or a handle of this library; ready is NULL or valid for a write.
+ */
+taskring_status taskring_async_ready(struct taskring_async *result,
+                                     uint32_t *ready);
+
+/**
+ * Tells whether all tasks have given values: 1 or 0.
+ *
+ * Returns TASKRING_OK and writes *successful; TASKRING_INVALID_STATE while it is not ready; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * result is NULL or a handle of this library; successful is NULL or valid for a write.
+ */
+taskring_status taskring_async_successful(struct taskring_async *result,
+                                          uint32_t *successful);
+
+/**
+ * Waits until it is ready, no longer than timeout_ns.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * result is NULL or a handle of this library.
+ */
+taskring_status taskring_async_wait(struct taskring_async *result, uint64_t timeout_ns);
+
+/**
+ * Waits until it is ready, no longer than timeout_ns, and lends the values: of one task one, of a map all in the order of the inputs. values has
+ * room for capacity of them and may be NULL when that is 0; count may be NULL and becomes how many there are. The bytes are aligned to 16, and may be
+ * read until the result is freed. May be called again.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT, after which the work goes on; TASKRING_TERMINATED when the pool was terminated before; the end of a task as
+ * taskring_result, of a map that of the first input that failed, once all are over; TASKRING_BUFFER_TOO_SMALL (*count is what is needed);
+ * TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * result is NULL or a handle of this library; values is valid for capacity writes; count is NULL or valid for a write.
+ */
+taskring_status taskring_async_get(struct taskring_async *result,
+                                   uint64_t timeout_ns,
+                                   struct taskring_bytes *values,
+                                   size_t capacity,
+                                   size_t *count);
+
+/**
+ * Ends a result: its tasks run, and what they give is dropped, but for a callback, which is still called. NULL is allowed.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a handle that was freed before.
+ *
+ * Requires:
+ * result is NULL or a handle of this library, and no other call with it is going on.
+ */
+taskring_status taskring_async_free(struct taskring_async *result);
+
+/**
+ * Makes a pool and starts its workers. config may be NULL: all defaults.
+ *
  * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
  * own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
  * main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
@@ -1586,6 +1808,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
+#define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
 
 #if defined(__cplusplus)
@@ -1602,5 +1825,6 @@ TASKRING_ASSERT_SIZE(taskring_stats, 40);
 TASKRING_ASSERT_SIZE(taskring_discarded, 24);
 TASKRING_ASSERT_SIZE(taskring_map_options, 40);
 TASKRING_ASSERT_SIZE(taskring_completion, 32);
+TASKRING_ASSERT_SIZE(taskring_callbacks, 40);
 TASKRING_ASSERT_SIZE(taskring_loss, 16);
 #undef TASKRING_ASSERT_SIZE

@@ -42,29 +42,37 @@ impl Work {
 
     /// The value that one task gave.
     pub(crate) fn one<R: Payload>(&self) -> Result<R> {
-        match self.outcome(&self.tasks[0])? {
-            Outcome::Value(bytes) => decode(bytes),
-            Outcome::Error(e) => Err((**e).clone()),
-        }
+        decode(self.bytes_of_one()?)
     }
 
     /// The values that all tasks gave, each of them those of a chunk, in the order of the inputs; or the first error in that order.
     pub(crate) fn all<R: Payload>(&self) -> Result<Vec<R>> {
         let mut all = Vec::new();
+        self.each_of_all(|bytes| {
+            all.push(decode(bytes)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The same as bytes.
+    pub(crate) fn bytes_of_one(&self) -> Result<&[u8]> {
+        bytes(self.outcome(&self.tasks[0])?)
+    }
+
+    /// Calls `each` with the values of `all`.
+    pub(crate) fn each_of_all(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         for task in &self.tasks {
-            let mut rest = match self.outcome(task)? {
-                Outcome::Value(bytes) => &**bytes,
-                Outcome::Error(e) => return Err((**e).clone()),
-            };
+            let mut rest = bytes(self.outcome(task)?)?;
             while !rest.is_empty() {
                 let parted = first_item(rest).and_then(|(item, rest)| Some((item.split_first()?, rest)));
                 let ((&kind, item), behind) =
                     parted.ok_or_else(|| Error::Decode { message: "a chunk's result is cut short".into() })?;
-                all.push(decode(item_result(kind, item)?)?);
+                each(item_result(kind, item)?)?;
                 rest = behind;
             }
         }
-        Ok(all)
+        Ok(())
     }
 
     fn outcome<'a>(&self, task: &'a Core) -> Result<&'a Outcome> {
@@ -111,6 +119,13 @@ impl Work {
             self.pool.member.check_fork()?;
         }
         Ok(())
+    }
+}
+
+fn bytes(outcome: &Outcome) -> Result<&[u8]> {
+    match outcome {
+        Outcome::Value(bytes) => Ok(bytes),
+        Outcome::Error(e) => Err((**e).clone()),
     }
 }
 

@@ -200,7 +200,8 @@ impl MultiPool {
         self.executor.shutdown(true, false)
     }
 
-    fn work(&self, tasks: Vec<Core>) -> Arc<Work> {
+    /// What has been submitted, to be told of the pool's end.
+    pub(crate) fn work(&self, tasks: Vec<Core>) -> Arc<Work> {
         let work = Arc::new(Work::new(self.executor.pool().clone(), tasks));
         let mut under_way = lock(&self.under_way);
         if under_way.works.len() >= under_way.most {
@@ -225,17 +226,39 @@ impl MultiPool {
             return Err(Error::invalid("the map's chunk", 0, "at least 1"));
         }
         let inputs: Vec<A> = inputs.into_iter().collect();
-        let chunk = chunk.unwrap_or_else(|| inputs.len().div_ceil(4 * self.executor.workers().max(1)).max(1));
+        let function = self.executor.pool().function(&task)?;
+        self.submit_encoded(function, inputs.len(), chunk, |nth, into| {
+            inputs[nth].encode(into).map_err(|message| Error::Encode { message })
+        })
+    }
+
+    /// One task, of arguments that are bytes already.
+    pub(crate) fn submit_bytes(&self, function: u16, args: &[u8]) -> Result<Core> {
         let pool = self.executor.pool();
         pool.member.check_fork()?;
-        let mut request = request(pool, &SubmitOptions::new(), pool.function(&task)?)?;
+        let ticket = pool.submit_bytes(&request(pool, &SubmitOptions::new(), function)?, args, WhenFull::Wait)?;
+        Ok(Core::new(pool.clone(), ticket))
+    }
+
+    /// Tasks of `chunk` inputs each; `encode` appends the one of a number below `count`.
+    pub(crate) fn submit_encoded(
+        &self,
+        function: u16,
+        count: usize,
+        chunk: Option<usize>,
+        encode: impl Fn(usize, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<Vec<Core>> {
+        let chunk = chunk.unwrap_or_else(|| count.div_ceil(4 * self.executor.workers().max(1)).max(1));
+        let pool = self.executor.pool();
+        pool.member.check_fork()?;
+        let mut request = request(pool, &SubmitOptions::new(), function)?;
         request.options |= OPTION_CHUNK;
-        let (mut tasks, mut bytes) = (Vec::with_capacity(inputs.len().div_ceil(chunk)), Vec::new());
-        for inputs in inputs.chunks(chunk) {
+        let (mut tasks, mut bytes) = (Vec::with_capacity(count.div_ceil(chunk)), Vec::new());
+        for first in (0..count).step_by(chunk) {
             bytes.clear();
-            for input in inputs {
+            for nth in first..count.min(first.saturating_add(chunk)) {
                 let at = begin_item(&mut bytes);
-                input.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+                encode(nth, &mut bytes)?;
                 if !end_item(&mut bytes, at) {
                     return Err(Error::Encode { message: "an item of a chunk is over 4 GiB".into() });
                 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "status",
     "init",
     "handle",
@@ -16,6 +16,7 @@ const FILES: [&str; 15] = [
     "future",
     "completions",
     "map",
+    "multi",
     "inside",
     "promise",
     "setup",
@@ -38,6 +39,7 @@ fn trailer() -> String {
         ("taskring_discarded", size_of::<ffi::taskring_discarded>()),
         ("taskring_map_options", size_of::<ffi::taskring_map_options>()),
         ("taskring_completion", size_of::<ffi::taskring_completion>()),
+        ("taskring_callbacks", size_of::<ffi::taskring_callbacks>()),
         ("taskring_loss", size_of::<ffi::taskring_loss>()),
     ];
     let mut text = String::from(
@@ -45,6 +47,7 @@ fn trailer() -> String {
          #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}\n\
          #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}\n\
          #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}\n\
+         #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}\n\
          #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}\n\n\
          #if defined(__cplusplus)\n#define TASKRING_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)\n\
          #else\n#define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)\n#endif\n",

@@ -125,7 +125,7 @@ fn byte(name: &'static str, value: u32, least: u32) -> Result<u8, Fault> {
 
 /// # Safety
 /// As of `taskring_create`.
-unsafe fn builder(config: *const taskring_config) -> Result<Builder, Fault> {
+pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, Fault> {
     let mut builder = Executor::builder();
     // SAFETY: as this function's contract says.
     let Some(config) = (unsafe { read_struct("config", config) })? else { return Ok(builder) };

@@ -4,10 +4,12 @@
 #include <pthread.h>
 
 #define FUNCTIONS(X)                                                                                                   \
+    X(async_free) X(async_get) X(async_ready) X(async_successful) X(async_wait) \
     X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(kill_workers) \
     X(last_error) X(last_loss) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
+    X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_join) X(multi_map_async) X(multi_terminate) \
     X(on_done) X(outcome) X(peek) X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) \
     X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) \
     X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
@@ -409,6 +411,8 @@ static void use_promises(void) {
     }
 }
 
+#include "random_multi.h"
+
 static void no_log(uint32_t level, const char *message, void *context) {
     (void)context;
     CHECK(level >= TASKRING_LOG_ERROR && level <= TASKRING_LOG_DEBUG && strlen(message) != 0);
@@ -436,7 +440,10 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         make(i);
         return;
     }
-    switch (below(25)) {
+    switch (below(26)) {
+    case 25:
+        use_multi();
+        return;
     case 18:
     case 19:
         use_queues();
@@ -565,6 +572,7 @@ int main(int argc, char **argv) {
     OK(taskring_function(spawned, "die", &die_function));
     for (int i = 0; i < POOLS; i++)
         make(i);
+    renew_multi();
     while (__atomic_load_n(&total, __ATOMIC_RELAXED) < wanted)
         step(spawned, die_function);
     for (int i = 0; i < POOLS; i++)
@@ -577,6 +585,9 @@ int main(int argc, char **argv) {
         CALL(map_free, maps[i]);
     for (int i = 0; i < PROMISES; i++)
         CALL(promise_free, promises[i]);
+    for (int i = 0; i < ASYNCS; i++)
+        CALL(async_free, asyncs[i]);
+    CALL(multi_free, multi);
     CALL(free, spawned);
     uint64_t all = 0, good = 0, least = UINT64_MAX;
     for (int i = 0; i < F_COUNT; i++) {

@@ -12,27 +12,6 @@ static void await(const int *flag) {
     CHECK(is_set(flag));
 }
 
-/* The only worker of the pool is kept busy. */
-static uint64_t busy(taskring_pool *pool) {
-    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
-    until_state(pool, ticket, TASKRING_RUNNING);
-    return ticket;
-}
-
-static uint64_t submit_square(taskring_pool *pool, uint64_t x) { return submit(pool, "square", &x, sizeof x); }
-
-static uint32_t state_of(taskring_pool *pool, uint64_t ticket) {
-    uint32_t state = 0;
-    OK(taskring_state(pool, ticket, &state));
-    return state;
-}
-
-static uint32_t cancel(taskring_pool *pool, uint64_t ticket) {
-    uint32_t cancelled = 7;
-    OK(taskring_cancel(pool, ticket, &cancelled));
-    return cancelled;
-}
-
 static void count_it(taskring_pool *pool, uint64_t ticket, void *context) {
     (void)pool;
     (void)ticket;

@@ -30,6 +30,22 @@ struct semantics_kind {
 static const struct semantics_kind semantics_kinds[] = {
     {"spawn", TASKRING_SPAWN}, {"fork", TASKRING_FORK}, {"forkserver", TASKRING_FORKSERVER}, {"thread", TASKRING_THREAD}};
 
+/* Runs a case of this program in a process of its own; the code that it exits with, or -1. */
+static inline int semantics_code(uint32_t start_method, const char *name) {
+    const char *kind = NULL;
+    int end = -1;
+    for (size_t k = 0; k < sizeof semantics_kinds / sizeof *semantics_kinds; k++)
+        if (semantics_kinds[k].start_method == start_method)
+            kind = semantics_kinds[k].name;
+    const pid_t child = fork();
+    if (child == 0) {
+        char *const args[] = {(char *)(uintptr_t)"semantics", (char *)(uintptr_t)kind, (char *)(uintptr_t)name, NULL};
+        execv("/proc/self/exe", args);
+        _exit(127);
+    }
+    return child > 0 && waitpid(child, &end, 0) == child && WIFEXITED(end) ? WEXITSTATUS(end) : -1;
+}
+
 /* Runs one case in a process of its own; whether it went well. */
 static int semantics_apart(char *program, const struct semantics_kind *kind, const struct semantics_case *one) {
     int end = -1;
@@ -74,5 +90,30 @@ static int semantics_main(int argc, char **argv, const struct semantics_case *ca
         fprintf(stderr, "no such case or kind\n");
     return !found || failed != 0;
 }
+
+#ifdef TASKRING_TESTS_CHECK_H /* In C. */
+
+/* The only worker of the pool is kept busy. */
+static inline uint64_t busy(taskring_pool *pool) {
+    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
+    until_state(pool, ticket, TASKRING_RUNNING);
+    return ticket;
+}
+
+static inline uint64_t submit_square(taskring_pool *pool, uint64_t x) { return submit(pool, "square", &x, sizeof x); }
+
+static inline uint32_t state_of(taskring_pool *pool, uint64_t ticket) {
+    uint32_t state = 0;
+    OK(taskring_state(pool, ticket, &state));
+    return state;
+}
+
+static inline uint32_t cancel(taskring_pool *pool, uint64_t ticket) {
+    uint32_t cancelled = 7;
+    OK(taskring_cancel(pool, ticket, &cancelled));
+    return cancelled;
+}
+
+#endif
 
 #endif

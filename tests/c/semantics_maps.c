@@ -169,12 +169,6 @@ static void semantics_s9_the_clock_of_a_map_starts_at_the_call(uint32_t kind) {
     OK(taskring_free(pool));
 }
 
-static uint64_t busy(taskring_pool *pool) {
-    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
-    until_state(pool, ticket, TASKRING_RUNNING);
-    return ticket;
-}
-
 static void semantics_m6_a_map_freed_after_a_look_cancels_the_rest_and_one_never_looked_at_runs(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 1, 64);
     for (int looked_at = 0; looked_at < 2; looked_at++) {

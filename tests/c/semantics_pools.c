@@ -4,26 +4,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-static uint64_t busy(taskring_pool *pool) {
-    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
-    until_state(pool, ticket, TASKRING_RUNNING);
-    return ticket;
-}
-
-static uint64_t submit_square(taskring_pool *pool, uint64_t x) { return submit(pool, "square", &x, sizeof x); }
-
-static uint32_t state_of(taskring_pool *pool, uint64_t ticket) {
-    uint32_t state = 0;
-    OK(taskring_state(pool, ticket, &state));
-    return state;
-}
-
-static uint32_t cancel(taskring_pool *pool, uint64_t ticket) {
-    uint32_t cancelled = 7;
-    OK(taskring_cancel(pool, ticket, &cancelled));
-    return cancelled;
-}
-
 static int32_t exit_with_3(taskring_call *call, void *context) {
     (void)call;
     (void)context;

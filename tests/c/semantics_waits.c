@@ -19,12 +19,6 @@ static const char *waited(const taskring_future *futures, size_t count, uint32_t
     return text;
 }
 
-static uint64_t busy(taskring_pool *pool) {
-    const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
-    until_state(pool, ticket, TASKRING_RUNNING);
-    return ticket;
-}
-
 /* A task that runs until it is asked, whatever else there is to run. */
 static taskring_future running(taskring_pool *pool) { return (taskring_future){pool, busy(pool)}; }
 static taskring_future good(taskring_pool *pool) {

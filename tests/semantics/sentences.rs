@@ -48,6 +48,27 @@ cases! {
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     }
 
+    fn semantics_s11_the_caveats_stand_in_the_readme_and_in_the_header(_kind) {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let flat = |file: &str| {
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            text.split_whitespace().filter(|word| *word != "*").collect::<Vec<_>>().join(" ")
+        };
+        // What may be a task; what main begins with; where it runs; what a long task delays.
+        let caveats = [
+            ("README.md", ["registered functions can be tasks", "`init` comes first in `main`", "64-bit little-endian Linux only", "A long task delays"]),
+            (
+                "include/taskring.h",
+                ["Only registered functions can be tasks", "main begins with the registrations and taskring_init", "64-bit little-endian Linux only", "A long task delays"],
+            ),
+        ];
+        for (file, sentences) in caveats {
+            let text = flat(file);
+            let missing: Vec<_> = sentences.iter().filter(|sentence| !text.contains(**sentence)).collect();
+            assert!(missing.is_empty(), "{file} does not say {missing:?}");
+        }
+    }
+
     fn semantics_s8_one_function_takes_every_kind_of_pool(kind) {
         fn work(pool: &Executor) -> (u64, u64, bool) {
             let futures = pool.submit_bulk(square, 0..10).unwrap();
