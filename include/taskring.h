@@ -639,7 +639,7 @@ typedef struct taskring_config {
      */
     const char *const *worker_args;
     /**
-     * Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
+     * Further environment for worker processes as "NAME=value", closed by NULL; or NULL. Refused with threads.
      */
     const char *const *worker_env;
     /**
@@ -663,6 +663,20 @@ typedef struct taskring_config {
      * How many, at most 64.
      */
     uint64_t shared_count;
+    /**
+     * Pins the workers, threads too: number n runs on the CPU at place n of these alone, counted around. Each has to be one that this process may use.
+     * NULL: the system places them.
+     */
+    const uint32_t *worker_cpus;
+    /**
+     * How many.
+     */
+    uint64_t worker_cpus_count;
+    /**
+     * Bytes of memory of its own that each worker process may have: heap, private mappings and globals. What goes beyond fails to be allocated. 0: no
+     * limit. Refused with threads.
+     */
+    uint64_t worker_memory_max;
 } taskring_config;
 
 /**
@@ -1805,7 +1819,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
@@ -1816,7 +1830,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 128);
+TASKRING_ASSERT_SIZE(taskring_config, 152);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 40);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

@@ -10,6 +10,7 @@ use crate::limits::*;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::pool::Pool;
 use crate::record::Kind;
+use crate::resources::Resources;
 use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
@@ -37,6 +38,7 @@ pub struct Builder {
     payload_max: u64,
     mutexes: MutexKind,
     constants: Constants,
+    resources: Resources,
     /// What could not be encoded.
     refused: Option<Error>,
 }
@@ -55,6 +57,7 @@ impl Builder {
             payload_max: PAYLOAD_AREA_DEFAULT,
             mutexes: MutexKind::default(),
             constants: Constants::default(),
+            resources: Resources::default(),
             refused: None,
         }
     }
@@ -88,6 +91,27 @@ impl Builder {
             args: args.into_iter().map(Into::into).collect(),
             env: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
         });
+        self
+    }
+    /// Further environment of the worker processes, which have that of this process besides. A name that comes again takes its last value. Programs that
+    /// attach by the pool's name are not touched. Refused with threads, which have their process's.
+    pub fn worker_env<K: Into<OsString>, V: Into<OsString>>(mut self, env: impl IntoIterator<Item = (K, V)>) -> Builder {
+        self.resources.env.extend(env.into_iter().map(|(k, v)| (k.into(), v.into())));
+        self
+    }
+    /// Pins the workers: number n ([`task::worker_number`](crate::task::worker_number)) runs on the CPU at place n of these alone, counted around; so
+    /// does the one that takes its place, and the threads and programs that a task starts. Each has to be one that this process may use. Threads too.
+    /// Without it the system places them.
+    pub fn worker_cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Builder {
+        self.resources.run_on(cpus.into_iter().collect());
+        self
+    }
+    /// Bytes of memory of its own that each worker process may have (`RLIMIT_DATA`): heap, private mappings and globals, not the pool's memory. What
+    /// goes beyond fails to be allocated, which in Rust ends the process: its task ends with [`Error::WorkerLost`], and another worker takes its place.
+    /// Programs that a task starts have the same limit. With less than a program needs to start, no worker comes up, and the pool is broken. Refused
+    /// with threads.
+    pub fn worker_memory_max(mut self, bytes: u64) -> Builder {
+        self.resources.limit_memory(bytes);
         self
     }
     /// What becomes of a dead worker's task. The default is [`OnWorkerDeath::FailTask`].
@@ -207,6 +231,8 @@ impl Builder {
                 What::Initializer => "the name of the initializer",
                 What::ExitHook => "the name of the exit hook",
                 What::Shared => "the name of a shared value",
+                What::Cpus => "worker_cpus",
+                What::MemoryMax => "worker_memory_max",
             };
             if name.is_empty() || name.len() > CONSTANT_NAME_MAX || name.contains('\0') {
                 let wanted = format!("1 to {CONSTANT_NAME_MAX} bytes without a zero byte");
@@ -252,6 +278,8 @@ impl Builder {
         if !(4096..=room).contains(&self.payload_max) {
             return Err(Error::invalid("payload_max", self.payload_max, format!("4096 to {room} bytes")));
         }
+        self.resources.check(self.method)?;
+        self.resources.put(&mut self.constants);
         // In whole pages.
         self.check_constants((room - self.payload_max) & !4095)?;
         let geometry = geometry.with_constants(self.constants.len() as u64);
@@ -262,7 +290,7 @@ impl Builder {
         let constants = std::mem::take(&mut self.constants);
         let segment = SegmentPlan { geometry, constants, policy: self.policy.bits(), named: false };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
-        Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone() }))
+        Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone(), env: self.resources.env.clone() }))
     }
 
     /// Makes an anonymous pool and starts its workers.
@@ -297,8 +325,8 @@ impl Builder {
 
     fn finish(self, segment: Arc<Segment>, plan: Plan, publish: impl FnOnce(&mut Pool) -> Result<()>) -> Result<Executor> {
         let zygote = match plan.method {
-            StartMethod::Fork => Some(Zygote::fork(&segment)?),
-            StartMethod::ForkServer => Some(Zygote::spawn(&segment, self.exe.as_ref())?),
+            StartMethod::Fork => Some(Zygote::fork(&segment, &plan.env)?),
+            StartMethod::ForkServer => Some(Zygote::spawn(&segment, self.exe.as_ref(), &plan.env)?),
             _ => None,
         };
         let mut pool = Pool::join(segment, Kind::Owner, self.start_timeout)?;

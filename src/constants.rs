@@ -11,6 +11,7 @@
 //! ```
 
 use crate::limits::{CONSTANT_NAME_MAX, SHARED_MAX};
+use std::collections::BTreeSet;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +23,14 @@ pub(crate) enum What {
     /// The same.
     ExitHook = 3,
     Shared = 4,
+    /// The value is numbers of CPUs, in 32 bits each. Worker n runs on the one at place n, counted around.
+    Cpus = 5,
+    /// The value is bytes, in 64 bits.
+    MemoryMax = 6,
 }
 
 /// Entries at most: one of each of the others.
-const ENTRIES_MAX: usize = SHARED_MAX + 3;
+const ENTRIES_MAX: usize = SHARED_MAX + 5;
 const HEAD: usize = 16;
 const ENTRY: usize = 24;
 /// What values are aligned to: a cache line.
@@ -54,6 +59,12 @@ impl Constants {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (What, &str, &[u8])> + Clone {
         self.0.iter().map(|(what, name, bytes)| (*what, name.as_str(), bytes.as_slice()))
+    }
+
+    /// How many CPUs the workers have between them, if they are pinned.
+    pub(crate) fn cpu_count(&self) -> Option<usize> {
+        let (.., cpus) = self.0.iter().find(|(what, ..)| *what == What::Cpus)?;
+        Some(cpus.chunks(4).collect::<BTreeSet<_>>().len())
     }
 
     /// The bytes in front of the values.

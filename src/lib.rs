@@ -34,6 +34,7 @@ compile_error!("taskring needs 64-bit little-endian Linux");
 mod layout;
 mod limits;
 mod mutex;
+mod resources;
 mod ring;
 mod search;
 mod set;

@@ -61,6 +61,27 @@ fn name_from(places: &[Place], number: u32) -> String {
     format!("{}_{number}", prefix.map_or(PREFIX_DEFAULT, |place| &place.name))
 }
 
+/// What the worker of that number, which runs in this thread, is given. What the system refuses is logged: it may allow less by now than it did when
+/// the pool was made, and a worker that runs elsewhere is better than none.
+fn take_resources(segment: &Segment, places: &[Place], number: u32) {
+    let value = |what: What| {
+        let place = places.iter().find(|place| place.what == what as u32)?;
+        segment.constants().get(place.at..place.at + place.len)
+    };
+    if let Some(cpus) = value(What::Cpus).filter(|cpus| cpus.len() >= 4) {
+        let at = number as usize % (cpus.len() / 4) * 4;
+        let cpu = u32::from_le_bytes(cpus[at..at + 4].try_into().expect("four bytes"));
+        if let Err(e) = crate::sys::run_on(cpu as usize) {
+            log::warn!(target: "taskring", "worker {number} may not run on CPU {cpu} alone: {e}");
+        }
+    }
+    if let Some(bytes) = value(What::MemoryMax).and_then(|bytes| bytes.try_into().ok())
+        && let Err(e) = crate::sys::limit_memory(u64::from_le_bytes(bytes))
+    {
+        log::warn!(target: "taskring", "worker {number} has no limit of its memory: {e}");
+    }
+}
+
 /// As much of a name as the system keeps. The number at its end is not what is left out.
 fn short(name: &str) -> CString {
     let (prefix, number) = name.rsplit_once('_').unwrap_or((name, ""));
@@ -120,6 +141,9 @@ impl Setup {
             crate::sys::name_thread(&short(name));
         }
         let name = name.and_then(|name| CString::new(name).ok());
+        if let Some(number) = number {
+            take_resources(segment, &places, number);
+        }
         let own = Own { segment: segment.clone(), places, number, name, kept: HashMap::new() };
         Ok(Setup { outer: WORKER.replace(Some(own)) })
     }

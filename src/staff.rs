@@ -120,7 +120,7 @@ impl Supervisor {
                 return Ok(());
             }
             StartMethod::Spawn => {
-                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref(), number)?;
+                let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref(), &self.plan.env, number)?;
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
                 let mut child = Child::new(pid, number, None, None);
                 child.watch();

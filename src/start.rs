@@ -146,17 +146,27 @@ pub(crate) fn own_program() -> PathBuf {
 }
 
 /// Runs a worker program, or this program as a worker. Returns its pid; it is a child of ours, to be reaped.
-pub(crate) fn spawn(segment: BorrowedFd<'_>, exe: Option<&WorkerExe>, number: u32) -> Result<u32> {
-    run(exe, &format!("worker:{}:{number}", segment.as_raw_fd()), &[segment.as_raw_fd()])
+pub(crate) fn spawn(
+    segment: BorrowedFd<'_>,
+    exe: Option<&WorkerExe>,
+    env: &[(OsString, OsString)],
+    number: u32,
+) -> Result<u32> {
+    run(exe, env, &format!("worker:{}:{number}", segment.as_raw_fd()), &[segment.as_raw_fd()])
 }
 
 /// Runs this program as the process that forks the workers.
-pub(crate) fn spawn_zygote(segment: BorrowedFd<'_>, socket: BorrowedFd<'_>, exe: Option<&WorkerExe>) -> Result<u32> {
+pub(crate) fn spawn_zygote(
+    segment: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    exe: Option<&WorkerExe>,
+    env: &[(OsString, OsString)],
+) -> Result<u32> {
     let (segment, socket) = (segment.as_raw_fd(), socket.as_raw_fd());
-    run(exe, &format!("zygote:{segment}:{socket}"), &[segment, socket])
+    run(exe, env, &format!("zygote:{segment}:{socket}"), &[segment, socket])
 }
 
-fn run(exe: Option<&WorkerExe>, mark: &str, inherited: &[i32]) -> Result<u32> {
+fn run(exe: Option<&WorkerExe>, env: &[(OsString, OsString)], mark: &str, inherited: &[i32]) -> Result<u32> {
     let mut command = match exe {
         Some(exe) => {
             let mut command = Command::new(&exe.program);
@@ -170,7 +180,7 @@ fn run(exe: Option<&WorkerExe>, mark: &str, inherited: &[i32]) -> Result<u32> {
             command
         }
     };
-    command.env(MARK, mark).stdin(Stdio::null());
+    command.envs(env.iter().map(|(k, v)| (k, v))).env(MARK, mark).stdin(Stdio::null());
     let inherited = inherited.to_vec();
     let leave_open = move || {
         for &fd in &inherited {

@@ -15,6 +15,7 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::now_ns;
 use crate::sys;
 use crate::zygote::{News, Zygote};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex};
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) method: StartMethod,
     pub(crate) workers: usize,
     pub(crate) exe: Option<WorkerExe>,
+    pub(crate) env: Vec<(OsString, OsString)>,
 }
 
 /// A pool's workers and the thread that looks after them.

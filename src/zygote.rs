@@ -14,7 +14,9 @@
 use crate::error::{Cause, Error, Result};
 use crate::pool::lock;
 use crate::segment::Segment;
+use crate::start::WorkerExe;
 use crate::sys;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
@@ -67,13 +69,17 @@ pub(crate) struct Zygote {
 
 impl Zygote {
     /// Forks this process, which must have one thread.
-    pub(crate) fn fork(segment: &Arc<Segment>) -> Result<Zygote> {
+    pub(crate) fn fork(segment: &Arc<Segment>, env: &[(OsString, OsString)]) -> Result<Zygote> {
         let (ours, theirs) = sys::socketpair()?;
         // SAFETY: `check_can_start` has seen that this process has one thread, so the child is a whole copy of it: no lock is held
         // by a thread that is not there.
         let pid = unsafe { sys::fork() }?;
         if pid == 0 {
             drop(ours);
+            for (name, value) in env {
+                // SAFETY: this process has one thread, as above. The names and values are such as the function takes (`Resources::check`).
+                unsafe { std::env::set_var(name, value) };
+            }
             let ended = serve(theirs, segment);
             sys::exit_now(i32::from(ended.is_err()));
         }
@@ -81,9 +87,9 @@ impl Zygote {
     }
 
     /// Runs this program (or `exe`) anew.
-    pub(crate) fn spawn(segment: &Segment, exe: Option<&crate::start::WorkerExe>) -> Result<Zygote> {
+    pub(crate) fn spawn(segment: &Segment, exe: Option<&WorkerExe>, env: &[(OsString, OsString)]) -> Result<Zygote> {
         let (ours, theirs) = sys::socketpair()?;
-        let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe)?;
+        let pid = crate::start::spawn_zygote(segment.file(), theirs.as_fd(), exe, env)?;
         Zygote::of(ours, pid)
     }
 

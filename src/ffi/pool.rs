@@ -84,7 +84,7 @@ pub struct taskring_config {
     pub worker_path: *const c_char,
     /// Its arguments after the program's name, closed by NULL; or NULL.
     pub worker_args: *const *const c_char,
-    /// Further environment for workers as "NAME=value", closed by NULL; or NULL. Needs worker_path.
+    /// Further environment for worker processes as "NAME=value", closed by NULL; or NULL. Refused with threads.
     pub worker_env: *const *const c_char,
     /// What workers are called: this, '_' and their number, in ps and by taskring_worker_name. 1 to 192 bytes. NULL: "taskring-worker".
     pub worker_names: *const c_char,
@@ -97,6 +97,14 @@ pub struct taskring_config {
     pub shared: *const taskring_named_bytes,
     /// How many, at most 64.
     pub shared_count: u64,
+    /// Pins the workers, threads too: number n runs on the CPU at place n of these alone, counted around. Each has to be one that this process may use.
+    /// NULL: the system places them.
+    pub worker_cpus: *const u32,
+    /// How many.
+    pub worker_cpus_count: u64,
+    /// Bytes of memory of its own that each worker process may have: heap, private mappings and globals. What goes beyond fails to be allocated. 0: no
+    /// limit. Refused with threads.
+    pub worker_memory_max: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
@@ -175,22 +183,22 @@ pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, 
     builder = unsafe { setup::apply(builder, &config) }?;
     // SAFETY: as this function's contract says.
     let (args, env) = unsafe { (strings(config.worker_args), strings(config.worker_env)) };
+    for variable in &env {
+        let bytes = variable.as_bytes();
+        let at = bytes.iter().position(|&b| b == b'=');
+        let at = at.ok_or_else(|| Error::invalid("worker_env", variable.to_string_lossy(), "NAME=value"))?;
+        builder = builder.worker_env([(OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]))]);
+    }
     if config.worker_path.is_null() {
-        if !args.is_empty() || !env.is_empty() {
-            return Err(Error::invalid("worker_path", "NULL", "a program, for worker_args and worker_env").into());
+        if !args.is_empty() {
+            return Err(Error::invalid("worker_path", "NULL", "a program, for worker_args").into());
         }
         return Ok(builder);
     }
     // SAFETY: as this function's contract says.
     let path = unsafe { CStr::from_ptr(config.worker_path) };
-    let mut pairs = Vec::new();
-    for variable in &env {
-        let bytes = variable.as_bytes();
-        let at = bytes.iter().position(|&b| b == b'=');
-        let at = at.ok_or_else(|| Error::invalid("worker_env", variable.to_string_lossy(), "NAME=value"))?;
-        pairs.push((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])));
-    }
-    Ok(builder.worker_exe(OsStr::from_bytes(path.to_bytes()), args, pairs))
+    let none: [(&OsStr, &OsStr); 0] = [];
+    Ok(builder.worker_exe(OsStr::from_bytes(path.to_bytes()), args, none))
 }
 
 /// Checks the out-parameter first, then makes a pool.

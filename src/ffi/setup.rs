@@ -7,6 +7,7 @@ use crate::builder::Builder;
 use crate::constants::What;
 use crate::error::Error;
 use crate::limits::SHARED_MAX;
+use crate::sys::CPUS_MAX;
 use std::ffi::{c_char, c_void};
 
 /// A name with bytes: of a function, and then they are its arguments; or of a shared value. The library copies both.
@@ -49,6 +50,20 @@ pub(super) unsafe fn apply(mut builder: Builder, config: &taskring_config) -> Re
         // SAFETY: as this function's contract says, there are so many structs whose pointers are good.
         let (name, value) = unsafe { named(&*config.shared.add(i)) }?;
         builder = builder.shared(name, value);
+    }
+    if config.worker_cpus_count != 0 && config.worker_cpus.is_null() {
+        return Err(null("worker_cpus"));
+    }
+    if !config.worker_cpus.is_null() {
+        let count = usize::try_from(config.worker_cpus_count).unwrap_or(usize::MAX);
+        if count > CPUS_MAX {
+            return Err(Error::TooMany { what: "worker_cpus", max: CPUS_MAX }.into());
+        }
+        // SAFETY: as this function's contract says, there are so many numbers.
+        builder = builder.worker_cpus((0..count).map(|i| unsafe { *config.worker_cpus.add(i) } as usize));
+    }
+    if config.worker_memory_max != 0 {
+        builder = builder.worker_memory_max(config.worker_memory_max);
     }
     Ok(builder)
 }

@@ -1,13 +1,14 @@
 //! The machine: clock, processors and free memory.
 
+use super::{Result, SysError};
 use std::fs;
 use std::path::Path;
 
 /// Where the cgroup v2 tree is mounted: alone, or beside a v1 tree.
 const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
-/// Processors that a mask can name; the kernel supports 8192 at most.
-const CPUS_MAX: usize = 8192;
+/// Processors that a mask can name: the kernel has no more.
+pub(crate) const CPUS_MAX: usize = 8192;
 
 /// A set of processors in the kernel's form. Longer than the C library's, which ends at 1024.
 #[repr(C, align(8))]
@@ -28,16 +29,45 @@ pub(crate) fn yield_now() {
     std::thread::yield_now();
 }
 
-/// Processors that this thread may run on, at least 1.
-pub(crate) fn cpu_count() -> usize {
+/// The processors that this thread may run on. None where the system does not tell.
+pub(crate) fn cpus() -> Vec<usize> {
     let mut mask = CpuMask([0; CPUS_MAX / 64]);
     // SAFETY: `mask` is writable for the size passed, and both libraries and the kernel treat it as an array of words.
     let result = unsafe { libc::sched_getaffinity(0, size_of::<CpuMask>(), (&raw mut mask).cast::<libc::cpu_set_t>()) };
     if result != 0 {
-        return 1;
+        return Vec::new();
     }
-    let count: u32 = mask.0.iter().map(|word| word.count_ones()).sum();
-    (count as usize).max(1)
+    (0..CPUS_MAX).filter(|cpu| mask.0[cpu / 64] & 1 << (cpu % 64) != 0).collect()
+}
+
+/// How many that are, at least 1.
+pub(crate) fn cpu_count() -> usize {
+    cpus().len().max(1)
+}
+
+/// Has this thread, and those that it starts from now on, run on one processor alone.
+pub(crate) fn run_on(cpu: usize) -> Result<()> {
+    let mut mask = CpuMask([0; CPUS_MAX / 64]);
+    let word = mask.0.get_mut(cpu / 64).ok_or(SysError { call: "sched_setaffinity", errno: libc::EINVAL })?;
+    *word = 1 << (cpu % 64);
+    // SAFETY: `mask` is readable for the size passed.
+    let result = unsafe { libc::sched_setaffinity(0, size_of::<CpuMask>(), (&raw const mask).cast::<libc::cpu_set_t>()) };
+    if result == 0 { Ok(()) } else { Err(SysError::last("sched_setaffinity")) }
+}
+
+/// Lets this process, and those that it starts from now on, have so many bytes of memory of its own: heap, private mappings and globals, not what it
+/// shares. For good: it cannot be raised again.
+pub(crate) fn limit_memory(bytes: u64) -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable for the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_DATA, &raw mut limit) } != 0 {
+        return Err(SysError::last("getrlimit"));
+    }
+    limit.rlim_max = limit.rlim_max.min(bytes);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is readable for the call.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) };
+    if result == 0 { Ok(()) } else { Err(SysError::last("setrlimit")) }
 }
 
 /// Bytes that can still be committed: the least of what the machine has available and what each cgroup v2 limit on the

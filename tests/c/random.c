@@ -135,7 +135,7 @@ static void make(int i) {
     config.shared = one_in(32) ? NULL : &value;
     config.shared_count = 1;
     if (one_in(8))
-        ((uint32_t *)(void *)&config)[below(sizeof config / 8)] = (uint32_t)state_of_random;
+        ((uint32_t *)(void *)&config)[below(offsetof(taskring_config, worker_path) / 4)] = (uint32_t)state_of_random;
     if (CALL(create, one_in(32) ? NULL : &config, &pools[i]) != TASKRING_OK)
         return;
     CALL(function, pools[i], "any", &functions[i]);

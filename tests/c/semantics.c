@@ -173,11 +173,11 @@ static void full_ring(taskring_pool *pool) {
 }
 
 static void waiting(taskring_pool *first, taskring_pool *second) {
-    uint32_t long_ms = 300, short_ms = 1;
+    uint32_t short_ms = 1;
     uint8_t over[3] = {9, 9, 9};
     size_t count = 9;
     taskring_future futures[3] = {
-        {first, submit(first, "nap", &long_ms, sizeof long_ms)},
+        {first, submit(first, "until_asked", NULL, 0)},
         {second, submit(second, "nap", &short_ms, sizeof short_ms)},
         {second, submit(second, "fail_code", NULL, 0)},
     };
@@ -187,9 +187,11 @@ static void waiting(taskring_pool *first, taskring_pool *second) {
     CHECK(over[0] == 0 && over[2] == 1);
     STATUS(TASKRING_TIMED_OUT, taskring_wait_many(futures, 3, TASKRING_ALL_COMPLETED, 1 * MS, over, &count));
     CHECK(over[0] == 0 && count == 2);
+    until_state(first, futures[0].ticket, TASKRING_RUNNING);
+    OK(taskring_cancel(first, futures[0].ticket, NULL));
     OK(taskring_wait_many(futures, 3, TASKRING_ALL_COMPLETED, SOON, over, &count));
     CHECK(over[0] == 1 && over[1] == 1 && over[2] == 1 && count == 3);
-    OK(taskring_result(first, futures[0].ticket, 0, NULL, 0, NULL));
+    OK(taskring_release(first, futures[0].ticket));
     OK(taskring_result(second, futures[1].ticket, 0, NULL, 0, NULL));
     STATUS(TASKRING_TASK_FAILED, taskring_result(second, futures[2].ticket, 0, NULL, 0, NULL));
     STATUS(TASKRING_STALE, taskring_wait_many(futures, 3, TASKRING_ALL_COMPLETED, 0, over, &count));

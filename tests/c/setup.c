@@ -1,5 +1,6 @@
 /* What workers are given: initializer, exit hook, names and numbers, shared values. */
 #include "check.h"
+#include <sched.h>
 
 /* What the initializer leaves: each thread of a program has its own. */
 static _Thread_local uint64_t desk;
@@ -52,6 +53,30 @@ static int32_t look(taskring_call *call, void *context) {
     if (taskring_shared(NULL, "other", &data, &len) != TASKRING_INVALID_ARGUMENT)
         return 2;
     return taskring_call_set_result(call, data, len);
+}
+
+/* A variable, how many CPUs this thread may run on, and whether there is room for a quarter of a gigabyte more. */
+struct resources {
+    char variable[16];
+    int32_t cpus, has_room;
+};
+enum { QUARTER = 256 << 20 };
+
+static int32_t ask_resources(taskring_call *call, void *context) {
+    struct resources found = {"", 0, 0};
+    cpu_set_t set;
+    (void)context;
+    const char *variable = getenv("SETUP_VARIABLE");
+    if (variable != NULL)
+        snprintf(found.variable, sizeof found.variable, "%s", variable);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    found.cpus = CPU_COUNT(&set);
+    /* volatile: nothing is optimised away. */
+    void *volatile room = malloc(QUARTER);
+    found.has_room = room != NULL;
+    free(room);
+    return taskring_call_set_result(call, &found, sizeof found);
 }
 
 static void ask(taskring_pool *pool, const char *function, void *result, size_t size) {
@@ -112,6 +137,53 @@ static void given(uint32_t method) {
     unlink(path);
 }
 
+static void given_resources(uint32_t method) {
+    const char *env[] = {"SETUP_VARIABLE=a=b", NULL};
+    const uint32_t no_cpu = 8191;
+    uint32_t cpu = 0;
+    cpu_set_t set;
+    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    while (!CPU_ISSET(cpu, &set))
+        cpu++;
+    taskring_config config = TASKRING_CONFIG_INIT, wrong;
+    taskring_pool *pool = NULL;
+    config.start_method = method;
+    config.workers = 1;
+    wrong = config;
+    wrong.worker_cpus = &no_cpu;
+    wrong.worker_cpus_count = 1;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&wrong, &pool));
+    CHECK(strstr(taskring_last_error(), "8191") != NULL);
+    wrong.worker_cpus = NULL;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&wrong, &pool));
+    wrong.worker_cpus = &no_cpu;
+    wrong.worker_cpus_count = 0;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&wrong, &pool));
+    wrong.worker_cpus_count = UINT64_MAX;
+    STATUS(TASKRING_TOO_MANY, taskring_create(&wrong, &pool));
+    config.worker_cpus = &cpu;
+    config.worker_cpus_count = 1;
+    if (method == TASKRING_THREAD) {
+        wrong = config;
+        wrong.worker_env = env;
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&wrong, &pool));
+        wrong = config;
+        wrong.worker_memory_max = QUARTER;
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&wrong, &pool));
+    } else {
+        config.worker_env = env;
+        config.worker_memory_max = QUARTER;
+    }
+    struct resources found;
+    OK(taskring_create(&config, &pool));
+    ask(pool, "ask_resources", &found, sizeof found);
+    CHECK(found.cpus == 1);
+    CHECK(found.has_room == (method == TASKRING_THREAD));
+    CHECK(strcmp(found.variable, method == TASKRING_THREAD ? "" : "a=b") == 0);
+    CHECK(getenv("SETUP_VARIABLE") == NULL);
+    OK(taskring_free(pool));
+}
+
 static void failing(uint32_t method) {
     const taskring_named_bytes initializer = {"set_up", "x", 1};
     taskring_config config = TASKRING_CONFIG_INIT;
@@ -162,6 +234,7 @@ int main(int argc, char **argv) {
     OK(taskring_register("ask_desk", ask_desk, NULL, NULL));
     OK(taskring_register("who", who, NULL, NULL));
     OK(taskring_register("look", look, NULL, NULL));
+    OK(taskring_register("ask_resources", ask_resources, NULL, NULL));
     OK(taskring_init(argc, argv));
     const char *kind = argc > 1 ? argv[1] : "thread";
     uint32_t method = strcmp(kind, "spawn") == 0        ? TASKRING_SPAWN
@@ -170,6 +243,7 @@ int main(int argc, char **argv) {
                                                         : TASKRING_THREAD;
     given(method);
     /* A fork pool wants a process with one thread, which this is again when a pool has ended. */
+    given_resources(method);
     failing(method);
     refused(method);
     puts("ok");

@@ -1,5 +1,7 @@
 // What workers are given: initializer, exit hook, names and numbers, shared values.
 #include "check.hpp"
+#include <cstdlib>
+#include <sched.h>
 
 namespace {
 
@@ -8,6 +10,9 @@ const taskring::task<void()> tidy_up{"tidy_up"};
 const taskring::task<std::string()> ask_desk{"ask_desk"};
 const taskring::task<std::string()> who{"who"};
 const taskring::task<std::string()> page{"page"};
+const taskring::task<std::string()> variable{"variable"};
+const taskring::task<int()> cpus{"cpus"};
+const taskring::task<void(std::uint64_t)> fill{"fill"};
 
 /// What the initializer leaves: each thread of a program has its own.
 thread_local std::string desk;
@@ -22,6 +27,15 @@ void define_all() {
     taskring::define(tidy_up, [] { desk.clear(); });
     taskring::define(ask_desk, [] { return desk; });
     taskring::define(who, [] { return taskring::worker_name() + "|" + std::to_string(taskring::worker_number().value()); });
+    taskring::define(variable, [] {
+        const char *found = std::getenv("SETUP_VARIABLE");
+        return std::string(found == nullptr ? "" : found);
+    });
+    taskring::define(cpus, [] {
+        cpu_set_t set;
+        return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : -1;
+    });
+    taskring::define(fill, [](std::uint64_t bytes) { std::string(bytes, 'x'); });
     taskring::define(page, [] { return std::string(taskring::shared("page")); });
 }
 
@@ -42,6 +56,33 @@ void given(std::uint32_t method) {
     CHECK(!taskring::worker_number() && taskring::worker_name().empty());
 }
 
+void given_resources(std::uint32_t method) {
+    constexpr std::uint64_t quarter = 256 << 20;
+    cpu_set_t set;
+    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    std::uint32_t cpu = 0;
+    while (!CPU_ISSET(cpu, &set))
+        cpu++;
+    taskring::setup made;
+    made.cpus({cpu});
+    if (method == TASKRING_SPAWN)
+        made.env("SETUP_VARIABLE", "a=b").memory_max(quarter);
+    taskring::pool pool(made.apply(make_config(method, 1)));
+    CHECK(pool.submit(cpus).get() == 1);
+    if (method == TASKRING_SPAWN) {
+        CHECK(pool.submit(variable).get() == "a=b");
+        const auto text = thrown<taskring::task_error>([&] { pool.submit(fill, quarter).get(); });
+        CHECK(text.find("bad_alloc") != std::string::npos);
+        pool.submit(fill, quarter / 4).get();
+    }
+    const auto refused = [&](taskring::setup &&wrong) {
+        return status_of([&] { taskring::pool none(wrong.apply(make_config(method, 1))); }) == TASKRING_INVALID_ARGUMENT;
+    };
+    CHECK(refused(std::move(taskring::setup().cpus({}))));
+    CHECK(refused(std::move(taskring::setup().cpus({8191}))));
+    CHECK(refused(std::move(taskring::setup().env("", "x"))));
+}
+
 void failing(std::uint32_t method) {
     taskring::setup made;
     taskring::pool pool(made.initializer(set_up, "ab", 0).apply(make_config(method, 1)));
@@ -57,6 +98,7 @@ int main(int argc, char **argv) {
     taskring::init(argc, argv);
     for (const std::uint32_t method : {TASKRING_SPAWN, TASKRING_THREAD}) {
         given(method);
+        given_resources(method);
         failing(method);
     }
     std::puts("ok");

@@ -31,6 +31,7 @@ mod multi;
 mod nested;
 mod processes;
 mod promise;
+mod resources;
 mod seeds;
 mod sentences;
 mod setup;
@@ -61,6 +62,7 @@ const FILES: &[&[Case]] = &[
     nested::CASES,
     processes::CASES,
     promise::CASES,
+    resources::CASES,
     seeds::CASES,
     sentences::CASES,
     setup::CASES,

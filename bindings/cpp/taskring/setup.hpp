@@ -37,7 +37,32 @@ public:
         return *this;
     }
 
+    /// A further variable in the environment of the worker processes. Refused with threads.
+    setup &env(const std::string &name, const std::string &value) {
+        env_.push_back(name + "=" + value);
+        return *this;
+    }
+    /// Pins the workers: number n runs on the CPU at place n alone, counted around.
+    setup &cpus(std::vector<std::uint32_t> cpus) { return cpus_ = std::move(cpus), *this; }
+    /// Bytes of memory of its own that each worker process may have. Refused with threads.
+    setup &memory_max(std::uint64_t bytes) { return memory_max_ = bytes, *this; }
+
     config apply(config chosen = config()) {
+        raw_env_.clear();
+        for (const std::string &one : env_)
+            raw_env_.push_back(one.c_str());
+        if (!raw_env_.empty()) {
+            raw_env_.push_back(nullptr);
+            chosen.worker_env = raw_env_.data();
+        }
+        if (cpus_) {
+            // An empty list is refused by its address: it has to have one.
+            static const std::uint32_t none = 0;
+            chosen.worker_cpus = cpus_->empty() ? &none : cpus_->data();
+            chosen.worker_cpus_count = cpus_->size();
+        }
+        if (memory_max_)
+            chosen.worker_memory_max = memory_max_;
         if (!names_.empty())
             chosen.worker_names = names_.c_str();
         if (has_initializer_)
@@ -71,6 +96,10 @@ private:
     named initializer_, exit_hook_;
     bool has_initializer_ = false, has_exit_hook_ = false;
     std::vector<named> shared_;
+    std::vector<std::string> env_;
+    std::vector<const char *> raw_env_;
+    std::optional<std::vector<std::uint32_t>> cpus_;
+    std::uint64_t memory_max_ = 0;
     taskring_named_bytes raw_initializer_{}, raw_exit_hook_{};
     std::vector<taskring_named_bytes> raw_shared_;
 };
