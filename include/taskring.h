@@ -168,6 +168,12 @@
 #define TASKRING_NO_WORKERS 4
 
 /**
+ * Workers are threads of this process that share nothing: what a task works with is its arguments and the context of its worker. See
+ * taskring_register_context.
+ */
+#define TASKRING_INTERPRETER 5
+
+/**
  * A task whose worker died ends with TASKRING_WORKER_LOST. The default.
  */
 #define TASKRING_DEATH_FAILS_TASK 0
@@ -192,6 +198,21 @@
  * They are cancelled.
  */
 #define TASKRING_ORPHANS_CANCELLED 1
+
+/**
+ * The workers of a pool are processes; or it has none of its own.
+ */
+#define TASKRING_POOL_OF_PROCESSES 0
+
+/**
+ * They are threads.
+ */
+#define TASKRING_POOL_OF_THREADS 1
+
+/**
+ * They are interpreters.
+ */
+#define TASKRING_POOL_OF_INTERPRETERS 2
 
 /**
  * The task may run again when its worker died in it, whatever the pool's policy says.
@@ -450,6 +471,22 @@ typedef struct taskring_completion {
  * Called when a task is over. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
  */
 typedef void (*taskring_callback)(struct taskring_pool *pool, uint64_t ticket, void *context);
+
+/**
+ * Makes the context of a worker, in the worker's thread, from what an initializer is given: 0 when it has written *context, anything else when it
+ * failed, as a task function does. It must not let a C++ exception out, nor jump out.
+ */
+typedef int32_t (*taskring_context_init)(struct taskring_call *call, void **context, void *data);
+
+/**
+ * Ends a context, in the thread that made it, once no task uses it any more.
+ */
+typedef void (*taskring_context_exit)(void *context, void *data);
+
+/**
+ * A task function that takes the context of the worker that runs it; else as taskring_task.
+ */
+typedef int32_t (*taskring_context_task)(struct taskring_call *call, void *context, void *data);
 
 /**
  * A ticket and the pool that gave it.
@@ -954,6 +991,41 @@ taskring_status taskring_on_done(struct taskring_pool *pool,
                                  taskring_callback callback,
                                  void *context,
                                  taskring_destructor destructor);
+
+/**
+ * Registers what makes and ends the contexts of workers, by name, as taskring_register does a function: taskring_config's initializer names it and has its
+ * arguments. Each worker then has one context from before its first task until it leaves, after the exit hook, and keeps it for the tasks that
+ * taskring_register_in_context has registered; a worker that takes the place of another makes its own. A worker process that is killed ends nothing.
+ * When init fails, the pool is broken, as by any initializer. exit and destructor may be NULL. data is handed to both functions, and is
+ * one for all workers of this process: with TASKRING_INTERPRETER nobody may change what it points to. destructor as in taskring_register.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a NULL function, and a name that is not 1 to 192 bytes of UTF-8.
+ *
+ * Requires:
+ * name is NULL or a string; init and exit may be called with data from any thread, by several at once, until destructor is called.
+ */
+taskring_status taskring_register_context(const char *name,
+                                          taskring_context_init init,
+                                          taskring_context_exit exit,
+                                          void *data,
+                                          taskring_destructor destructor);
+
+/**
+ * Registers a function that takes the context of the worker that runs it, and has it for itself until it returns. It fails in a worker without a context.
+ * While it has the context, a wait without a time limit for an unfinished task of the same pool that takes one is refused with TASKRING_UNSUPPORTED.
+ * data is handed to it, and is one for all workers of this process: with TASKRING_INTERPRETER nobody may change what it points to. Else as
+ * taskring_register.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a NULL function, and a name that is not 1 to 192 bytes of UTF-8.
+ *
+ * Requires:
+ * name is NULL or a string; task takes contexts that the init of the same pool's initializer makes, and may be called with data from any thread, by
+ * several at once, until destructor is called.
+ */
+taskring_status taskring_register_in_context(const char *name,
+                                             taskring_context_task task,
+                                             void *data,
+                                             taskring_destructor destructor);
 
 /**
  * Tells what a task is doing just now.
@@ -1729,6 +1801,16 @@ const char *taskring_last_error(void);
  * loss is NULL or valid for a write.
  */
 taskring_status taskring_last_loss(struct taskring_loss *loss);
+
+/**
+ * Tells of what kind the pool is whose TASKRING_BROKEN was the last error of this thread: TASKRING_POOL_OF_PROCESSES and so on.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when the last error of this thread was another one; TASKRING_INVALID_ARGUMENT when kind is NULL.
+ *
+ * Requires:
+ * kind is NULL or valid for a write.
+ */
+taskring_status taskring_last_broken(uint32_t *kind);
 
 /**
  * Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.

@@ -288,7 +288,12 @@ impl Builder {
         }
         check_can_start(self.method, self.exe.as_ref())?;
         let constants = std::mem::take(&mut self.constants);
-        let segment = SegmentPlan { geometry, constants, policy: self.policy.bits(), named: false };
+        let segment = SegmentPlan {
+            geometry,
+            constants,
+            policy: Policy { workers: self.method.kind(), ..self.policy }.bits(),
+            named: false,
+        };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
         Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone(), env: self.resources.env.clone() }))
     }

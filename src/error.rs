@@ -43,6 +43,29 @@ impl std::fmt::Display for Stage {
     }
 }
 
+/// What the workers of a pool are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum PoolKind {
+    /// Processes. Also of a pool that starts none of its own: who comes by its name is another program, most likely.
+    #[default]
+    Process,
+    /// Threads of the owner's process.
+    Thread,
+    /// Threads that share nothing, as [`InterpreterPool`](crate::InterpreterPool) says.
+    Interpreter,
+}
+
+impl std::fmt::Display for PoolKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PoolKind::Process => "processes",
+            PoolKind::Thread => "threads",
+            PoolKind::Interpreter => "interpreters",
+        })
+    }
+}
+
 /// Everything that can go wrong, one variant for each thing the caller can do something about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -119,7 +142,7 @@ pub enum Error {
     WorkerLost { pid: u32, cause: Cause, stage: Stage },
     /// The pool cannot run tasks any more.
     #[error("the pool is broken: {cause}")]
-    Broken { cause: String },
+    Broken { kind: PoolKind, cause: String },
     /// A word in shared memory holds an impossible value. The pool is closed for everybody.
     #[error("shared memory is corrupt: {what}")]
     Corrupt { what: String },

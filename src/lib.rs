@@ -52,6 +52,7 @@ mod codec;
 mod collect;
 mod completion;
 mod constants;
+mod context;
 mod done;
 mod ending;
 mod error;
@@ -68,6 +69,7 @@ mod hub;
 mod inside;
 #[cfg(feature = "named")]
 mod inspect;
+mod interpreter;
 mod life;
 mod loan;
 mod lookout;
@@ -113,12 +115,13 @@ mod public {
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::ending::Ending;
-    pub use crate::error::{Cause, Error, Result, Stage, TaskError};
+    pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
     pub use crate::inside::current_pool;
     #[cfg(feature = "named")]
     pub use crate::inspect::{LaneView, ParticipantView, Snapshot, inspect};
+    pub use crate::interpreter::InterpreterPool;
     pub use crate::layout::MutexKind;
     pub use crate::map::{Map, MapOptions, TryMap};
     pub use crate::multi::MultiPool;

@@ -1,7 +1,8 @@
 //! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, PoolKind, Result};
 use crate::limits::START_FAILURES_MAX;
+use crate::policy::Policy;
 use crate::record::{Presence, RecordState};
 use crate::search::Rings;
 use crate::segment::Segment;
@@ -43,6 +44,11 @@ impl Segment {
     pub(crate) fn set(&self, bit: Bit) -> bool {
         // AcqRel: pairs with the Acquire loads of the flags: what came before the bit is visible.
         self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0
+    }
+
+    /// What the pool's workers are.
+    pub(crate) fn pool_kind(&self) -> PoolKind {
+        Policy::from_bits(self.header().identity.policy.load(Relaxed)).workers
     }
 
     /// Says why, marks the pool broken and wakes everybody.
@@ -173,5 +179,5 @@ pub(crate) fn broken(segment: &Segment) -> Error {
         4 => format!("a worker could not be made ready: {}", segment.failure_text()),
         _ => "unknown".to_owned(),
     };
-    Error::Broken { cause }
+    Error::Broken { kind: segment.pool_kind(), cause }
 }

@@ -14,6 +14,7 @@ use crate::pool::{Pool, Ticket, lock};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
+use crate::setup;
 use crate::state::Phase;
 use crate::sync::Ordering::Relaxed;
 use crate::task;
@@ -106,6 +107,14 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     let (lane, index) = segment.geometry().split(ticket.slot);
     let slot = &segment.lane(lane).slots[index];
     let seen = slot.load();
+    let is_unfinished = (seen.is(Phase::Pending) || seen.is(Phase::Running)) && seen.generation() == ticket.generation;
+    if is_unfinished && setup::is_lent() && performer.is_in_context(slot.function_index()) {
+        // Whoever runs it, so that it does not depend on who was quicker.
+        return Err(Error::Unsupported {
+            what: "to wait for a task that takes a context",
+            with: "in one that has its worker's",
+        });
+    }
     let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
     if !is_pending || !performer.has(slot.function_index()) {
         return Ok(false);

@@ -40,6 +40,11 @@ impl Performer {
         matches!(self.runners.get(function as usize), Some(Some(_)))
     }
 
+    /// Whether that function takes the worker's context.
+    pub(crate) fn is_in_context(&self, function: u16) -> bool {
+        matches!(self.runners.get(function as usize), Some(Some(runner)) if runner.is_in_context())
+    }
+
     /// Runs a claimed task to its end. `out` is for its result's bytes: one allocation for all tasks.
     // Into the worker's loop: a task on top of another one (`nested.rs`) is rare, and this is most of what a task costs.
     #[inline(always)]

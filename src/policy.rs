@@ -1,5 +1,6 @@
 //! A pool's policies: chosen by its owner, written once into the header, and followed by whoever acts for a dead participant.
 
+use crate::error::PoolKind;
 use crate::limits::KILLS_MAX_DEFAULT;
 
 /// What becomes of the task that a dead worker was running.
@@ -36,11 +37,18 @@ pub(crate) struct Policy {
     pub(crate) on_worker_death: OnWorkerDeath,
     pub(crate) orphans: Orphans,
     pub(crate) kills_max: u8,
+    /// Nothing follows from it but what a broken pool is called, and that interpreters run nothing that has captured anything.
+    pub(crate) workers: PoolKind,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { on_worker_death: OnWorkerDeath::FailTask, orphans: Orphans::Run, kills_max: KILLS_MAX_DEFAULT }
+        Policy {
+            on_worker_death: OnWorkerDeath::FailTask,
+            orphans: Orphans::Run,
+            kills_max: KILLS_MAX_DEFAULT,
+            workers: PoolKind::Process,
+        }
     }
 }
 
@@ -54,6 +62,7 @@ impl Policy {
         kind | u64::from(retries) << 8
             | u64::from(self.orphans == Orphans::CancelPending) << 16
             | u64::from(self.kills_max) << 24
+            | (self.workers as u64) << 32
     }
 
     /// Unknown bits read as the default.
@@ -66,6 +75,11 @@ impl Policy {
             },
             orphans: if bits >> 16 & 1 == 1 { Orphans::CancelPending } else { Orphans::Run },
             kills_max: (bits >> 24) as u8,
+            workers: match bits >> 32 & 0xff {
+                1 => PoolKind::Thread,
+                2 => PoolKind::Interpreter,
+                _ => PoolKind::Process,
+            },
         }
     }
 }

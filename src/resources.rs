@@ -30,7 +30,7 @@ impl Resources {
     pub(crate) fn check(&self, method: StartMethod) -> Result<()> {
         let given = [("worker_env", !self.env.is_empty()), ("worker_memory_max", self.memory_max.is_some())];
         if let Some((name, _)) = given.iter().find(|(_, given)| *given)
-            && matches!(method, StartMethod::Thread | StartMethod::None)
+            && (method.is_thread() || method == StartMethod::None)
         {
             return Err(Error::invalid(name, format!("with {method:?}"), "workers that this pool starts as processes"));
         }

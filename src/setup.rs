@@ -39,6 +39,8 @@ struct Own {
     number: Option<u32>,
     name: Option<CString>,
     kept: HashMap<TypeId, Rc<dyn Any>>,
+    /// Its context is in the hands of a task.
+    is_lent: bool,
 }
 
 /// Makes this thread a worker, to those who ask below; when it is dropped, it is again what it was before.
@@ -144,7 +146,7 @@ impl Setup {
         if let Some(number) = number {
             take_resources(segment, &places, number);
         }
-        let own = Own { segment: segment.clone(), places, number, name, kept: HashMap::new() };
+        let own = Own { segment: segment.clone(), places, number, name, kept: HashMap::new(), is_lent: false };
         Ok(Setup { outer: WORKER.replace(Some(own)) })
     }
 
@@ -214,6 +216,27 @@ impl Drop for Setup {
 /// Asks about the worker of this thread; `None` in any other thread.
 fn own<T>(ask: impl FnOnce(&Own) -> Option<T>) -> Option<T> {
     WORKER.try_with(|worker| worker.borrow().as_ref().and_then(ask)).ok().flatten()
+}
+
+/// Says that the context of this thread's worker is lent to a task, or is back. Whether it was lent before.
+pub(crate) fn note_lent(is_lent: bool) -> bool {
+    let note = |worker: &RefCell<Option<Own>>| {
+        worker.borrow_mut().as_mut().is_some_and(|worker| std::mem::replace(&mut worker.is_lent, is_lent))
+    };
+    WORKER.try_with(note).unwrap_or(false)
+}
+
+/// Whether a task of this thread has the context of its worker in hand.
+pub(crate) fn is_lent() -> bool {
+    own(|worker| Some(worker.is_lent)).unwrap_or(false)
+}
+
+/// The worker of this thread can no longer be made ready: breaks its pool.
+pub(crate) fn fail(text: &str) {
+    if let Some(segment) = own(|worker| Some(worker.segment.clone())) {
+        log::error!(target: "taskring", "{text}");
+        segment.fail_setup(text);
+    }
 }
 
 /// The number of the worker that runs in this thread: below the pool's number of workers, and no other worker's at the same time. A worker that takes

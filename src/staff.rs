@@ -1,7 +1,7 @@
 //! How many workers there are: starting them, seeing that they attach, starting others in the place of those that ended, and giving up.
 
 use crate::child::{Child, WorkerThread};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, PoolKind, Result};
 use crate::life::{Bit, Broken};
 use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX};
 use crate::pool::lock;
@@ -113,8 +113,10 @@ impl Supervisor {
         let child = match self.plan.method {
             StartMethod::None => return Ok(()),
             StartMethod::Fork | StartMethod::ForkServer => {
-                let zygote =
-                    self.zygote.as_ref().ok_or(Error::Broken { cause: "there is no process to fork from".into() })?;
+                let zygote = self
+                    .zygote
+                    .as_ref()
+                    .ok_or(Error::Broken { kind: PoolKind::Process, cause: "there is no process to fork from".into() })?;
                 zygote.request_start(number)?;
                 watch.requested.push(number);
                 return Ok(());
@@ -126,7 +128,7 @@ impl Supervisor {
                 child.watch();
                 child
             }
-            StartMethod::Thread => {
+            StartMethod::Thread | StartMethod::Interpreter => {
                 let segment = self.pool.member.segment.clone();
                 let thread = WorkerThread::start(segment, self.bell.as_fd(), number, self.name_of(number))?;
                 Child::new(sys::pid(), number, None, Some(thread))

@@ -4,7 +4,7 @@
 //! inherited descriptor is the pool. [`init`] takes the variable away at once, serves the pool, and exits: it never returns in a worker. A
 //! program that was started with the variable and builds a pool before it called `init` is refused: that is how it would start itself for ever.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, PoolKind, Result};
 use crate::record::Kind;
 use crate::segment::Segment;
 use crate::sys;
@@ -36,8 +36,27 @@ pub enum StartMethod {
     ForkServer,
     /// Threads of this process. A task that takes its thread's process down takes this process down.
     Thread,
+    /// Threads of this process that share nothing with each other, as far as the compiler can see to it: a registered function that has captured anything is
+    /// refused there. [`InterpreterPool`](crate::InterpreterPool) gives each a context of its own.
+    Interpreter,
     /// None: workers attach by the pool's name.
     None,
+}
+
+impl StartMethod {
+    /// Whether its workers are threads, which no signal ends alone.
+    pub(crate) fn is_thread(self) -> bool {
+        self.kind() != PoolKind::Process
+    }
+
+    /// What its workers are.
+    pub(crate) fn kind(self) -> PoolKind {
+        match self {
+            StartMethod::Thread => PoolKind::Thread,
+            StartMethod::Interpreter => PoolKind::Interpreter,
+            StartMethod::Spawn | StartMethod::Fork | StartMethod::ForkServer | StartMethod::None => PoolKind::Process,
+        }
+    }
 }
 
 /// The program to run as a worker, if it is not this one.

@@ -372,7 +372,10 @@ impl Pool {
     fn check_not_used_up(&self) -> Result<()> {
         let is_used_up = |slot: &Slot| slot.load().is_retired();
         match self.segment().lane(self.lane).slots.iter().all(is_used_up) {
-            true => Err(Error::Broken { cause: "every slot of the lane has had 2^32 tasks: make a new pool".into() }),
+            true => Err(Error::Broken {
+                kind: self.segment().pool_kind(),
+                cause: "every slot of the lane has had 2^32 tasks: make a new pool".into(),
+            }),
             false => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 //! starts another in its place. It sleeps in `poll` on the workers' pidfds.
 
 use crate::child::Child;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, PoolKind, Result};
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
 use crate::limits::{CAUSE_GRACE_NS, SLEEP_NS_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
@@ -164,7 +164,7 @@ impl Supervisor {
 
     /// Whether its workers are threads, which no signal ends alone.
     pub(crate) fn has_threads(&self) -> bool {
-        self.plan.method == StartMethod::Thread
+        self.plan.method.is_thread()
     }
 
     /// No new tasks from anybody. What was published before has been published when this returns.
@@ -343,7 +343,7 @@ impl Supervisor {
                 let cause = format!(
                     "the process that forks workers has {count} threads when it begins, and a copy of it could hang: start with Spawn"
                 );
-                self.break_pool(Broken::CannotStart, Error::Broken { cause });
+                self.break_pool(Broken::CannotStart, Error::Broken { kind: PoolKind::Process, cause });
             }
             Ok(News::Ended(pid, cause)) => {
                 if let Some(child) = lock(&self.children).iter_mut().find(|c| c.pid == pid) {
@@ -424,7 +424,8 @@ impl Supervisor {
         let say = |child: &Child| format!("process {}: {}", child.pid, child.ended.unwrap_or(Cause::Unknown));
         let list: Vec<String> = abrupt.map(say).collect();
         if !list.is_empty() {
-            let _ = self.pool.failure.set(Error::Broken { cause: format!("{WORKER_ENDED}: {}", list.join(", ")) });
+            let cause = format!("{WORKER_ENDED}: {}", list.join(", "));
+            let _ = self.pool.failure.set(Error::Broken { kind: self.pool.segment().pool_kind(), cause });
         }
     }
 

@@ -24,7 +24,14 @@ pub struct Call<'a> {
     pub(crate) kind: Kind,
 }
 
-type Handler = Box<dyn Fn(&mut Call<'_>) + Send + Sync>;
+/// A registered function.
+pub(crate) struct Handler {
+    code: Box<dyn Fn(&mut Call<'_>) + Send + Sync>,
+    /// It holds something that every worker of a process would use.
+    captures: bool,
+    /// It takes the context of the worker that runs it.
+    in_context: bool,
+}
 type Code<A, R> = &'static (dyn Fn(A) -> Result<R, TaskError> + Send + Sync);
 
 /// A declared task function, collected when the program is linked.
@@ -112,6 +119,11 @@ impl<A, R> Task<A, R> {
         Task { name: name.to_owned().leak(), number, code: None, types: PhantomData }
     }
 
+    /// A function of this process whose code is called otherwise.
+    pub(crate) const fn known_elsewhere(name: &'static str, number: &'static TaskNumber) -> Task<A, R> {
+        Task { name, number, code: None, types: PhantomData }
+    }
+
     /// The name that workers know it by.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -163,7 +175,8 @@ where
 {
     check_name(name)?;
     let code: Code<A, R> = Box::leak(Box::new(f));
-    let name = add_handler(name, Box::new(move |call| run_typed(call, code)));
+    let captures = size_of::<F>() != 0;
+    let name = add_handler(name, Handler { code: Box::new(move |call| run_typed(call, code)), captures, in_context: false });
     Ok(Task { name, number: Box::leak(Box::new(TaskNumber::new())), code: Some(code), types: PhantomData })
 }
 
@@ -173,7 +186,16 @@ where
     F: Fn(&[u8], &mut Vec<u8>) -> Kind + Send + Sync + 'static,
 {
     check_name(name)?;
-    add_handler(name, Box::new(move |call| run_items(call, &code)));
+    // What a C function shares by its pointer is for the program to see to.
+    let code = Box::new(move |call: &mut Call<'_>| run_items(call, &code));
+    add_handler(name, Handler { code, captures: false, in_context: false });
+    Ok(())
+}
+
+/// Registers code of a function that takes its worker's context, and of one that makes it.
+pub(crate) fn register_in_context(name: &str, code: impl Fn(&mut Call<'_>) + Send + Sync + 'static) -> Result<()> {
+    check_name(name)?;
+    add_handler(name, Handler { code: Box::new(code), captures: false, in_context: true });
     Ok(())
 }
 
@@ -318,7 +340,7 @@ pub fn run_by_ref<A: PayloadRef + ?Sized, R: Payload>(call: &mut Call<'_>, code:
 
 /// `code` decodes and calls; its outer error is that of decoding.
 #[inline]
-fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<Result<R, TaskError>, String>) {
+pub(crate) fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<Result<R, TaskError>, String>) {
     if call.is_chunk {
         run_items(call, |args, out| run_one(args, out, &code));
     } else {
@@ -326,8 +348,16 @@ fn run_decoding<R: Payload>(call: &mut Call<'_>, code: impl Fn(&[u8]) -> Result<
     }
 }
 
+/// What is to be decoded of the first item, or of the task itself.
+pub(crate) fn first_item<'a>(call: &Call<'a>) -> &'a [u8] {
+    match call.is_chunk {
+        true => items(call.args.strip_prefix(&TIMED).unwrap_or(call.args)).next().unwrap_or_default(),
+        false => call.args,
+    }
+}
+
 /// Stops between two items when the task is asked to: those that were done keep their results.
-fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
+pub(crate) fn run_items(call: &mut Call<'_>, one: impl Fn(&[u8], &mut Vec<u8>) -> Kind) {
     if !call.is_chunk {
         call.kind = one(call.args, call.out);
         return;
@@ -471,9 +501,27 @@ impl Runner {
     pub(crate) fn run(&self, call: &mut Call<'_>) {
         match self {
             Runner::Declared(f) => f(call),
-            Runner::Registered(f) => f(call),
+            Runner::Registered(f) => (f.code)(call),
         }
     }
+
+    /// What an interpreter runs in its place: nothing that would be shared with others.
+    pub(crate) fn that_shares_nothing(self) -> Runner {
+        match self {
+            Runner::Registered(f) if f.captures => Runner::Declared(refuse),
+            other => other,
+        }
+    }
+
+    /// Whether it takes the context of the worker that runs it.
+    pub(crate) fn is_in_context(&self) -> bool {
+        matches!(self, Runner::Registered(f) if f.in_context)
+    }
+}
+
+fn refuse(call: &mut Call<'_>) {
+    let text = "the function has captured values, which interpreters would share: give it what it needs as arguments";
+    call.kind = fail(call.out, 0, Kind::Failed, text);
 }
 
 /// Every function that this process has.

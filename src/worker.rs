@@ -1,6 +1,6 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
-use crate::error::Result;
+use crate::error::{PoolKind, Result};
 use crate::layout::Record;
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
@@ -67,7 +67,9 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     member.record().number.store(number.map_or(0, |number| number + 1), Relaxed);
     let setup = Setup::begin(&member.segment, number)?;
     let (mut runners, mut names) = (Vec::new(), Vec::new());
+    let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
     for (name, runner) in known() {
+        let runner = if is_interpreter { runner.that_shares_nothing() } else { runner };
         let number = member.add_function(name)?;
         names.push((number, name));
         let index = number as usize;

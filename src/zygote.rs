@@ -11,7 +11,7 @@
 //! ```
 //! When the supervisor's end is closed the zygote ends; its workers notice that the owner is gone by themselves.
 
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, PoolKind, Result};
 use crate::pool::lock;
 use crate::segment::Segment;
 use crate::start::WorkerExe;
@@ -118,7 +118,8 @@ impl Zygote {
     pub(crate) fn news(&self) -> Result<News> {
         let mut bytes = [0; LEN + 1];
         let len = sys::receive(self.fd(), &mut bytes)?;
-        parse(&bytes[..len]).ok_or(Error::Broken { cause: "the process that forks workers ended".into() })
+        parse(&bytes[..len])
+            .ok_or(Error::Broken { kind: PoolKind::Process, cause: "the process that forks workers ended".into() })
     }
 }
 

@@ -25,13 +25,13 @@ macro_rules! all_threads {
 
 #[test]
 fn handles_go_to_every_thread() {
-    all_threads!(Executor, ThreadPool, TaskSet, Builder, SubmitOptions, MapOptions);
+    all_threads!(Executor, ThreadPool, InterpreterPool<Local>, TaskSet, Builder, SubmitOptions, MapOptions);
 }
 
 #[test]
 fn values_go_to_every_thread() {
-    all_threads!(Bytes, State, When, Waited, Discarded, StartMethod, OnWorkerDeath, Orphans);
-    unwinds::<(Bytes, State, When, Waited, Discarded, StartMethod, OnWorkerDeath, Orphans)>();
+    all_threads!(Bytes, State, When, Waited, Discarded, StartMethod, PoolKind, OnWorkerDeath, Orphans);
+    unwinds::<(Bytes, State, When, Waited, Discarded, StartMethod, PoolKind, OnWorkerDeath, Orphans)>();
     #[cfg(feature = "named")]
     all_threads!(Snapshot);
 }
@@ -68,6 +68,6 @@ fn a_map_goes_where_its_input_and_results_go() {
 #[test]
 fn small_values_are_copied() {
     fn copy<T: Copy>() {}
-    copy::<(State, When, Discarded, StartMethod, OnWorkerDeath, Orphans, Cause, Stage)>();
+    copy::<(State, When, Discarded, StartMethod, PoolKind, OnWorkerDeath, Orphans, Cause, Stage)>();
     copy::<(Task<u64, u64>, Task<Local, Local>)>();
 }

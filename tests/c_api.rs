@@ -209,6 +209,8 @@ fn a_lambda_with_captures_is_refused_with_the_reason() {
     if has("c++") {
         let text = refusal("c++17", "captures.cpp", "-DNOTHING").expect("refused");
         assert!(text.contains("a lambda with captures cannot be a task"), "{text}");
+        assert!(text.contains("what makes a context is a function or a lambda without captures"), "{text}");
+        assert!(text.contains("a task in a context is a function or a lambda without captures"), "{text}");
     }
 }
 
@@ -222,6 +224,8 @@ fn captures_are_refused_by_a_pool_and_taken_by_a_pool_of_threads() {
                 "a lambda with captures cannot be a task: a worker in another process would not have what it captured";
             assert!(text.contains(reason), "{text}");
             assert_eq!(refusal(standard, "submit_captures.cpp", "-DPOOL=thread_pool"), None);
+            let text = refusal(standard, "submit_captures.cpp", "-DPOOL=interpreter_pool<int>").expect("refused");
+            assert!(text.contains("a lambda with captures cannot be a task"), "{text}");
         }
     }
 }

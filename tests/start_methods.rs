@@ -380,7 +380,7 @@ fn early_thread(args: &[String]) {
     let pool = builder.worker_exe(own, [""; 0], [("START_METHODS_EARLY_THREAD", "1")]).build().expect("a pool");
     let told = pool.submit(square, 3).map(|future| future.result());
     let expected =
-        |e: &Error| matches!(e, Error::Broken { cause } if cause.contains("2 threads") && cause.contains("Spawn"));
+        |e: &Error| matches!(e, Error::Broken { cause, .. } if cause.contains("2 threads") && cause.contains("Spawn"));
     match &told {
         Ok(Err(e)) | Err(e) => assert!(expected(e), "{e}"),
         Ok(Ok(_)) => panic!("{told:?}"),

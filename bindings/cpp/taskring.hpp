@@ -24,6 +24,7 @@
 //     options of one task              pool.submit(taskring::options().idempotent(), square, 7)
 //     in a coroutine (C++20)           auto y = co_await pool.submit(square, 7)
 //     any code, in threads             taskring::thread_pool threads; threads.submit([&] { return total; })
+//     in threads that share nothing    taskring::interpreter_pool<counter> pool(counters, taskring::config(), 100); pool.submit(add, 7)
 //     a result of the program's own    taskring::promise<int> promise; auto future = promise.get_future(); promise.set_result(7)
 //     as multiprocessing.Pool does    taskring::multi_pool pool; auto squares = pool.map(square, xs)
 //     large arguments, uncopied        pool.submit(task, std::move(loan)), where auto loan = pool.loan(len)
@@ -34,6 +35,7 @@
 
 #include "taskring/await.hpp"
 #include "taskring/completions.hpp"
+#include "taskring/interpreter_pool.hpp"
 #include "taskring/log.hpp"
 #include "taskring/multi.hpp"
 #include "taskring/pool.hpp"

@@ -46,33 +46,41 @@ impl Drop for Context {
 
 impl Context {
     fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Kind {
-        let at = out.len();
-        // The items of a chunk lie behind each other.
-        let mut copy = (!args.as_ptr().addr().is_multiple_of(ALIGN)).then(|| Bytes::from(args));
-        let args = copy.as_mut().map_or(args, |copy| copy.pin());
-        let mut call = taskring_call { args: args.as_ptr(), args_len: args.len(), out: std::mem::take(out), failure: None };
-        // The result begins here: of a chunk's items each has its own.
-        let before = if at == 0 { None } else { Some(std::mem::take(&mut call.out)) };
-        // SAFETY: by the contract of `taskring_register` it may be called with this context from any thread; `call` is good for the call.
-        let code = unsafe { (self.task)(&raw mut call, self.context) };
-        let made = call.out;
-        *out = match before {
-            None => made,
-            Some(mut all) => {
-                if code == 0 {
-                    all.extend_from_slice(&made);
-                }
-                all
-            }
-        };
-        if code == 0 {
-            return Kind::Value;
-        }
-        out.truncate(at);
-        let message = call.failure.unwrap_or_else(|| format!("the function returned {code}"));
-        out.extend_from_slice(message.as_bytes());
-        Kind::Failed
+        // SAFETY: by the contract of `taskring_register` it may be called with this context from any thread; the call is good for it.
+        run(args, out, |call| Ok(unsafe { (self.task)(call, self.context) }))
     }
+}
+
+/// Makes a call of a C function; `body` calls it, or says why it cannot.
+pub(super) fn run(args: &[u8], out: &mut Vec<u8>, body: impl FnOnce(*mut taskring_call) -> Result<i32, String>) -> Kind {
+    let at = out.len();
+    // The items of a chunk lie behind each other.
+    let mut copy = (!args.as_ptr().addr().is_multiple_of(ALIGN)).then(|| Bytes::from(args));
+    let args = copy.as_mut().map_or(args, |copy| copy.pin());
+    let mut call = taskring_call { args: args.as_ptr(), args_len: args.len(), out: std::mem::take(out), failure: None };
+    // The result begins here: of a chunk's items each has its own.
+    let before = if at == 0 { None } else { Some(std::mem::take(&mut call.out)) };
+    let code = body(&raw mut call).unwrap_or_else(|why| {
+        call.failure = Some(why);
+        1
+    });
+    let made = call.out;
+    *out = match before {
+        None => made,
+        Some(mut all) => {
+            if code == 0 {
+                all.extend_from_slice(&made);
+            }
+            all
+        }
+    };
+    if code == 0 {
+        return Kind::Value;
+    }
+    out.truncate(at);
+    let message = call.failure.unwrap_or_else(|| format!("the function returned {code}"));
+    out.extend_from_slice(message.as_bytes());
+    Kind::Failed
 }
 
 /// Registers a function by name, for this process as a worker and (after a fork) its children. Spawned workers run main anew, so it

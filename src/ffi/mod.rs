@@ -9,6 +9,7 @@
 
 mod call;
 mod completions;
+mod context;
 mod future;
 mod handle;
 mod init;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use call::*;
 pub use completions::*;
+pub use context::*;
 pub use future::*;
 pub use init::*;
 pub use inside::*;

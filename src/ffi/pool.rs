@@ -36,6 +36,9 @@ pub const TASKRING_FORKSERVER: u32 = 2;
 pub const TASKRING_THREAD: u32 = 3;
 /// No workers of its own: others attach by the pool's name.
 pub const TASKRING_NO_WORKERS: u32 = 4;
+/// Workers are threads of this process that share nothing: what a task works with is its arguments and the context of its worker. See
+/// taskring_register_context.
+pub const TASKRING_INTERPRETER: u32 = 5;
 
 /// A task whose worker died ends with TASKRING_WORKER_LOST. The default.
 pub const TASKRING_DEATH_FAILS_TASK: u32 = 0;
@@ -143,7 +146,8 @@ pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, 
         TASKRING_FORKSERVER => StartMethod::ForkServer,
         TASKRING_THREAD => StartMethod::Thread,
         TASKRING_NO_WORKERS => StartMethod::None,
-        other => return Err(Error::invalid("start_method", other, "TASKRING_SPAWN to TASKRING_NO_WORKERS").into()),
+        TASKRING_INTERPRETER => StartMethod::Interpreter,
+        other => return Err(Error::invalid("start_method", other, "TASKRING_SPAWN to TASKRING_INTERPRETER").into()),
     });
     let retries = byte("attempts_max", if config.attempts_max == 0 { 2 } else { config.attempts_max }, 2)? - 1;
     builder = builder.on_worker_death(match config.on_worker_death {

@@ -1,7 +1,7 @@
 //! Statuses, and what this thread knows of the last one that was not `TASKRING_OK`.
 
 use super::{guard, guard_value, put};
-use crate::error::{Cause, Error, Stage};
+use crate::error::{Cause, Error, PoolKind, Stage};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use taskring_status::*;
@@ -303,6 +303,40 @@ pub unsafe extern "C" fn taskring_last_loss(loss: *mut taskring_loss) -> taskrin
         unsafe { put(loss, taskring_loss { pid, signal, exit_code, may_have_run }) };
     }
     status
+}
+
+/// The workers of a pool are processes; or it has none of its own.
+pub const TASKRING_POOL_OF_PROCESSES: u32 = 0;
+/// They are threads.
+pub const TASKRING_POOL_OF_THREADS: u32 = 1;
+/// They are interpreters.
+pub const TASKRING_POOL_OF_INTERPRETERS: u32 = 2;
+
+/// Tells of what kind the pool is whose TASKRING_BROKEN was the last error of this thread: TASKRING_POOL_OF_PROCESSES and so on.
+///
+/// Returns TASKRING_OK; TASKRING_NOT_FOUND when the last error of this thread was another one; TASKRING_INVALID_ARGUMENT when `kind` is NULL.
+///
+/// # Safety
+/// `kind` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_last_broken(kind: *mut u32) -> taskring_status {
+    guard(|| {
+        if kind.is_null() {
+            return Err(super::null("kind"));
+        }
+        let found = LAST.with(|last| match &last.borrow().fault {
+            Some(Fault::Error(Error::Broken { kind, .. })) => Some(*kind),
+            _ => None,
+        });
+        let found = match found.ok_or_else(|| Fault::Error(Error::NotFound { name: "a broken pool".into() }))? {
+            PoolKind::Process => TASKRING_POOL_OF_PROCESSES,
+            PoolKind::Thread => TASKRING_POOL_OF_THREADS,
+            PoolKind::Interpreter => TASKRING_POOL_OF_INTERPRETERS,
+        };
+        // SAFETY: not NULL, so valid for a write by this function's contract.
+        unsafe { put(kind, found) };
+        Ok(())
+    })
 }
 
 #[cfg(test)]

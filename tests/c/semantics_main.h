@@ -2,7 +2,7 @@
  * has one thread when it makes its pool.
  *
  *   PROGRAM               every case with every kind
- *   PROGRAM KIND          every case with thread, spawn, fork or forkserver
+ *   PROGRAM KIND          every case with thread, interpreter, spawn, fork or forkserver
  *   PROGRAM KIND CASE     this case, in this process
  *   PROGRAM --list        the cases
  */
@@ -28,7 +28,11 @@ struct semantics_kind {
 };
 
 static const struct semantics_kind semantics_kinds[] = {
-    {"spawn", TASKRING_SPAWN}, {"fork", TASKRING_FORK}, {"forkserver", TASKRING_FORKSERVER}, {"thread", TASKRING_THREAD}};
+    {"spawn", TASKRING_SPAWN}, {"fork", TASKRING_FORK}, {"forkserver", TASKRING_FORKSERVER}, {"thread", TASKRING_THREAD},
+    {"interpreter", TASKRING_INTERPRETER}};
+
+/* Whether workers of this kind are threads of this process: no signal ends one of them alone. */
+static inline int in_threads(uint32_t kind) { return kind == TASKRING_THREAD || kind == TASKRING_INTERPRETER; }
 
 /* Runs a case of this program in a process of its own; the code that it exits with, or -1. */
 static inline int semantics_code(uint32_t start_method, const char *name) {

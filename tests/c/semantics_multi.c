@@ -341,7 +341,7 @@ static void semantics_l18_a_closed_pool_runs_what_it_has_and_takes_nothing(uint3
 /* The end of a task that ran when the pool was ended: only a thread goes on. */
 static void check_ended(uint32_t kind, taskring_async *running, const struct held *held) {
     taskring_bytes value;
-    if (kind == TASKRING_THREAD) {
+    if (in_threads(kind)) {
         let_go(held);
         OK(taskring_async_get(running, SOON, &value, 1, NULL));
     } else {
@@ -391,7 +391,7 @@ static void semantics_ld_a_task_that_exits_ends_its_result(uint32_t kind) {
     const taskring_callbacks callbacks = telling(&told);
     taskring_async *result = NULL;
     taskring_loss loss;
-    if (kind != TASKRING_THREAD) {
+    if (!in_threads(kind)) {
         STATUS(TASKRING_WORKER_LOST, taskring_multi_apply(multi, "exit_with_3", NULL, 0, NULL, 0, NULL));
         OK(taskring_last_loss(&loss));
         CHECK(loss.exit_code == 3 && loss.may_have_run == 1);

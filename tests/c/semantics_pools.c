@@ -52,7 +52,7 @@ static void semantics_p10_each_task_has_an_error_of_its_own(uint32_t kind) {
     CHECK(strcmp(taskring_last_error(), "second") == 0);
     STATUS(TASKRING_TASK_FAILED, taskring_result(pool, first, SOON, NULL, 0, NULL));
     CHECK(strcmp(taskring_last_error(), "first") == 0);
-    for (int i = 0; i < 2 && kind != TASKRING_THREAD; i++) {
+    for (int i = 0; i < 2 && !in_threads(kind); i++) {
         const uint64_t lost = submit(pool, "die", NULL, 0);
         STATUS(TASKRING_WORKER_LOST, taskring_result(pool, lost, SOON, NULL, 0, NULL));
         OK(taskring_last_loss(&losses[i]));
@@ -74,7 +74,7 @@ static void semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the
     const uint64_t failed = submit(pool, "fail_code", NULL, 0);
     STATUS(TASKRING_TASK_FAILED, taskring_result(pool, failed, SOON, NULL, 0, NULL));
     CHECK(strcmp(taskring_last_error(), "the function returned 42") == 0);
-    if (kind != TASKRING_THREAD) {
+    if (!in_threads(kind)) {
         taskring_loss loss;
         const uint64_t crashed = submit(pool, "crash", NULL, 0), exited = submit(pool, "exit_with_3", NULL, 0);
         const uint64_t pending = submit_square(pool, 9);
@@ -219,7 +219,7 @@ static void semantics_s12_what_can_go_wrong_has_statuses_of_its_own(uint32_t kin
     OK(taskring_release(pool, cancelled));
     STATUS(TASKRING_STALE, taskring_peek(pool, cancelled, SOON, &y, sizeof y, NULL));
     const uint64_t failing = submit(pool, "fail_code", NULL, 0), lost = submit(pool, "die", NULL, 0), never = submit_square(pool, 3);
-    if (kind == TASKRING_THREAD) {
+    if (in_threads(kind)) {
         cancel(pool, lost); /* It would be the end of this process. */
         cancel(pool, running);
         STATUS(TASKRING_TASK_FAILED, taskring_peek(pool, failing, SOON, NULL, 0, NULL));

@@ -60,7 +60,7 @@ public:
     void let_go() { std::ofstream(path() + "2").put('2'); }
     /// After the pool was ended: only a thread goes on.
     void check_ended(std::uint32_t kind) {
-        if (kind != TASKRING_THREAD) {
+        if (!in_threads(kind)) {
             thrown<taskring::terminated_error>([this] { result.get(); });
             return;
         }
@@ -264,7 +264,7 @@ void semantics_ld_a_callback_that_throws_and_a_task_that_exits_hang_nothing(std:
         CHECK(lines == std::vector<std::string>({"a callback threw: in a callback", "an error callback threw: in a callback"}));
     }
     CHECK(pool.apply_async_with([](number) {}, throws, square, 6).get() == 36);
-    if (kind != TASKRING_THREAD) {
+    if (!in_threads(kind)) {
         thrown<taskring::worker_lost>([&] { pool.apply(exit_with_3); });
         std::string told;
         pool.apply_async_with([] {}, [&](const std::exception_ptr &why) { told = what(why); }, die).wait();

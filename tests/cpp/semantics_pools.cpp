@@ -37,7 +37,7 @@ void semantics_p10_each_task_has_an_error_of_its_own(std::uint32_t kind) {
     auto first = pool.submit(complain, "first"), second = pool.submit(complain, "second");
     CHECK(thrown<taskring::task_error>([&] { second.get(); }) == "second");
     CHECK(thrown<taskring::task_error>([&] { first.get(); }) == "first");
-    if (kind != TASKRING_THREAD) {
+    if (!in_threads(kind)) {
         const auto one = loss_of(pool.submit(die)), other = loss_of(pool.submit(die));
         CHECK(one.signal == SIGKILL && other.signal == SIGKILL && one.pid != other.pid);
     }
@@ -46,7 +46,7 @@ void semantics_p10_each_task_has_an_error_of_its_own(std::uint32_t kind) {
 void semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own(std::uint32_t kind) {
     auto pool = make_pool(kind, 1);
     CHECK(thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); }) == "alas");
-    if (kind != TASKRING_THREAD) {
+    if (!in_threads(kind)) {
         auto crashed = pool.submit(crash), exited = pool.submit(exit_with_3);
         auto pending = pool.submit(square, 9);
         const auto by_signal = loss_of(std::move(crashed)), by_exit = loss_of(std::move(exited));
@@ -158,7 +158,7 @@ void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) 
     running.cancel();
     CHECK(pending.get() == 9);
     thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); });
-    if (kind == TASKRING_THREAD) {
+    if (in_threads(kind)) {
         pool.shutdown(false, false);
         thrown<taskring::shut_down_error>([&] { pool.submit(square, 3); });
         return;
@@ -170,8 +170,8 @@ void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) 
     last.cancel();
     thrown<taskring::worker_lost>([&] { lost.get(); });
     CHECK(status_of([&] { never.result(); }) == TASKRING_BROKEN);
-    thrown<taskring::broken_error>([&] { never.get(); });
-    thrown<taskring::broken_error>([&] { pool.submit(square, 3); });
+    thrown<taskring::broken_executor>([&] { never.get(); });
+    thrown<taskring::broken_executor>([&] { pool.submit(square, 3); });
 }
 
 const semantics_case cases[] = {

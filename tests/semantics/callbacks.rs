@@ -3,13 +3,13 @@
 use crate::async_await::block_on;
 use crate::process_support::common::{Board, fail_with, hold, nap, own_pid, panic_with, square};
 use crate::process_support::{LIMIT, pid_alive, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
-use taskring::{CompletionQueue, Error, Executor, Future, StartMethod, State, When, as_completed, wait};
+use taskring::{CompletionQueue, Error, Executor, Future, State, When, as_completed, wait};
 
 taskring::task! {
     fn echo(bytes: Vec<u8>) -> Vec<u8> { bytes }
@@ -198,7 +198,7 @@ cases! {
         tell(pool.submit(square, 2).unwrap());
         tell(pool.submit(fail_with, "no luck".to_owned()).unwrap());
         tell(pool.submit(panic_with, "oh".to_owned()).unwrap());
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             tell(pool.submit(kill_own_process, ()).unwrap());
         }
         board[1].store(1, SeqCst);
@@ -207,7 +207,7 @@ cases! {
         assert_eq!(receive(), Ok(Some(Error::TaskFailed { message: "no luck".into() })));
         let panicked = receive();
         assert!(matches!(&panicked, Ok(Some(Error::Panicked { message, .. })) if message.starts_with("oh")), "{panicked:?}");
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             let lost = receive();
             assert!(matches!(lost, Ok(Some(Error::WorkerLost { .. }))), "{lost:?}");
         }
@@ -340,7 +340,7 @@ cases! {
 
     fn semantics_f13_the_last_handle_of_a_pool_may_go_with_a_callback(kind) {
         let pool = pool_of(kind, 1);
-        let workers = if kind == StartMethod::Thread { Vec::new() } else { pool.worker_pids() };
+        let workers = if is_thread(kind) { Vec::new() } else { pool.worker_pids() };
         let board = Board::new(2);
         let running = held(&pool, &board);
         let (sender, receive) = signal();

@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{Board, count_in, hold, nap, square};
 use crate::process_support::{signal, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -67,10 +67,6 @@ impl Busy {
 
 fn is_broken<T: std::fmt::Debug>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Broken { .. }))
-}
-
-pub fn is_thread(kind: StartMethod) -> bool {
-    kind == StartMethod::Thread
 }
 
 /// One line of the matrix: whether the pending ones run, and whether the call waits. Running tasks always end by themselves.

@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{Board, hold};
 use crate::process_support::{LIMIT, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ pub fn second_pool_of(kind: StartMethod, workers: usize) -> Executor {
 
 /// Whether workers are processes, which can die alone.
 pub fn can_die(kind: StartMethod) -> bool {
-    kind != StartMethod::Thread
+    !is_thread(kind)
 }
 
 /// Whether something takes less than `limit`. On a busy machine it may take longer a few times, but not each time.

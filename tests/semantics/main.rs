@@ -25,6 +25,7 @@ mod ending;
 mod foreign;
 mod futures;
 mod held;
+mod interpreters;
 mod maps;
 mod maps_now;
 mod multi;
@@ -56,6 +57,7 @@ const FILES: &[&[Case]] = &[
     callbacks::CASES,
     ending::CASES,
     futures::CASES,
+    interpreters::CASES,
     maps::CASES,
     maps_now::CASES,
     multi::CASES,

@@ -2,6 +2,7 @@
 
 use crate::process_support::common::{Board, fail_with, hold, nap, panic_with, square};
 use crate::process_support::{kill, wait_until};
+use crate::support::is_thread;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ cases! {
         let none = MultiPool::with(Executor::builder().workers(0).start(kind));
         assert!(matches!(none, Err(Error::InvalidArgument { .. })), "{none:?}");
         let pool = multi_pool(kind, 2);
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             wait_until("both are there before anything is submitted", || pool.executor().worker_pids().len() == 2);
         }
         assert_eq!(pool.executor().workers(), 2);
@@ -166,7 +167,7 @@ cases! {
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         // Its waiters are told, also those without a time limit.
         assert_eq!(naps.get(None), Err(Error::Terminated));
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             // A thread goes on, and so does what it runs.
             board[1].store(1, SeqCst);
             assert_eq!(busy.get(None), Ok(0));
@@ -186,7 +187,7 @@ cases! {
             (busy, pool.apply_async(square, 3).unwrap())
         };
         assert_eq!(pending.get(None), Err(Error::Terminated));
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             board[1].store(1, SeqCst);
             assert_eq!(busy.get(None), Ok(0));
         } else {
@@ -200,7 +201,7 @@ cases! {
         let result = pool.apply_async_with(square, 3, |_| panic!("in a callback")).unwrap();
         assert_eq!(result.get(None), Ok(9));
         assert_eq!(pool.apply_async_with(square, 4, |_| ()).unwrap().get(None), Ok(16));
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             // A task that ends its process, and a worker that is killed, end their results.
             assert!(matches!(pool.apply(leave, 3), Err(Error::WorkerLost { .. })));
             let board = Board::new(2);

@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{Board, square};
 use crate::process_support::{kill, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -179,7 +179,7 @@ cases! {
 
     fn semantics_b4_a_worker_killed_with_a_task_on_top_of_another_loses_both(kind) {
         let pool = pool_of(kind, 1);
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             // A thread cannot be killed. What is left of the case: it still runs what comes.
             assert_eq!(pool.submit(fibonacci, 5).unwrap().result(), Ok(5));
             return;

@@ -101,7 +101,7 @@ cases! {
             kill(running.worker_pid().unwrap());
             let errors: Vec<Error> = pending.into_iter().map(|f| f.result().unwrap_err()).collect();
             // Each can be taken apart without the others.
-            assert_eq!(errors.into_iter().filter(|e| matches!(e, Error::Broken { cause } if !cause.is_empty())).count(), 10);
+            assert_eq!(errors.into_iter().filter(|e| matches!(e, Error::Broken { cause, .. } if !cause.is_empty())).count(), 10);
         }
         // A failure that was told before stays what it was.
         assert_eq!(failed[1].result(), Err(Error::TaskFailed { message: "b".into() }));

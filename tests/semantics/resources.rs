@@ -2,6 +2,7 @@
 
 use crate::process_support::common::{own_pid, square};
 use crate::process_support::{kill, wait_until};
+use crate::support::is_thread;
 use taskring::{Cause, Error, Executor, StartMethod};
 
 taskring::task! {
@@ -47,8 +48,8 @@ cases! {
     fn semantics_p22_worker_processes_have_the_environment_that_they_are_given(kind) {
         let builder = || Executor::builder().workers(1).start(kind);
         let given = builder().worker_env([("RESOURCES_A", "first"), ("RESOURCES_B", "")]).worker_env([("RESOURCES_A", "last")]);
-        if kind == StartMethod::Thread {
-            return is_refused(given.build(), "worker_env", "Thread");
+        if is_thread(kind) {
+            return is_refused(given.build(), "worker_env", &format!("{kind:?}"));
         }
         let pool = given.build().expect("a pool");
         let ask = |name: &str| pool.submit(variable, name.to_owned()).and_then(|future| future.result()).expect("asked");
@@ -86,7 +87,7 @@ cases! {
             });
         };
         all_are_in_place();
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             let victim = pool.worker_pids()[0];
             kill(victim);
             wait_until("another worker", || pool.worker_pids().len() == 3 && !pool.worker_pids().contains(&victim));
@@ -101,8 +102,8 @@ cases! {
     fn semantics_p22_a_worker_process_has_no_more_memory_than_it_is_given(kind) {
         const LIMIT: u64 = 256 << 20;
         let limited = Executor::builder().workers(1).start(kind).worker_memory_max(LIMIT);
-        if kind == StartMethod::Thread {
-            return is_refused(limited.build(), "worker_memory_max", "Thread");
+        if is_thread(kind) {
+            return is_refused(limited.build(), "worker_memory_max", &format!("{kind:?}"));
         }
         let pool = limited.build().expect("a pool");
         let room = || pool.submit(has_room, LIMIT).and_then(|future| future.result());

@@ -2,6 +2,7 @@
 
 use crate::process_support::common::{Board, children_of, hold, own_pid, square, unique_name};
 use crate::process_support::{kill, wait_until};
+use crate::support::is_thread;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 use taskring::task::{set_worker_state, shared, worker_name, worker_number, worker_state};
@@ -87,7 +88,7 @@ impl log::Log for Errors {
 
 fn cause_of(error: Error) -> String {
     match error {
-        Error::Broken { cause } => cause,
+        Error::Broken { cause, .. } => cause,
         other => panic!("{other:?} instead of Broken"),
     }
 }
@@ -127,7 +128,7 @@ cases! {
 
     fn semantics_p21_a_worker_that_dies_in_its_initializer_is_one_that_could_not_be_started(kind) {
         // A thread would take this process with it.
-        let kind = if kind == StartMethod::Thread { StartMethod::Spawn } else { kind };
+        let kind = if is_thread(kind) { StartMethod::Spawn } else { kind };
         let pool = Executor::builder().workers(1).start(kind).initializer(end_process, 3).build().expect("a pool");
         let error = pool.submit(square, 1).and_then(|future| future.result()).unwrap_err();
         assert!(error.to_string().contains("exited with code 3"), "{error}");
@@ -146,7 +147,7 @@ cases! {
     }
 
     fn semantics_p22_a_replacement_runs_initializer_and_exit_hook_and_a_killed_worker_no_hook(kind) {
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             // Nobody can kill a thread; the rest holds for it as well.
             let board = Board::new(3);
             let builder = Executor::builder().workers(2).start(kind);
@@ -219,7 +220,7 @@ cases! {
         let board = Board::new(2);
         let pool = Executor::builder().workers(2).start(kind).build().expect("a pool");
         let ask = || pool.submit(who, (board.name(), 0)).unwrap().result().unwrap();
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             // Worker by worker: the other one is held, so that the answer is the new one's.
             let held = pool.submit(hold, (board.name(), 0)).unwrap();
             wait_until("the hold", || board[0].load(SeqCst) == 1);
@@ -262,7 +263,7 @@ cases! {
         for _ in 0..4 {
             let (sum, at, is_shared) = pool.submit(look, "sevens".to_owned()).unwrap().result().unwrap().expect("there");
             assert!(is_shared && sum == 700_000 && at % 64 == 0);
-            assert!(kind != StartMethod::Thread || at == own.as_ptr().addr() as u64, "no copy");
+            assert!(!is_thread(kind) || at == own.as_ptr().addr() as u64, "no copy");
         }
         assert_eq!(pool.submit(look, "nothing".to_owned()).unwrap().result().unwrap().expect("there").0, 0);
         assert!(pool.submit(look, "\u{e4}".to_owned()).unwrap().result().unwrap().is_some());

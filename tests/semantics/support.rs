@@ -25,7 +25,7 @@ macro_rules! cases {
 }
 
 /// Every kind of worker that the contract is run with.
-pub const KINDS: [&str; 4] = ["spawn", "fork", "forkserver", "thread"];
+pub const KINDS: [&str; 5] = ["spawn", "fork", "forkserver", "thread", "interpreter"];
 
 pub fn kind_of(name: &str) -> StartMethod {
     match name {
@@ -33,8 +33,14 @@ pub fn kind_of(name: &str) -> StartMethod {
         "fork" => StartMethod::Fork,
         "forkserver" => StartMethod::ForkServer,
         "thread" => StartMethod::Thread,
+        "interpreter" => StartMethod::Interpreter,
         other => panic!("no kind {other:?}"),
     }
+}
+
+/// Whether workers of this kind are threads of this process: no signal ends one of them alone.
+pub fn is_thread(kind: StartMethod) -> bool {
+    matches!(kind, StartMethod::Thread | StartMethod::Interpreter)
 }
 
 /// A pool of this kind and number of workers.

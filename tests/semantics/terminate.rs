@@ -1,9 +1,9 @@
 //! Ending a pool's workers, at once or at a time limit: the row P32.
 
-use crate::ending::{Busy, PENDING, is_thread};
+use crate::ending::{Busy, PENDING};
 use crate::process_support::common::{Board, hold, square};
 use crate::process_support::{pid_alive, signal, unique, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::{Cause, Ending, Error, Executor, OnWorkerDeath, Stage, StartMethod, State};

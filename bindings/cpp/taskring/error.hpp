@@ -52,8 +52,20 @@ private:
 };
 
 /// The pool cannot run tasks any more.
-class broken_error : public error {
+class broken_executor : public error {
     using error::error;
+};
+/// The same of a pool whose workers are processes, or others'.
+class broken_process_pool : public broken_executor {
+    using broken_executor::broken_executor;
+};
+/// The same of a pool whose workers are threads.
+class broken_thread_pool : public broken_executor {
+    using broken_executor::broken_executor;
+};
+/// The same of a pool whose workers are interpreters, which are threads.
+class broken_interpreter_pool : public broken_thread_pool {
+    using broken_thread_pool::broken_thread_pool;
 };
 /// The pool was shut down, and takes no new tasks.
 class shut_down_error : public error {
@@ -83,13 +95,17 @@ struct failure {
     taskring_status status = TASKRING_OK;
     std::string message;
     taskring_loss loss{};
+    /// Of a broken pool: what its workers are.
+    std::uint32_t pool_kind = TASKRING_POOL_OF_PROCESSES;
 };
 
 /// What the library has to say of the call that this thread just made.
 inline failure last_failure(taskring_status status) {
-    failure why{status, taskring_last_error(), {}};
+    failure why{status, taskring_last_error()};
     if (status == TASKRING_WORKER_LOST)
         taskring_last_loss(&why.loss);
+    if (status == TASKRING_BROKEN)
+        taskring_last_broken(&why.pool_kind);
     return why;
 }
 
@@ -106,7 +122,11 @@ inline failure last_failure(taskring_status status) {
     case TASKRING_WORKER_LOST:
         throw worker_lost(why.message, why.loss);
     case TASKRING_BROKEN:
-        throw broken_error(why.status, why.message);
+        if (why.pool_kind == TASKRING_POOL_OF_INTERPRETERS)
+            throw broken_interpreter_pool(why.status, why.message);
+        if (why.pool_kind == TASKRING_POOL_OF_THREADS)
+            throw broken_thread_pool(why.status, why.message);
+        throw broken_process_pool(why.status, why.message);
     case TASKRING_SHUT_DOWN:
         throw shut_down_error(why.status, why.message);
     case TASKRING_WOULD_DEADLOCK:

@@ -5,8 +5,15 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Error {
     ShutDown,
-    Broken { cause: String },
+    Broken { kind: PoolKind, cause: String },
     Corrupt { what: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PoolKind {
+    Process,
+    Thread,
+    Interpreter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

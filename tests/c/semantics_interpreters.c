@@ -1,0 +1,163 @@
+/* Section I of the contract in C: contexts of workers, and what every kind of pool says when it is broken. */
+#include "check.h"
+#include "semantics_main.h"
+#include <pthread.h>
+
+struct desk {
+    uint64_t served;
+    pthread_t made_in;
+};
+
+static int made, ended, ended_elsewhere;
+
+static int32_t furnish(taskring_call *call, void **context, void *data) {
+    size_t len = 0;
+    struct desk *desk = malloc(sizeof *desk);
+    const void *args = taskring_call_args(call, &len);
+    CHECK(desk != NULL && strcmp(data, "for all") == 0);
+    if (len != sizeof desk->served) {
+        free(desk);
+        taskring_call_fail(call, "no desk is left");
+        return 1;
+    }
+    memcpy(&desk->served, args, sizeof desk->served);
+    desk->made_in = pthread_self();
+    *context = desk;
+    __atomic_fetch_add(&made, 1, __ATOMIC_ACQ_REL);
+    return 0;
+}
+
+static void clear(void *context, void *data) {
+    struct desk *desk = context;
+    CHECK(strcmp(data, "for all") == 0);
+    __atomic_fetch_add(pthread_equal(desk->made_in, pthread_self()) ? &ended : &ended_elsewhere, 1, __ATOMIC_ACQ_REL);
+    free(desk);
+}
+
+static int32_t serve(taskring_call *call, void *context, void *data) {
+    struct desk *desk = context;
+    size_t len = 0;
+    uint64_t by = 0;
+    const void *args = taskring_call_args(call, &len);
+    if (data != NULL || len != sizeof by)
+        return 1;
+    memcpy(&by, args, sizeof by);
+    if (by == 0)
+        return 42;
+    desk->served += by;
+    return taskring_call_set_result(call, &desk->served, sizeof desk->served);
+}
+
+/* Waits for a task of the same pool: the one that its argument names. */
+static int32_t ask_for(taskring_call *call, void *context, void *data) {
+    taskring_pool *pool = NULL;
+    uint64_t x = 3, ticket = 0, y = 0;
+    (void)context;
+    (void)data;
+    OK(taskring_current_pool(&pool));
+    OK(taskring_submit(pool, function(pool, taskring_call_args(call, NULL)), &x, sizeof x, NULL, &ticket));
+    const taskring_status status = taskring_result(pool, ticket, TASKRING_INFINITE, &y, sizeof y, NULL);
+    OK(taskring_free(pool));
+    taskring_call_set_result(call, &status, sizeof status);
+    return 0;
+}
+
+static taskring_pool *pool_in_context(uint32_t kind, uint32_t workers, const void *args, size_t len) {
+    const taskring_named_bytes initializer = {"furnish", args, len};
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = kind;
+    config.workers = workers;
+    config.initializer = &initializer;
+    OK(taskring_create(&config, &pool));
+    return pool;
+}
+
+static uint64_t serve_in(taskring_pool *pool, uint64_t by) {
+    uint64_t served = 0;
+    OK(taskring_result(pool, submit(pool, "serve", &by, sizeof by), SOON, &served, sizeof served, NULL));
+    return served;
+}
+
+static void semantics_i4_a_failing_initializer_breaks_a_pool_that_says_of_which_kind_it_is(uint32_t kind) {
+    taskring_pool *pool = pool_in_context(kind, 2, "x", 1);
+    const uint32_t wanted = kind == TASKRING_INTERPRETER ? TASKRING_POOL_OF_INTERPRETERS
+                            : kind == TASKRING_THREAD    ? TASKRING_POOL_OF_THREADS
+                                                         : TASKRING_POOL_OF_PROCESSES;
+    uint64_t x = 3, ticket = 0;
+    uint32_t found = 9;
+    taskring_status status = taskring_submit(pool, function(pool, "square"), &x, sizeof x, NULL, &ticket);
+    if (status == TASKRING_OK)
+        status = taskring_result(pool, ticket, SOON, &x, sizeof x, NULL);
+    CHECK(status == TASKRING_BROKEN && strstr(taskring_last_error(), "no desk is left") != NULL);
+    OK(taskring_last_broken(&found));
+    CHECK(found == wanted);
+    found = 9;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_last_broken(NULL));
+    STATUS(TASKRING_NOT_FOUND, taskring_last_broken(&found));
+    CHECK(found == 9);
+    OK(taskring_free(pool));
+}
+
+static void semantics_i4_a_context_is_its_workers_own_and_kept_from_task_to_task(uint32_t kind) {
+    const uint64_t first = 100, nothing = 0;
+    taskring_pool *pool = pool_in_context(kind, 1, &first, sizeof first);
+    CHECK(serve_in(pool, 1) == 101 && serve_in(pool, 5) == 106);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "serve", &nothing, 8), SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "the function returned 42") == 0);
+    CHECK(serve_in(pool, 1) == 107 && square_in(pool, 4) == 16);
+    if (!in_threads(kind)) {
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, submit(pool, "die", NULL, 0), SOON, NULL, 0, NULL));
+        CHECK(serve_in(pool, 1) == 101);
+    }
+    OK(taskring_free(pool));
+    CHECK(in_threads(kind) ? made == 1 && ended == 1 && ended_elsewhere == 0 : made == 0);
+    /* A worker without a context. */
+    pool = make_pool(kind == TASKRING_FORK ? TASKRING_THREAD : kind, 1, 64);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "serve", &first, 8), SOON, NULL, 0, NULL));
+    CHECK(strstr(taskring_last_error(), "no context") != NULL);
+    OK(taskring_free(pool));
+}
+
+static void semantics_i4_each_interpreter_makes_a_context_and_ends_it_in_its_thread(uint32_t kind) {
+    const uint64_t first = 0;
+    (void)kind;
+    taskring_pool *pool = pool_in_context(TASKRING_INTERPRETER, 3, &first, sizeof first);
+    for (int i = 0; i < 30; i++)
+        CHECK(serve_in(pool, 1) <= 30);
+    OK(taskring_free(pool));
+    CHECK(made == 3 && ended == 3 && ended_elsewhere == 0);
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_register_context("none", NULL, clear, NULL, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_register_context(NULL, furnish, clear, NULL, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_register_in_context("none", NULL, NULL, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_register_in_context("", serve, NULL, NULL));
+}
+
+static void semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one(uint32_t kind) {
+    const uint64_t first = 0;
+    taskring_status status = TASKRING_OK;
+    taskring_pool *pool = pool_in_context(kind, 1, &first, sizeof first);
+    OK(taskring_result(pool, submit(pool, "ask_for", "serve", 6), SOON, &status, sizeof status, NULL));
+    CHECK(status == TASKRING_UNSUPPORTED);
+    OK(taskring_result(pool, submit(pool, "ask_for", "square", 7), SOON, &status, sizeof status, NULL));
+    CHECK(status == TASKRING_OK);
+    OK(taskring_free(pool));
+}
+
+#define CASE(name) {#name, name}
+static const struct semantics_case cases[] = {
+    CASE(semantics_i4_a_failing_initializer_breaks_a_pool_that_says_of_which_kind_it_is),
+    CASE(semantics_i4_a_context_is_its_workers_own_and_kept_from_task_to_task),
+    CASE(semantics_i4_each_interpreter_makes_a_context_and_ends_it_in_its_thread),
+    CASE(semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one),
+};
+
+int main(int argc, char **argv) {
+    static char for_all[] = "for all";
+    register_all();
+    OK(taskring_register_context("furnish", furnish, clear, for_all, NULL));
+    OK(taskring_register_in_context("serve", serve, NULL, NULL));
+    OK(taskring_register_in_context("ask_for", ask_for, NULL, NULL));
+    OK(taskring_init(argc, argv));
+    return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
+}

@@ -1,0 +1,192 @@
+//! Section I: pools of interpreters, and what every kind of pool says when it is broken. The kind of workers matters only where a case uses it.
+
+use crate::process_support::common::{Board, fail_with, square};
+use crate::process_support::wait_until;
+use crate::support::{is_thread, pool_of};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread::ThreadId;
+use taskring::{Error, Executor, InterpreterPool, PoolKind, StartMethod, TaskError};
+
+/// A context that no thread could give to another one. Cell 0 of its board counts those that were made, cell 1 those that were dropped where they were made.
+struct Desk {
+    board: String,
+    made_in: ThreadId,
+    served: Rc<Cell<u64>>,
+}
+
+fn furnish((board, first): (String, u64)) -> Result<Desk, TaskError> {
+    let cells = Board::at(&board);
+    cells[0].fetch_add(1, SeqCst);
+    if cells[2].load(SeqCst) != 0 {
+        return Err(TaskError::new("no desk is left"));
+    }
+    Ok(Desk { board, made_in: std::thread::current().id(), served: Rc::new(Cell::new(first)) })
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let is_home = std::thread::current().id() == self.made_in;
+        Board::at(&self.board)[1].fetch_add(if is_home { 1 } else { 1000 }, SeqCst);
+    }
+}
+
+/// Its number among those that this worker has served, and where.
+fn serve(desk: &mut Desk, by: u64) -> (u64, bool) {
+    desk.served.set(desk.served.get() + by);
+    (desk.served.get(), std::thread::current().id() == desk.made_in)
+}
+
+fn serve_or_fail(desk: &mut Desk, by: u64) -> Result<u64, TaskError> {
+    let (served, _) = serve(desk, by);
+    if by == 0 { Err(TaskError::new("nothing to serve")) } else { Ok(served) }
+}
+
+fn break_desk(desk: &mut Desk, _: ()) -> u64 {
+    desk.served.set(1 << 40);
+    panic!("the desk has collapsed");
+}
+
+fn vanish(_: &mut Desk, _: ()) {
+    // SAFETY: it ends this thread, as a C library may do, without running anything of it.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+/// Serves together with so many others.
+fn serve_together(desk: &mut Desk, (board, together): (String, u64)) -> u64 {
+    let cells = Board::at(&board);
+    cells[0].fetch_add(1, SeqCst);
+    wait_until("all of them at work", || cells[0].load(SeqCst) >= together);
+    serve(desk, 1).0
+}
+
+/// Asks for a task of the same pool, of a kind that is said, and waits.
+fn ask_for(_: &mut Desk, name: String) -> Result<u64, TaskError> {
+    let task = taskring::Task::<u64, u64>::named(&name);
+    Ok(taskring::current_pool()?.submit(task, 3)?.result()?)
+}
+
+taskring::task! {
+    fn fail_at_once(text: String) -> Result<(), TaskError> { Err(TaskError::new(text)) }
+}
+
+fn kind_of_pool(kind: StartMethod) -> PoolKind {
+    match kind {
+        StartMethod::Thread => PoolKind::Thread,
+        StartMethod::Interpreter => PoolKind::Interpreter,
+        _ => PoolKind::Process,
+    }
+}
+
+fn kind_of_break(result: Result<impl std::fmt::Debug, Error>) -> (PoolKind, String) {
+    match result {
+        Err(Error::Broken { kind, cause }) => (kind, cause),
+        other => panic!("{other:?} instead of Broken"),
+    }
+}
+
+cases! {
+    fn semantics_i4_a_failing_initializer_breaks_a_pool_that_says_of_which_kind_it_is(kind) {
+        let builder = Executor::builder().workers(2).start(kind).initializer(fail_at_once, "no interpreter".into());
+        let pool = builder.build().expect("a pool");
+        let (found, cause) = kind_of_break(pool.submit(square, 1).and_then(|future| future.result()));
+        assert!(found == kind_of_pool(kind) && cause.contains("no interpreter"), "{found:?}: {cause}");
+        assert_eq!(kind_of_break(pool.submit(square, 1)).0, kind_of_pool(kind), "asked again");
+    }
+
+    fn semantics_i4_a_context_that_cannot_be_made_breaks_the_pool(_kind) {
+        let board = Board::new(3);
+        board[2].store(1, SeqCst);
+        let pool = InterpreterPool::new(2, furnish, (board.name(), 0)).expect("a pool");
+        let (found, cause) = kind_of_break(pool.submit(serve, 1).and_then(|future| future.result()));
+        assert!(found == PoolKind::Interpreter && cause.contains("no desk is left"), "{found:?}: {cause}");
+        pool.shutdown(true, false).expect("over");
+        assert!((1..=2).contains(&board[0].load(SeqCst)), "no worker was started again");
+    }
+
+    fn semantics_i4_each_interpreter_makes_its_context_in_its_thread_and_drops_it_there(_kind) {
+        let (board, meeting) = (Board::new(3), Board::new(1));
+        let pool = InterpreterPool::new(3, furnish, (board.name(), 100)).expect("a pool");
+        // One to each, so each desk has served one.
+        let together: Vec<_> = (0..3).map(|_| pool.submit(serve_together, (meeting.name(), 3)).unwrap()).collect();
+        assert!(together.iter().all(|future| future.result() == Ok(101)), "{together:?}");
+        let served: Vec<_> = pool.map(serve, (0..30).map(|_| 1)).unwrap().map(|one| one.expect("served")).collect();
+        assert!(served.iter().all(|&(_, is_home)| is_home));
+        assert!(served.iter().map(|one| one.0).max() >= Some(111), "a worker keeps its own from task to task: {served:?}");
+        assert_eq!(pool.submit_fallible(serve_or_fail, 1).unwrap().result().map(|n| n > 100), Ok(true));
+        assert!(matches!(pool.submit_fallible(serve_or_fail, 0).unwrap().result(), Err(Error::TaskFailed { .. })));
+        // Tasks without a context run there as anywhere, and a closure that has captured nothing is a function.
+        assert_eq!(pool.executor().submit(square, 5).unwrap().result(), Ok(25));
+        assert_eq!(pool.submit(|desk: &mut Desk, x: u64| desk.served.get().min(x), 7).unwrap().result(), Ok(7));
+        assert_eq!(board[0].load(SeqCst), 3, "an error of a task costs no context");
+        drop(pool);
+        assert_eq!([0, 1].map(|cell| board[cell].load(SeqCst)), [3, 3]);
+    }
+
+    fn semantics_t4_a_task_that_panics_spoils_its_context_and_the_next_one_finds_a_new_one(_kind) {
+        let board = Board::new(3);
+        let pool = InterpreterPool::new(1, furnish, (board.name(), 10)).expect("a pool");
+        assert_eq!(pool.submit(serve, 5).unwrap().result(), Ok((15, true)));
+        for made in 2..5 {
+            let Err(Error::Panicked { message, .. }) = pool.submit(break_desk, ()).unwrap().result() else { panic!("it panics") };
+            assert!(message.starts_with("the desk has collapsed"), "{message}");
+            assert_eq!(pool.submit(serve, 5).unwrap().result(), Ok((15, true)));
+            assert_eq!([0, 1].map(|cell| board[cell].load(SeqCst)), [made, made - 1]);
+        }
+        assert!(pool.submit(break_desk, ()).unwrap().result().is_err());
+        // When there is no new one the pool is broken.
+        board[2].store(1, SeqCst);
+        let last = pool.submit(serve, 5).unwrap().result();
+        assert!(matches!(&last, Err(Error::TaskFailed { .. } | Error::Broken { .. })), "{last:?}");
+        wait_until("the break", || pool.submit(serve, 5).is_err());
+        let (found, cause) = kind_of_break(pool.submit(serve, 5));
+        assert!(found == PoolKind::Interpreter && cause.contains("no desk is left"), "{found:?}: {cause}");
+    }
+
+    fn semantics_b3_an_interpreter_that_is_gone_is_replaced_by_one_with_a_new_context(_kind) {
+        let board = Board::new(3);
+        let pool = InterpreterPool::new(1, furnish, (board.name(), 10)).expect("a pool");
+        assert_eq!(pool.submit(serve, 5).unwrap().result(), Ok((15, true)));
+        let lost = pool.submit(vanish, ()).unwrap().result();
+        assert!(matches!(lost, Err(Error::WorkerLost { .. })), "{lost:?}");
+        assert_eq!(pool.submit(serve, 1).unwrap().result(), Ok((11, true)), "a new desk");
+        drop(pool);
+        assert_eq!([0, 1].map(|cell| board[cell].load(SeqCst)), [2, 1], "nobody can drop what a thread that is gone had");
+    }
+
+    fn semantics_t8_interpreters_refuse_functions_that_have_captured_something(kind) {
+        let shared = std::sync::Mutex::new(0_u64);
+        let captures = taskring::register("captures", move |by: u64| {
+            let mut total = shared.lock().unwrap();
+            *total += by;
+            *total
+        });
+        let captures = captures.unwrap();
+        let nothing = taskring::register("captures nothing", |x: u64| x + 1).unwrap();
+        if !is_thread(kind) && kind != StartMethod::Fork {
+            // Programs that were started anew have not registered them.
+            return;
+        }
+        let pool = pool_of(kind, 1);
+        assert_eq!(pool.submit(nothing, 1).unwrap().result(), Ok(2));
+        match pool.submit(captures, 3).unwrap().result() {
+            Ok(total) => assert!(total == 3 && kind != StartMethod::Interpreter),
+            Err(error) => {
+                assert!(kind == StartMethod::Interpreter && error.to_string().contains("captured"), "{error:?}");
+            }
+        }
+    }
+
+    fn semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one(_kind) {
+        let board = Board::new(3);
+        let pool = InterpreterPool::new(1, furnish, (board.name(), 0)).expect("a pool");
+        let plain = pool.submit_fallible(ask_for, square.name().to_owned()).unwrap();
+        assert_eq!(plain.result(), Ok(9), "what takes no context runs on top of it");
+        let error = pool.submit_fallible(ask_for, "taskring interpreter".to_owned()).unwrap().result().unwrap_err();
+        assert!(error.to_string().contains("a task that takes a context"), "{error}");
+        assert_eq!(pool.submit(serve, 1).unwrap().result(), Ok((1, true)), "the pool goes on, with the same context");
+        let failed = pool.executor().submit(fail_with, "why".to_owned()).unwrap().result();
+        assert!(matches!(failed, Err(Error::TaskFailed { .. })));
+    }
+}
