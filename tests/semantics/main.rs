@@ -29,6 +29,7 @@ mod maps;
 mod maps_now;
 mod multi;
 mod nested;
+mod order;
 mod processes;
 mod promise;
 mod seeds;
@@ -59,6 +60,7 @@ const FILES: &[&[Case]] = &[
     maps_now::CASES,
     multi::CASES,
     nested::CASES,
+    order::CASES,
     processes::CASES,
     promise::CASES,
     seeds::CASES,
