@@ -9,6 +9,7 @@
 //! lost shows as a deadlock, because no sleep in a model ends by time. What a real pool has around the protocol (the worker's loop, the reaper's steps) is played here, one method for each; in `deaths`
 //! the reaper is the library's own.
 
+mod beside;
 mod crash;
 mod deaths;
 mod mutex;
