@@ -159,6 +159,11 @@ fn without_owner() {
     let held = pool.submit_to(1, sleep_long, ()).expect("submitted");
     wait_until("it runs", || held.worker_pid().is_some());
     let waiting = pool.submit_to(1, number, ()).expect("submitted");
+    // One that nobody will collect, nor end in time.
+    let other = Executor::attach(&name).expect("attached");
+    drop(other.submit_to(1, number, ()).expect("submitted"));
+    other.shutdown(false, false).expect("it does not wait");
+    drop(other);
     wait_until("the owner's death is known", || {
         let _ = pool.submit_to(0, number, ()).expect("submitted").result();
         taskring::inspect(&name).is_ok_and(|view| view.life.contains("orphaned"))
@@ -171,8 +176,8 @@ fn without_owner() {
         other => panic!("{other:?}"),
     }
     assert_eq!(pids(&pool.broadcast(own_pid, ()).expect("submitted")), BTreeSet::from([workers[0]]));
-    // What is for nobody, and collected by nobody, keeps no worker.
-    drop(pool);
+    // What is for nobody keeps no worker.
+    drop((pool, held, waiting));
     wait_until("the last worker has left", || !pid_alive(workers[0]));
     taskring::remove_dead(&name).expect("nobody is left");
 }

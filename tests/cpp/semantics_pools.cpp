@@ -70,7 +70,7 @@ void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere(s
         CHECK(pool.submit(square, x).get() == x * x);
     auto all = pool.broadcast(worker_number, std::string(1000, 'x'));
     CHECK(all.size() == 3 && all[0].get_for(LIMIT) == 0u && all[2].get_for(LIMIT) == 2u);
-    CHECK(waiting.state() == TASKRING_PENDING && all[1].state() == TASKRING_PENDING);
+    CHECK(waiting.state() == taskring::state::pending && all[1].state() == taskring::state::pending);
     task.cancel();
     CHECK(waiting.get_for(LIMIT) == 1u && all[1].get_for(LIMIT) == 1u);
     const auto said = thrown<taskring::invalid_argument_error>([&] { pool.submit_to(3, worker_number, "nobody"); });
