@@ -14,6 +14,7 @@ use crate::resources::Resources;
 use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
+use crate::sync::Ordering::Relaxed;
 use crate::sys;
 use crate::task::{Shared, Task, is_known};
 use crate::zygote::Zygote;
@@ -335,6 +336,7 @@ impl Builder {
             _ => None,
         };
         let mut pool = Pool::join(segment, Kind::Owner, self.start_timeout)?;
+        pool.segment().life().planned.store(plan.workers as u32, Relaxed);
         publish(&mut pool)?;
         let supervisor = Supervisor::start(Arc::new(pool), plan, zygote)?;
         exit::remember(&supervisor, self.detach_on_exit, self.exit_wait_max);

@@ -10,6 +10,7 @@ use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
+use crate::target::Target;
 use crate::task::Task;
 use crate::task_set::{SetShared, TaskSet};
 use std::cell::Cell;
@@ -22,6 +23,7 @@ pub struct SubmitOptions {
     set: Option<Arc<SetShared>>,
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
+    worker: Option<u32>,
 }
 
 impl SubmitOptions {
@@ -46,6 +48,13 @@ impl SubmitOptions {
     #[must_use]
     pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
         self.attempts_max = Some(attempts);
+        self
+    }
+
+    /// The task is for the worker of this number alone, see [`Executor::submit_to`].
+    #[must_use]
+    pub fn worker(mut self, number: u32) -> SubmitOptions {
+        self.worker = Some(number);
         self
     }
 
@@ -120,7 +129,19 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
+    if let Some(number) = options.worker {
+        request.options |= pool.segment().target(number)?.options();
+    }
     Ok(request)
+}
+
+/// Those of the same request for each worker of the pool.
+pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOptions) -> Result<Vec<Request>> {
+    if let Some(number) = options.worker {
+        return Err(Error::invalid("worker", number, "none: a broadcast is for all of them"));
+    }
+    let of = |target: Target| Request { options: request.options | target.options(), ..*request };
+    Ok(pool.segment().all_targets().into_iter().map(of).collect())
 }
 
 /// Encodes and submits.
@@ -143,6 +164,9 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
         })?,
     };
     options.count_submitted(1);
+    if let Some(number) = options.worker {
+        pool.segment().wake_target(Target::Number(number));
+    }
     Ok(Future::new(pool.clone(), ticket))
 }
 
@@ -275,6 +299,84 @@ impl Executor {
                 pool.submit_slices(&request, args, each)?;
             }
         })
+    }
+
+    /// Submits a task for one worker: that of this number, as [`task::worker_number`](crate::task::worker_number) tells it, or whoever takes its place
+    /// when it dies before it has begun with the task. Numbers begin with 0 and are below [`workers`](Executor::workers); workers that came by the pool's name
+    /// have none. [`SubmitOptions::worker`] says the same beside other options.
+    ///
+    /// Such tasks wait while their worker is busy and run in the order in which this submitter submitted them; other tasks go past them to other workers.
+    /// In every other way they are as others are: they can be cancelled and discarded, and one that may run again (`idempotent`) does so in the worker that
+    /// takes the place of the one that died. When no worker comes to the place within the pool's start time-out, or none is to come any more, they end with
+    /// [`Error::NoWorkerFor`]; a pool that is being shut down starts the worker for them if it has to.
+    ///
+    /// A task that waits stands in its worker's way: when two tasks wait, each for one that is for the other's worker, neither wait ends, and no error tells.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn who() -> Option<u32> { taskring::task::worker_number() } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(2).build()?;
+    ///     assert_eq!(pool.submit_to(1, who, ())?.result()?, Some(1));
+    ///     assert!(matches!(pool.submit_to(2, who, ()), Err(taskring::Error::InvalidArgument { name: "worker", .. })));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] with the number when the pool has no such worker, and those of [`submit`](Executor::submit).
+    pub fn submit_to<A: Payload, R: Payload>(&self, worker: u32, task: Task<A, R>, args: A) -> Result<Future<R>> {
+        submit_to(&self.pool, &SubmitOptions::new().worker(worker), task, &args, WhenFull::Wait)
+    }
+
+    /// Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came
+    /// by the pool's name and are ready. One that is started later gets none. A pool without workers gives no futures.
+    ///
+    /// Each of the tasks is for its worker alone, as by [`submit_to`](Executor::submit_to); one for a worker that came by name ends with
+    /// [`Error::NoWorkerFor`] when that one leaves without having begun with it. Waits while the ring is full.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn reload(version: u64) -> u64 { version } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(3).build()?;
+    ///     let told = pool.broadcast(reload, 7)?;
+    ///     assert_eq!(told.len(), 3);
+    ///     assert!(told.iter().all(|future| future.result() == Ok(7)));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`submit`](Executor::submit). The tasks that were submitted before the error run, and their results are dropped.
+    pub fn broadcast<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Vec<Future<R>>> {
+        self.broadcast_with(&SubmitOptions::new(), task, args)
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the options name a worker, [`Error::Discarded`] when they name a discarded set, and those of
+    /// [`submit`](Executor::submit).
+    pub fn broadcast_with<A: Payload, R: Payload>(
+        &self,
+        options: &SubmitOptions,
+        task: Task<A, R>,
+        args: A,
+    ) -> Result<Vec<Future<R>>> {
+        let pool = &self.pool;
+        pool.member.check_fork()?;
+        let request = request(pool, &SubmitOptions { worker: None, ..options.clone() }, pool.function(&task)?)?;
+        let requests = requests_of_all(pool, &request, options)?;
+        let mut futures = Vec::with_capacity(requests.len());
+        let sent = with_scratch(|bytes| {
+            args.encode(bytes).map_err(|message| Error::Encode { message })?;
+            pool.submit_each(&requests, bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
+        });
+        options.count_submitted(futures.len());
+        sent.map(|()| futures)
     }
 
     /// Runs a task over inputs, with twice as many tasks in the pool at a time as there are workers. Work starts at this call.

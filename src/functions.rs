@@ -53,9 +53,16 @@ impl Segment {
     }
 
     /// Whether a ready worker has the function.
-    pub(crate) fn is_served(&self, index: u16) -> bool {
+    pub(crate) fn has_server(&self, index: u16) -> bool {
         // Relaxed: a stale answer costs another look.
         self.functions().get(index as usize).is_some_and(|f| f.workers.iter().any(|w| w.load(Relaxed) != 0))
+    }
+
+    /// Whether the worker in this seat has the function.
+    pub(crate) fn is_server(&self, seat: usize, index: u16) -> bool {
+        // Relaxed: as in `has_server`.
+        let bit = |f: &Function| f.workers[seat / 64].load(Relaxed) & 1 << (seat % 64);
+        self.functions().get(index as usize).is_some_and(|f| bit(f) != 0)
     }
 
     pub(crate) fn add_server(&self, who: Participant, index: u16) {
@@ -80,11 +87,9 @@ impl Segment {
 impl Member {
     /// Whether this worker stands in the table for the function of that number, and the number for that name.
     pub(crate) fn is_server(&self, number: u16, name: &str) -> bool {
-        self.segment.functions().get(number as usize).is_some_and(|f| {
-            let me = self.who().index();
-            let served = f.workers[me / 64].load(Relaxed) & 1 << (me % 64) != 0;
-            served && f.name().as_deref() == Some(name.as_bytes())
-        })
+        let named = |f: &Function| f.name().as_deref() == Some(name.as_bytes());
+        self.segment.is_server(self.who().index(), number)
+            && self.segment.functions().get(number as usize).is_some_and(named)
     }
 
     /// The number of a name, brought in if it is new. Names are never taken out.

@@ -106,6 +106,8 @@ pub(crate) struct Life {
     pub(crate) broken: AtomicU32,
     /// Ready workers: a hint, for whether spinning is polite.
     pub(crate) workers: AtomicU32,
+    /// Workers that the owner keeps: the numbers below this are theirs. Written by the owner, before anybody else can find the pool.
+    pub(crate) planned: AtomicU32,
 }
 
 /// The pool's payload area.
@@ -203,7 +205,7 @@ pub(crate) struct LaneHead {
 pub(crate) struct Slot {
     pub(crate) state: AtomicU64,
     pub(crate) progress: AtomicU32,
-    /// {options:16, function:16}
+    /// {target:9, options:7, function:16}
     pub(crate) function: AtomicU32,
     /// {kills_max:8, attempts_max:8, submitter:16}
     pub(crate) submitter: AtomicU32,
@@ -315,7 +317,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        3, // the version of layout and encodings, for changes that no size shows
+        4, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

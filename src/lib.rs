@@ -102,6 +102,7 @@ mod start;
 mod submit;
 mod supervisor;
 mod sys;
+mod target;
 pub mod task;
 mod task_set;
 mod thread_pool;

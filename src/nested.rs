@@ -116,7 +116,7 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
         });
     }
     let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
-    if !is_pending || !performer.has(slot.function_index()) {
+    if !is_pending || !performer.can_run(slot.wanted()) {
         return Ok(false);
     }
     if serving.below.borrow().len() >= DEPTH_MAX {

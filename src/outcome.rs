@@ -13,6 +13,7 @@ use crate::registry::Member;
 use crate::segment::Segment;
 use crate::slot::Request;
 use crate::sync::Ordering::Relaxed;
+use crate::target::Target;
 use std::sync::Arc;
 
 /// What a finished slot says.
@@ -313,7 +314,10 @@ pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome
         Kind::LostMayHaveRun => return lost(Stage::MayHaveRun),
         Kind::LostResult => return lost(Stage::RanResultLost),
         Kind::NoWorker => {
-            let name = segment.function_name(request.function);
+            let mut name = segment.function_name(request.function);
+            if let Some(target) = Target::of(u32::from(request.options) << 16) {
+                name = format!("{name} at {target}");
+            }
             let waited = std::time::Duration::from_millis(u64::from(slot.result_len.load(Relaxed)));
             return Outcome::error(Error::NoWorkerFor { name, waited });
         }

@@ -11,7 +11,7 @@ use crate::search::{Rings, Task};
 use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::set::SetRef;
-use crate::slot::{OPTION_CHUNK, Request};
+use crate::slot::{OPTION_CHUNK, Request, WANTED_TARGET};
 use crate::state::{Flag, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::task::{Call, Current, Runner, guarded, set_current};
@@ -29,15 +29,23 @@ pub(crate) struct Performer {
     pub(crate) member: Member,
     /// By function number.
     pub(crate) runners: Vec<Option<Runner>>,
+    /// As what a task wants names this worker.
+    pub(crate) target: u32,
     /// It was taken for dead, and leaves.
     pub(crate) is_out: Cell<bool>,
 }
 
 impl Performer {
-    /// Whether the worker has the function of this number.
+    /// Whether the worker can run what wants this.
     #[inline]
-    pub(crate) fn has(&self, function: u16) -> bool {
-        matches!(self.runners.get(function as usize), Some(Some(_)))
+    pub(crate) fn can_run(&self, wanted: u32) -> bool {
+        // Of a task for one worker this is no function's number.
+        matches!(self.runners.get(wanted as usize), Some(Some(_))) || self.is_meant(wanted)
+    }
+
+    #[cold]
+    fn is_meant(&self, wanted: u32) -> bool {
+        wanted & WANTED_TARGET == self.target && matches!(self.runners.get(wanted as u16 as usize), Some(Some(_)))
     }
 
     /// Whether that function takes the worker's context.

@@ -18,6 +18,7 @@ use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
+use crate::target::Target;
 use crate::task::{Task, is_known};
 use std::collections::HashMap;
 #[cfg(not(taskring_tsan))]
@@ -58,8 +59,8 @@ pub(crate) struct Pool {
     pub(crate) hub: Hub,
     /// Function index plus one, by task number.
     known: Box<[AtomicU32]>,
-    /// When a function was first seen to have no worker.
-    unserved: Mutex<HashMap<u16, u64>>,
+    /// When what tasks want was first seen to be had by no worker.
+    unserved: Mutex<HashMap<u32, u64>>,
     /// When a thread of this process last looked for damage.
     looked_for_damage: AtomicU64,
     pub(crate) shut: AtomicBool,
@@ -204,7 +205,7 @@ impl Pool {
         crate::functions::check_name(name)?;
         self.refuse_by_hand("submitting a task")?;
         let segment = self.segment();
-        let served = segment.find_function(name).filter(|&index| segment.is_served(index));
+        let served = segment.find_function(name).filter(|&index| segment.has_server(index));
         let workers_ready = self.member.participants().any(|(_, state, r)| state.is_worker() && r.ready.load(Relaxed) == 1);
         if served.is_none() && workers_ready && !is_known(name) {
             return Err(Error::UnknownFunction { name: name.to_owned() });
@@ -284,8 +285,8 @@ impl Pool {
         }
     }
 
-    /// Ends pending tasks whose function no worker has had for the start time-out: our own, and (for the owner) those that nobody
-    /// else will look after: detached ones, and all of them once the pool is closing.
+    /// Ends pending tasks whose function no worker has had for the start time-out, or not the worker that they are for: our own, and (for the owner) those
+    /// that nobody else will look after: detached ones, and all of them once the pool is closing. Then none comes by its name any more.
     pub(crate) fn expire_unserved(&self) {
         if self.by_hand {
             // They wait for no worker, and it is this submitter that runs them.
@@ -295,22 +296,23 @@ impl Pool {
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         let now = now_ns();
-        unserved.retain(|&f, _| !segment.is_served(f));
+        unserved.retain(|&wanted, _| !segment.is_served(wanted));
         let (owner, closing) = (self.member.seat.kind == Kind::Owner, segment.has(crate::life::Bit::Closing));
         for (lane, ring) in segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
-                let function = slot.function_index();
+                let wanted = slot.wanted();
                 if state.is(Phase::Running) && state.owner() == self.member.who() {
                     // We run none but for a moment in `fail_pending`, under the same lock: a cancelled one was damaged.
                     segment.poison(format!("slot {index} of lane {lane}, which this submitter is said to run"));
                 }
                 let ours = slot.submitted_by() == self.member.who() || owner && (closing || state.has(Flag::Detached));
-                if !state.is(Phase::Pending) || !ours || segment.is_served(function) {
+                if !state.is(Phase::Pending) || !ours || segment.is_served(wanted) {
                     continue;
                 }
-                let waited = now.saturating_sub(*unserved.entry(function).or_insert(now));
-                if waited >= limit && slot.load() == state {
+                let waited = now.saturating_sub(*unserved.entry(wanted).or_insert(now));
+                let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
+                if (waited >= limit || is_gone) && slot.load() == state {
                     let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;
                     self.fail_pending(lane, index, state, OutcomeKind::NoWorker, waited_ms);
                 }

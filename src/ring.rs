@@ -42,7 +42,7 @@ pub(crate) struct Claim {
 }
 
 /// A look at every slot of a lane: what was pending when it began, with how long ago it was published, the oldest last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Round {
     tasks: Vec<(u32, u32, State)>,
 }
@@ -113,9 +113,9 @@ impl<'a> Lane<'a> {
         hold
     }
 
-    /// Looks for the next task in order. `runnable` says whether the caller has the function.
+    /// Looks for the next task in order. `runnable` says whether the caller can run what wants this.
     #[inline]
-    pub(crate) fn claim(&self, me: Participant, runnable: &mut impl FnMut(u16) -> bool) -> Found {
+    pub(crate) fn claim(&self, me: Participant, runnable: &mut impl FnMut(u32) -> bool) -> Found {
         loop {
             // Acquire: pairs with the Release of the swap below; a head that was seen never seems to run backwards.
             let position = self.head.head.load(Acquire);
@@ -149,7 +149,7 @@ impl<'a> Lane<'a> {
                 is_later = ahead(slot.place.load(Acquire), position.wrapping_add(1)).is_some();
             }
             let pending = state.is(Phase::Pending) && !is_later;
-            if pending && !runnable(slot.function_index()) {
+            if pending && !runnable(slot.wanted()) {
                 // Left for somebody who can run it: the head stays. If the slot changed meanwhile, the look was stale.
                 if slot.load() == state {
                     return Found::Foreign;
@@ -169,21 +169,38 @@ impl<'a> Lane<'a> {
 
     /// Begins a look at every slot for what is pending, `runnable` and before position `end`. What is published meanwhile is left to the head: the look
     /// may have passed its slot, and would find a later one.
-    pub(crate) fn round(&self, end: u64, runnable: &mut impl FnMut(u16) -> bool) -> Round {
-        let mut tasks = Vec::new();
-        for (index, slot) in self.slots.iter().enumerate() {
-            let state = slot.load();
-            if state.is(Phase::Pending) && runnable(slot.function_index()) {
-                // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
-                let place = slot.place.load(Acquire);
-                if ahead(place, end).is_none() {
-                    tasks.push(((end as u32).wrapping_sub(place), index as u32, state));
-                }
-            }
-        }
+    pub(crate) fn round(&self, end: u64, runnable: &mut impl FnMut(u32) -> bool) -> Round {
+        let mut tasks: Vec<_> = (0..self.slots.len()).filter_map(|index| self.pending_at(index, end, runnable)).collect();
         // The slots' own order is not that of the tasks: a full lane's tail steps over what is not free.
         tasks.sort_unstable_by_key(|&(age, ..)| age);
         Round { tasks }
+    }
+
+    /// The same for what was published from position `from` on. What was published before it is left out, or some of it.
+    pub(crate) fn round_from(&self, from: u64, end: u64, runnable: &mut impl FnMut(u32) -> bool) -> Round {
+        let new = end.wrapping_sub(from);
+        if new >= self.slots.len() as u64 {
+            return self.round(end, runnable);
+        }
+        // The youngest first, as in `round`.
+        let indices = (0..new).rev().map(|ahead| self.at(from.wrapping_add(ahead)).0);
+        let mut tasks: Vec<_> = indices.filter_map(|index| self.pending_at(index, end, runnable)).collect();
+        // One that was stepped over in this lap has its place in an earlier one.
+        tasks.retain(|&(age, ..)| u64::from(age) <= new);
+        Round { tasks }
+    }
+
+    /// What is pending in a slot, published before position `end`, and `runnable`: how long ago, and where.
+    #[inline]
+    fn pending_at(&self, index: usize, end: u64, runnable: &mut impl FnMut(u32) -> bool) -> Option<(u32, u32, State)> {
+        let slot = &self.slots[index];
+        let state = slot.load();
+        if !state.is(Phase::Pending) || !runnable(slot.wanted()) {
+            return None;
+        }
+        // Acquire: pairs with the Release in `Slot::write`; the place is that of the task seen, or of one after it.
+        let place = slot.place.load(Acquire);
+        ahead(place, end).is_none().then(|| ((end as u32).wrapping_sub(place), index as u32, state))
     }
 
     /// For [`round`](Lane::round): what the head has gone past. It comes by the rest in order.

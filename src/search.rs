@@ -7,6 +7,7 @@
 use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
+use crate::slot::WANTED_TARGET;
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
@@ -64,28 +65,45 @@ pub(crate) struct Search {
     /// The look at every slot goes on here.
     scan: Option<Scan>,
     next_lane: usize,
-    /// The look at this lane's slots that goes on while a task that we cannot run stands at its head.
-    beside: Option<(usize, Round)>,
-    /// A task that we cannot run stands at the head of this lane; head and tail as they were then.
+    /// The looks beside tasks that we cannot run and that stand at the heads of their lanes: one for each such lane.
+    beside: Vec<Beside>,
+    /// In this lane a look beside its head has met a task whose function we lack; head and tail as they were then.
     foreign: Option<(usize, u64, u64)>,
     /// The same, when we last woke another worker for it. A later tail means that there is a task which that one did not see.
     passed_on: Option<(usize, u64, u64)>,
 }
 
+/// A look at a lane's slots that goes on while a task that we cannot run stands at its head.
+struct Beside {
+    lane: usize,
+    round: Round,
+    /// What was published before this position has been in a round. What becomes pending there again comes with a new epoch.
+    seen: u64,
+}
+
 impl Search {
     /// Begins with a look at every slot: what happened before we came, we have not seen.
     pub(crate) fn new(me: Participant) -> Search {
-        Search { me, epoch: 0, scan: Some(Scan::default()), next_lane: 0, beside: None, foreign: None, passed_on: None }
+        Search {
+            me,
+            epoch: 0,
+            scan: Some(Scan::default()),
+            next_lane: 0,
+            beside: Vec::new(),
+            foreign: None,
+            passed_on: None,
+        }
     }
 
     /// The next look goes over every slot.
     pub(crate) fn look_everywhere(&mut self) {
         self.scan = Some(Scan::default());
+        self.beside.clear();
     }
 
     /// The next task that we can run, claimed.
     #[inline]
-    pub(crate) fn look(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+    pub(crate) fn look(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         // Acquire: pairs with the Release of whoever made the new epoch, so the slots it tells of are visible.
         let epoch = rings.epoch().load(Acquire);
         // Acquire: pairs with the Release of whoever took the lane into use.
@@ -103,7 +121,7 @@ impl Search {
         rings: &impl Rings,
         epoch: u32,
         used: u64,
-        runnable: &mut impl FnMut(u16) -> bool,
+        runnable: &mut impl FnMut(u32) -> bool,
     ) -> Option<Task> {
         if epoch != self.epoch {
             self.epoch = epoch;
@@ -128,7 +146,7 @@ impl Search {
     }
 
     #[inline]
-    fn look_at(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+    fn look_at(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         match rings.lane(lane).claim(self.me, runnable) {
             Found::Task(claim) => Some(Task { lane, claim }),
             Found::Nothing => None,
@@ -141,28 +159,43 @@ impl Search {
     }
 
     #[cold]
-    fn look_again(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+    fn look_again(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         self.look(rings, runnable)
     }
 
-    /// Takes what stands behind a head that we cannot run.
+    /// Takes what stands behind a head that we cannot run: what has come since the last look, and at first everything. So a head that stands for long, for
+    /// the worker that it is for is busy, costs the others little.
     #[cold]
-    fn look_beside(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+    fn look_beside(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         let ring = rings.lane(lane);
-        // Acquire: as in `Lane::claim`.
-        self.foreign = Some((lane, ring.head.head.load(Acquire), ring.head.tail.load(Acquire)));
-        let earlier = self.beside.take().filter(|(of, _)| *of == lane);
-        let (_, mut round) = earlier.unwrap_or_else(|| (lane, ring.round(ring.behind_tail(), runnable)));
-        let claim = ring.claim_in(&mut round, self.me).or_else(|| {
-            round = ring.round(ring.behind_tail(), runnable);
-            ring.claim_in(&mut round, self.me)
-        })?;
-        self.beside = Some((lane, round));
-        Some(Task { lane, claim })
+        let index = self.beside.iter().position(|beside| beside.lane == lane).unwrap_or_else(|| {
+            self.beside.push(Beside { lane, round: Round::default(), seen: 0 });
+            self.beside.len() - 1
+        });
+        let beside = &mut self.beside[index];
+        let mut claim = ring.claim_in(&mut beside.round, self.me);
+        if claim.is_none() {
+            let end = ring.behind_tail();
+            // A task for another worker needs nobody who passes a wake on: whoever publishes it wakes that one.
+            let mut lacks_function = false;
+            let mut runnable = |wanted: u32| {
+                let can = runnable(wanted);
+                lacks_function |= !can && wanted & WANTED_TARGET == 0;
+                can
+            };
+            beside.round = ring.round_from(beside.seen, end, &mut runnable);
+            beside.seen = end;
+            claim = ring.claim_in(&mut beside.round, self.me);
+            if lacks_function {
+                // Acquire: as in `Lane::claim`.
+                self.foreign = Some((lane, ring.head.head.load(Acquire), end));
+            }
+        }
+        claim.map(|claim| Task { lane, claim })
     }
 
     #[cold]
-    fn scan(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u16) -> bool) -> Option<Task> {
+    fn scan(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         let mut scan = self.scan.take()?;
         // Acquire: as in `look`.
         let used = rings.used().load(Acquire);
@@ -186,7 +219,7 @@ impl Search {
         &mut self,
         rings: &impl Rings,
         sleepers: Sleepers<'_>,
-        runnable: &mut impl FnMut(u16) -> bool,
+        runnable: &mut impl FnMut(u32) -> bool,
         stop: impl Fn() -> bool,
         deadline_ns: u64,
     ) -> Rest {
@@ -208,7 +241,7 @@ impl Search {
         Rest::Slept { wait, by_mark }
     }
 
-    /// After a wake that found only a task we cannot run: whether to wake another worker for it. Once for each task published since.
+    /// After a wake that found only tasks whose functions we lack: whether to wake another worker for it. Once for each task published since.
     pub(crate) fn passes_on(&mut self) -> bool {
         let foreign = self.foreign.take();
         let first = foreign.is_some() && foreign != self.passed_on;

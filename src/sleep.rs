@@ -91,6 +91,15 @@ impl<'a> Sleepers<'a> {
         }
     }
 
+    /// Wakes a worker if its mark is up, and owes the wake then.
+    pub(crate) fn wake_marked(&self, worker: usize) {
+        let (word, bit) = (&self.idle[worker / 64], 1 << (worker % 64));
+        // AcqRel: as in `wake_one`. The caller's announcement has the fence that orders this behind its publishing.
+        if word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, AcqRel) & bit != 0 {
+            self.wake(worker);
+        }
+    }
+
     /// Wakes a participant that sleeps or is about to.
     pub(crate) fn wake(&self, participant: usize) {
         if let Some(record) = self.records.get(participant) {

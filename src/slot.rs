@@ -37,6 +37,10 @@ pub(crate) enum Args<'a> {
 pub(crate) const OPTION_CHUNK: u16 = 1;
 /// The task may run again after its worker died in it.
 pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
+/// The options from this bit on name the one worker that the task is for, see `target.rs`; 0: any.
+pub(crate) const TARGET_SHIFT: u32 = 7;
+/// Of what a task wants: the part that names its worker. The other part is the function's number.
+pub(crate) const WANTED_TARGET: u32 = u32::MAX << (16 + TARGET_SHIFT);
 
 impl Slot {
     #[inline]
@@ -186,6 +190,12 @@ impl Slot {
     #[inline]
     pub(crate) fn function_index(&self) -> u16 {
         self.function.load(Relaxed) as u16
+    }
+
+    /// What a worker must have, and be, to run the task. Of one for any worker that is its function's number, and of any other a larger one.
+    #[inline]
+    pub(crate) fn wanted(&self) -> u32 {
+        self.function.load(Relaxed) & (WANTED_TARGET | 0xffff)
     }
 
     #[inline]

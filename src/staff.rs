@@ -2,17 +2,19 @@
 
 use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, PoolKind, Result};
+use crate::layout::Slot;
 use crate::life::{Bit, Broken};
 use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX};
 use crate::pool::lock;
 use crate::record::Kind;
 use crate::setup;
 use crate::start::{self, StartMethod};
-use crate::state::Participant;
+use crate::state::{Participant, Phase};
 use crate::supervisor::{Supervisor, Watch};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::sys;
+use crate::target::Target;
 use std::os::fd::AsFd;
 
 impl Supervisor {
@@ -74,7 +76,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is.
+    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is that can run it.
     pub(crate) fn refill(&self, watch: &mut Watch) -> Result<()> {
         const BACK_OFF_NS: u64 = 50_000_000;
         let now = now_ns();
@@ -83,21 +85,34 @@ impl Supervisor {
         }
         let mut numbers: Vec<u32> = lock(&self.children).iter().map(|child| child.number).collect();
         numbers.extend(&watch.requested);
-        let present = numbers.len();
-        let wanted = match (self.is_stopping(), self.plan.method) {
-            (_, StartMethod::None) => 0,
-            _ if self.is_ending() => 0,
-            (false, _) => self.plan.workers,
-            (true, _) if present == 0 && self.has_work_left() && now - watch.last_start > BACK_OFF_NS => 1,
-            (true, _) => 0,
-        };
-        for _ in present..wanted {
+        if self.plan.method == StartMethod::None || self.is_ending() {
+            return Ok(());
+        }
+        if self.is_stopping() {
+            let is_due = now - watch.last_start > BACK_OFF_NS && self.has_work_left();
+            return if is_due { self.start_for_the_rest(watch, &numbers) } else { Ok(()) };
+        }
+        for _ in numbers.len()..self.plan.workers {
             watch.last_start = now;
             let number = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
             numbers.push(number);
             self.start_one(watch, number)?;
         }
         Ok(())
+    }
+
+    /// Of a closing pool: starts the worker that a task is left for, or any when there is none.
+    fn start_for_the_rest(&self, watch: &mut Watch, present: &[u32]) -> Result<()> {
+        let segment = self.pool.segment();
+        let missing = |slot: &Slot| match Target::of(slot.wanted()).filter(|_| slot.load().is(Phase::Pending)) {
+            Some(Target::Number(number)) => Some(number).filter(|number| !present.contains(number)),
+            Some(Target::Seat(_)) | None => None,
+        };
+        let planned = self.plan.workers as u32;
+        let wanted = segment.lanes().find_map(|(_, lane)| lane.slots.iter().find_map(missing)).filter(|&n| n < planned);
+        let Some(number) = wanted.or_else(|| present.is_empty().then_some(0)) else { return Ok(()) };
+        watch.last_start = now_ns();
+        self.start_one(watch, number)
     }
 
     fn has_work_left(&self) -> bool {

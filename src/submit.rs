@@ -181,6 +181,22 @@ impl Pool {
         self.submit_all(ready.into_iter(), each)
     }
 
+    /// Publishes a task with the same arguments for each of these requests, which name workers.
+    pub(crate) fn submit_each(&self, requests: &[Request], args: &[u8], mut each: impl FnMut(Ticket)) -> Result<()> {
+        let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, args)).collect::<Result<_>>()?;
+        let mut tickets = Vec::with_capacity(requests.len());
+        let sent = self.submit_all(ready.into_iter(), |ticket| tickets.push(ticket));
+        // The announcement has woken one worker, and each has a task of its own.
+        self.segment().sleepers().wake_each();
+        for (ticket, request) in tickets.into_iter().zip(requests) {
+            if request.set != 0 {
+                self.look_at_set(request.set, ticket);
+            }
+            each(ticket);
+        }
+        sent
+    }
+
     /// Publishes many tasks in as few holds of the mutex as their number needs.
     #[inline]
     fn submit_all<'a>(&'a self, mut tasks: impl Iterator<Item = Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
 use crate::error::{PoolKind, Result};
-use crate::layout::Record;
+use crate::layout::{Record, Slot};
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
 use crate::nested;
@@ -16,6 +16,7 @@ use crate::spin;
 use crate::state::{Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
+use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -86,7 +87,8 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
-    let performer = Rc::new(Performer { member, runners, is_out: Cell::new(false) });
+    let target = Target::worker(number, member.who().index()).wanted();
+    let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false) });
     let mut worker = Worker {
         performer: performer.clone(),
         names,
@@ -171,7 +173,7 @@ impl Worker {
     #[inline]
     fn next(&mut self, segment: &Segment) -> Option<Task> {
         let performer = &*self.performer;
-        self.search.look(segment, &mut |f| performer.has(f))
+        self.search.look(segment, &mut |wanted| performer.can_run(wanted))
     }
 
     /// Nothing to do: looks for a while, then sleeps. A task if one turned up.
@@ -211,7 +213,7 @@ impl Worker {
         let bits = self.stop_bits | Bit::Closing as u32;
         let ended = || segment.life().flags.load(Relaxed) & bits != 0;
         let performer = self.performer.clone();
-        let mut runnable = |f: u16| performer.has(f);
+        let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
         match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
@@ -294,7 +296,7 @@ impl Worker {
         let is_other =
             |(_, state, record): (_, RecordState, &Record)| !state.is_worker() && record.number.load(Relaxed) != OF_TASKS;
         let others = self.performer.member.participants().any(is_other);
-        if now - since > LINGER_NS && !others && !self.performer.member.segment.has_unfinished() {
+        if now - since > LINGER_NS && !others && !self.performer.member.segment.has_work() {
             self.performer.member.segment.set(Bit::Closing);
         }
     }
@@ -336,10 +338,19 @@ fn prefetch(segment: &Segment, task: Task) {
 impl Segment {
     /// Whether any task is pending or running.
     pub(crate) fn has_unfinished(&self) -> bool {
+        self.has_running_or(|_| true)
+    }
+
+    /// The same, but for tasks that are for a worker who is not there.
+    fn has_work(&self) -> bool {
+        self.has_running_or(|slot| Target::of(slot.wanted()).is_none() || self.is_served(slot.wanted()))
+    }
+
+    fn has_running_or(&self, counts: impl Fn(&Slot) -> bool) -> bool {
         self.lanes().any(|(_, lane)| {
             lane.slots.iter().any(|slot| {
                 let state = slot.load();
-                state.is(Phase::Pending) || state.is(Phase::Running)
+                state.is(Phase::Pending) && counts(slot) || state.is(Phase::Running)
             })
         })
     }

@@ -12,6 +12,7 @@ const FILES: [&str; 17] = [
     "set",
     "call",
     "submit",
+    "target",
     "loan",
     "future",
     "completions",

@@ -24,6 +24,7 @@ mod set;
 mod setup;
 mod status;
 mod submit;
+mod target;
 
 use crate::error::Error;
 use status::Fault;
@@ -46,6 +47,7 @@ pub use set::*;
 pub use setup::*;
 pub use status::*;
 pub use submit::*;
+pub use target::*;
 
 /// The time that never comes: wait as long as it takes.
 pub const TASKRING_INFINITE: u64 = u64::MAX;

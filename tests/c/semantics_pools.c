@@ -107,6 +107,76 @@ static void *flood(void *of) {
     return NULL;
 }
 
+static int32_t worker_number(taskring_call *call, void *context) {
+    const int32_t number = taskring_worker_number();
+    (void)context;
+    return taskring_call_set_result(call, &number, sizeof number);
+}
+
+static uint32_t number_of(taskring_pool *pool, uint64_t ticket) {
+    uint32_t number = 99;
+    OK(taskring_result(pool, ticket, SOON, &number, sizeof number, NULL));
+    return number;
+}
+
+static void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 3, 64);
+    const uint32_t who = function(pool, "worker_number"), until = function(pool, "until_asked");
+    uint64_t tickets[30], busy = 0, waiting = 0, refused = 0;
+    for (uint32_t i = 0; i < 30; i++)
+        OK(taskring_submit_to(pool, i % 3, who, NULL, 0, NULL, TASKRING_INFINITE, &tickets[i]));
+    for (uint32_t i = 0; i < 30; i++)
+        CHECK(number_of(pool, tickets[i]) == i % 3);
+    /* Others pass what waits for a worker that is busy. */
+    OK(taskring_submit_to(pool, 1, until, NULL, 0, NULL, 0, &busy));
+    until_state(pool, busy, TASKRING_RUNNING);
+    OK(taskring_submit_to(pool, 1, who, NULL, 0, NULL, SOON, &waiting));
+    for (uint64_t x = 0; x < 100; x++)
+        CHECK(square_in(pool, x) == x * x);
+    size_t count = 0;
+    OK(taskring_broadcast(pool, who, NULL, 0, NULL, tickets, 30, &count));
+    CHECK(count == 3 && number_of(pool, tickets[0]) == 0 && number_of(pool, tickets[2]) == 2);
+    uint32_t state = 0;
+    OK(taskring_state(pool, waiting, &state));
+    CHECK(state == TASKRING_PENDING);
+    cancel(pool, busy);
+    CHECK(number_of(pool, waiting) == 1 && number_of(pool, tickets[1]) == 1);
+    /* What cannot be. */
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit_to(pool, 3, who, NULL, 0, NULL, SOON, &refused));
+    CHECK(refused == 0 && strcmp(taskring_last_error(), "worker is 3; wanted a worker's number, below 3") == 0);
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit_to(pool, 0, who, NULL, 0, NULL, SOON, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_broadcast(pool, who, NULL, 0, NULL, NULL, 30, &count));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_broadcast(pool, who, NULL, 0, NULL, tickets, 30, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_broadcast(pool, who, NULL, 0, NULL, tickets, 2, &count));
+    CHECK(count == 0 && strcmp(taskring_last_error(), "room is 2; wanted 3, for as many workers") == 0);
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_broadcast(pool, 0, NULL, 0, NULL, tickets, 30, &count));
+    OK(taskring_free(pool));
+}
+
+static void semantics_order_tasks_for_workers_come_out_of_a_completion_queue(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    taskring_completions *queue = NULL;
+    OK(taskring_completions_new(&queue));
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    options.completions = queue;
+    options.user_data = 10;
+    uint64_t tickets[2];
+    size_t count = 0;
+    OK(taskring_broadcast(pool, function(pool, "worker_number"), NULL, 0, &options, tickets, 2, &count));
+    CHECK(count == 2);
+    for (uint64_t seen = 0; seen != 3;) {
+        taskring_completion done;
+        OK(taskring_completions_next(queue, SOON, &done, 1, &count));
+        CHECK(count == 1);
+        const uint64_t i = done.user_data - 10;
+        CHECK(i < 2 && (seen & 1u << i) == 0 && done.ticket == tickets[i]);
+        CHECK(number_of(pool, tickets[i]) == i);
+        seen |= 1u << i;
+    }
+    OK(taskring_completions_free(queue));
+    OK(taskring_free(pool));
+}
+
 static void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 1, 8);
     pthread_t threads[3];
@@ -240,6 +310,8 @@ static const struct semantics_case cases[] = {
     CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
+    CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
+    CASE(semantics_order_tasks_for_workers_come_out_of_a_completion_queue),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
@@ -255,6 +327,7 @@ int main(int argc, char **argv) {
     OK(taskring_register("exit_with_3", exit_with_3, NULL, NULL));
     OK(taskring_register("fail_with", fail_with, NULL, NULL));
     OK(taskring_register("crash", crash, NULL, NULL));
+    OK(taskring_register("worker_number", worker_number, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -57,6 +57,29 @@ void semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_
     CHECK(pool.submit(square, 6).get() == 36);
 }
 
+const taskring::task<std::uint32_t(std::string)> worker_number{"worker_number"};
+
+void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere(std::uint32_t kind) {
+    auto pool = make_pool(kind, 3);
+    for (std::uint32_t i = 0; i < 30; i++)
+        CHECK(pool.submit_to(i % 3, worker_number, "who").get_for(LIMIT) == i % 3);
+    auto task = pool.submit_to(1, until_asked);
+    until_running(task);
+    auto waiting = pool.submit_to(1, taskring::options().idempotent(true), worker_number, "later");
+    for (number x = 0; x < 100; x += 2)
+        CHECK(pool.submit(square, x).get() == x * x);
+    auto all = pool.broadcast(worker_number, std::string(1000, 'x'));
+    CHECK(all.size() == 3 && all[0].get_for(LIMIT) == 0u && all[2].get_for(LIMIT) == 2u);
+    CHECK(waiting.state() == taskring::state::pending && all[1].state() == taskring::state::pending);
+    task.cancel();
+    CHECK(waiting.get_for(LIMIT) == 1u && all[1].get_for(LIMIT) == 1u);
+    const auto said = thrown<taskring::invalid_argument_error>([&] { pool.submit_to(3, worker_number, "nobody"); });
+    CHECK(said == "worker is 3; wanted a worker's number, below 3");
+    auto set = pool.new_set();
+    set.discard();
+    CHECK(status_of([&] { pool.broadcast(taskring::options(set), worker_number, "nobody"); }) == TASKRING_DISCARDED);
+}
+
 void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(std::uint32_t kind) {
     auto pool = make_pool(kind, 1, 8);
     std::vector<std::thread> threads;
@@ -178,6 +201,7 @@ const semantics_case cases[] = {
     CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
+    CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
@@ -190,4 +214,7 @@ const semantics_case cases[] = {
 
 } // namespace
 
-int main(int argc, char **argv) { return run_cases(argc, argv, cases); }
+int main(int argc, char **argv) {
+    taskring::define(worker_number, [](std::string) { return taskring::worker_number().value(); });
+    return run_cases(argc, argv, cases);
+}

@@ -30,6 +30,7 @@ mod maps;
 mod maps_now;
 mod multi;
 mod nested;
+mod order;
 mod processes;
 mod promise;
 mod resources;
@@ -62,6 +63,7 @@ const FILES: &[&[Case]] = &[
     maps_now::CASES,
     multi::CASES,
     nested::CASES,
+    order::CASES,
     processes::CASES,
     promise::CASES,
     resources::CASES,

@@ -93,6 +93,39 @@ public:
     outcome<future<R>> try_submit_for(std::chrono::duration<Rep, Period> time, const options &how, task<R(A...)> which, G &&...args) {
         return send(detail::nanoseconds(time), how.get(), which, std::forward<G>(args)...);
     }
+    /// Submits a task for the worker of this number. See taskring_submit_to.
+    template <class R, class... A, class... G> future<R> submit_to(std::uint32_t worker, task<R(A...)> which, G &&...args) {
+        return submit_to(worker, options(), which, std::forward<G>(args)...);
+    }
+    template <class R, class... A, class... G> future<R> submit_to(std::uint32_t worker, const options &how, task<R(A...)> which, G &&...args) {
+        std::string bytes;
+        detail::encode_arguments(which, bytes, std::forward<G>(args)...);
+        std::uint32_t function = 0;
+        std::uint64_t ticket = 0;
+        detail::check(number(which.name(), function));
+        detail::check(taskring_submit_to(get(), worker, function, bytes.data(), bytes.size(), how.get(), TASKRING_INFINITE, &ticket));
+        return future<R>(get(), ticket);
+    }
+    /// Submits a task once for every worker. See taskring_broadcast. When this throws, what was submitted runs.
+    template <class R, class... A, class... G> std::vector<future<R>> broadcast(task<R(A...)> which, G &&...args) {
+        return broadcast(options(), which, std::forward<G>(args)...);
+    }
+    template <class R, class... A, class... G> std::vector<future<R>> broadcast(const options &how, task<R(A...)> which, G &&...args) {
+        constexpr std::size_t most = 256;
+        std::string bytes;
+        detail::encode_arguments(which, bytes, std::forward<G>(args)...);
+        std::uint32_t function = 0;
+        std::vector<std::uint64_t> tickets(most);
+        std::vector<future<R>> all;
+        all.reserve(most);
+        detail::check(number(which.name(), function));
+        std::size_t count = 0;
+        const auto status = taskring_broadcast(get(), function, bytes.data(), bytes.size(), how.get(), tickets.data(), most, &count);
+        for (std::size_t i = 0; i < count; i++)
+            all.push_back(future<R>(get(), tickets[i]));
+        detail::check(status);
+        return all;
+    }
     /// Submits a task whose arguments are a loan. When this throws, the loan stays as it is.
     template <class R, class... A> future<R> submit(task<R(A...)> which, taskring::loan &&lent) {
         return submit(options(), which, std::move(lent));

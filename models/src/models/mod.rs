@@ -9,6 +9,7 @@
 //! lost shows as a deadlock, because no sleep in a model ends by time. What a real pool has around the protocol (the worker's loop, the reaper's steps) is played here, one method for each; in `deaths`
 //! the reaper is the library's own.
 
+mod beside;
 mod crash;
 mod deaths;
 mod mutex;
@@ -69,7 +70,7 @@ fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) -> usize
 }
 
 /// Everybody can run everything.
-fn anything(_function: u16) -> bool {
+fn anything(_wanted: u32) -> bool {
     true
 }
 
@@ -282,7 +283,7 @@ impl Worker {
 
     fn look(&mut self, pool: &Pool) -> Option<Task> {
         let only = self.only;
-        self.search.look(pool, &mut |function| only.is_none_or(|mine| mine == function))
+        self.search.look(pool, &mut |wanted| only.is_none_or(|mine| u32::from(mine) == wanted))
     }
 
     /// The next task, asleep until there is one.
@@ -320,7 +321,7 @@ impl Worker {
         if searching && let Some(task) = self.woken(pool) {
             return Some(task);
         }
-        let mut runnable = |function| only.is_none_or(|mine| mine == function);
+        let mut runnable = |wanted| only.is_none_or(|mine| u32::from(mine) == wanted);
         match self.search.rest(pool, sleepers, &mut runnable, stop, 0) {
             Rest::Task(task) => {
                 // Our mark was up: the wake for another task may have come to us.

@@ -31,7 +31,7 @@ pub(crate) fn ask_again(task: u16) -> Request {
     Request { options: OPTION_IDEMPOTENT, attempts_max: 2, ..ask(task) }
 }
 
-fn anything(_function: u16) -> bool {
+fn anything(_wanted: u32) -> bool {
     true
 }
 

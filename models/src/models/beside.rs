@@ -1,0 +1,93 @@
+//! Models of looks beside a head that stands, for the worker that its task is for is busy.
+
+use super::*;
+use crate::slot::TARGET_SHIFT;
+
+/// What only a worker that plays no part here can run.
+fn for_another() -> Request {
+    Request { options: 1 << TARGET_SHIFT, function: 1, ..Request::default() }
+}
+
+fn for_us() -> Request {
+    Request { function: 1, ..Request::default() }
+}
+
+/// Tasks come behind a head that stands, two of them in one hold, while a worker looks and sleeps: it comes by each of them, once and in order.
+#[test]
+fn what_comes_behind_a_head_that_stands_is_taken_in_order() {
+    model(|| {
+        let pool = Pool::new(4, 1);
+        pool.publish(S1, for_another()).unwrap();
+        let mut worker = Worker::new(W1, Some(1));
+        let sleeper = spawn(&pool, move |pool| [(); 3].map(|()| worker.next(pool).claim.slot));
+        pool.submit(S1, for_us()).unwrap();
+        {
+            let mut hold = pool.ring().hold(S1, &*pool).unwrap();
+            assert!(publish_in(&mut hold, S1, for_us()).is_some() && publish_in(&mut hold, S1, for_us()).is_some());
+        }
+        pool.sleepers().announce();
+        assert_eq!(sleeper.join().unwrap(), [1, 2, 3]);
+    });
+}
+
+/// A slot behind a head that stands is used again in the next lap: its task is found, though the look before it has seen the slot.
+#[test]
+fn a_slot_that_is_used_again_behind_a_head_that_stands_is_seen_again() {
+    model(|| {
+        let pool = Pool::new(2, 1);
+        pool.publish(S1, for_another()).unwrap();
+        let mut worker = Worker::new(W1, Some(1));
+        pool.publish(S1, for_us()).unwrap();
+        let first = worker.look(&pool).expect("it stands behind the head").claim;
+        assert_eq!(worker.look(&pool), None);
+        let runner = spawn(&pool, move |pool| {
+            pool.complete_and_free(W1, first);
+            let next = worker.next(pool).claim;
+            (next.slot, worker.look(pool))
+        });
+        while pool.submit(S1, for_us()).is_none() {
+            loom::thread::yield_now();
+        }
+        assert_eq!(runner.join().unwrap(), (1, None));
+    });
+}
+
+/// A worker dies in a task that it took beside a head that stands. Another one has looked at all of that before, and finds the task again.
+#[test]
+fn what_is_requeued_behind_a_head_that_stands_is_found() {
+    model(|| {
+        let pool = Pool::new(2, 1);
+        pool.publish(S1, for_another()).unwrap();
+        pool.publish(S1, for_us()).unwrap();
+        let lost = Worker::new(W2, Some(1)).look(&pool).expect("it stands behind the head").claim;
+        let mut other = Worker::new(W1, Some(1));
+        assert_eq!(other.look(&pool), None);
+        let other = spawn(&pool, move |pool| other.next(pool).claim.slot);
+        assert!(pool.requeue(W2, lost));
+        pool.new_epoch();
+        assert_eq!(other.join().unwrap(), 1);
+    });
+}
+
+/// A task for a worker that sleeps is published while another one looks: that one leaves it, and the one it is for is woken.
+#[test]
+fn whoever_a_task_is_for_is_woken_for_it() {
+    crowded_model(|| {
+        let pool = Pool::new(1, 2);
+        let mut wrong = Worker::new(W1, Some(1));
+        assert_eq!(wrong.look(&pool), None);
+        let wrong = spawn(&pool, move |pool| wrong.next_unless(pool, || pool.life.flags.load(SeqCst) != 0));
+        let meant = spawn(&pool, |pool| {
+            let mine = u32::from(for_another().function) | u32::from(for_another().options) << 16;
+            let mut search = Search::new(W2);
+            let mut rest = || search.rest(pool, pool.sleepers(), &mut |wanted| wanted == mine, || false, 0);
+            while !matches!(rest(), Rest::Task(_)) {}
+        });
+        pool.submit(S1, for_another()).unwrap();
+        pool.sleepers().wake_marked(W2.index());
+        meant.join().unwrap();
+        pool.life.flags.store(1, SeqCst);
+        pool.sleepers().wake(W1.index());
+        assert_eq!(wrong.join().unwrap(), None);
+    });
+}
