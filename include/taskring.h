@@ -88,7 +88,7 @@
 #define TASKRING_RUNNING 2
 
 /**
- * It was cancelled before it started.
+ * It was cancelled before it started, or killed by taskring_cancel_hard.
  */
 #define TASKRING_STATE_CANCELLED 3
 
@@ -284,7 +284,7 @@ enum taskring_status
      */
     TASKRING_TIMED_OUT = 17,
     /**
-     * The task was cancelled before any worker started it; one that may run more than once, before it was started again.
+     * The task was cancelled before any worker started it; one that may run more than once, before it was started again. Or taskring_cancel_hard killed it.
      */
     TASKRING_CANCELLED = 18,
     /**
@@ -966,6 +966,23 @@ taskring_status taskring_state(struct taskring_pool *pool,
 taskring_status taskring_cancel(struct taskring_pool *pool,
                                 uint64_t ticket,
                                 uint32_t *cancelled);
+
+/**
+ * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
+ * and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
+ * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
+ * before. The ticket stays good.
+ *
+ * Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
+ * else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
+ * TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
+ */
+taskring_status taskring_cancel_hard(struct taskring_pool *pool,
+                                     uint64_t ticket,
+                                     uint32_t *cancelled);
 
 /**
  * Waits until a task is over, and takes nothing: its result can be had without waiting then.

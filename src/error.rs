@@ -102,7 +102,7 @@ pub enum Error {
     /// The time allowed went by. Nothing was changed.
     #[error("timed out after {after:?} waiting for {what}")]
     TimedOut { what: &'static str, after: Duration },
-    /// The task was cancelled before any worker started it.
+    /// The task was cancelled before any worker started it, or killed by a [hard cancel](crate::Future::cancel_hard).
     #[error("the task was cancelled")]
     Cancelled,
     /// The task set was discarded and takes no new tasks.

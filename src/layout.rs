@@ -163,6 +163,9 @@ pub(crate) struct Record {
     pub(crate) event: AtomicU32,
     /// Threads that sleep, or are about to sleep, on `event`.
     pub(crate) event_waiters: AtomicU32,
+    /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
+    pub(crate) condemned: AtomicU32,
+    pub(crate) resv: AtomicU32,
 }
 
 /// A function name. `ready` is stored last, and the entry never changes after that.
@@ -315,7 +318,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        3, // the version of layout and encodings, for changes that no size shows
+        4, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

@@ -50,6 +50,7 @@ mod child;
 mod codec;
 mod collect;
 mod completion;
+mod condemn;
 mod constants;
 mod done;
 mod ending;

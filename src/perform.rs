@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
 use crate::outcome::{self, Kind as OutcomeKind};
+use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::{Rings, Task};
 use crate::seeded::{Bug, seeded};
@@ -48,7 +49,10 @@ impl Performer {
         let generation = task.claim.state.generation();
         let request = slot.read();
         if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
-            return self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request);
+            if !self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request) {
+                self.fall_if_condemned(slot.load(), generation);
+            }
+            return;
         }
         let number = segment.slot_number(task.lane, task.claim.slot);
         let progress = slot.progress();
@@ -116,8 +120,18 @@ impl Performer {
         finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// A worker does not outlive its condemned task: the signal for it is on its way, and must meet no other task. What it made is dropped, and
+    /// its reaper says what became of its tasks.
+    #[cold]
+    fn fall_if_condemned(&self, found: State, generation: u32) {
+        if found.is_condemned_with(self.member.who(), generation) && self.member.seat.kind == Kind::Worker {
+            crate::sys::kill_self();
+        }
+    }
+
     #[cold]
     fn complete_nothing(&self, found: State, result: u32, (number, generation): (u32, u32)) {
+        self.fall_if_condemned(found, generation);
         let segment = &*self.member.segment;
         if seeded(Bug::NoPoison) {
             return;

@@ -2,6 +2,7 @@
 //! Shared by the executor and all its futures.
 
 use crate::collect::Collected;
+use crate::condemn::Condemned;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
@@ -244,6 +245,21 @@ impl Pool {
         found.is(Phase::Cancelled) && found.generation() == ticket.generation
     }
 
+    /// Cancels a pending task, and kills the worker of a running one. True when it ends as cancelled, or has.
+    pub(crate) fn cancel_hard(&self, ticket: Ticket) -> Result<bool> {
+        let (lane, index) = self.segment().geometry().split(ticket.slot);
+        loop {
+            let Err(found) = self.cancel_pending(ticket) else { return Ok(true) };
+            if found.generation() != ticket.generation || !found.is(Phase::Running) {
+                return Ok(found.is(Phase::Cancelled) && found.generation() == ticket.generation);
+            }
+            if self.member.condemn(lane, index, ticket.generation)? == Condemned::Yes {
+                return Ok(true);
+            }
+            // It has gone on meanwhile: at its worker's death it may have been put back.
+        }
+    }
+
     /// Cancels a pending task; `Err` is what was found instead. Whoever cancels also tells those who wait.
     pub(crate) fn cancel_pending(&self, ticket: Ticket) -> std::result::Result<(), State> {
         let slot = self.slot(ticket);
@@ -386,6 +402,7 @@ impl Pool {
             && self.looked_for_damage.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok()
         {
             self.member.audit(Some(self.lane))?;
+            self.member.kill_condemned();
             self.hub.deliver_unannounced(self);
             if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
                 hold.mend();

@@ -81,7 +81,7 @@ impl Slot {
         self.change(seen, pending, |s| s.claimed(me)).map(|s| s.claimed(me))
     }
 
-    /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner. `Ok` is the word before.
+    /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner, and the task not condemned. `Ok` is the word before.
     #[inline]
     pub(crate) fn complete(&self, me: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.completed() };
@@ -90,7 +90,8 @@ impl Slot {
             // AcqRel: see the module doc.
             return Ok(State(self.state.swap(next(seen).0, AcqRel)));
         }
-        self.change(self.load(), |s| s.is_run_by(me, generation), next)
+        let ours = |s: State| s.is_left_to(me, generation) || seeded(Bug::KillUnheeded) && s.is_run_by(me, generation);
+        self.change(self.load(), ours, next)
     }
 
     /// PENDING -> CANCELLED (or FREE when detached). `Ok` is the word before.
@@ -103,7 +104,18 @@ impl Slot {
     /// RUNNING and not started -> CANCELLED (or FREE when detached), by its owner. `Ok` is the word before.
     pub(crate) fn cancel_unstarted(&self, owner: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(owner) };
-        self.change(self.load(), |s| s.is_run_by(owner, generation), next)
+        self.change(self.load(), |s| s.is_left_to(owner, generation), next)
+    }
+
+    /// RUNNING and condemned -> CANCELLED (or FREE when detached), by the reaper of its owner. `Ok` is the word before.
+    pub(crate) fn cancel_condemned(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(owner) };
+        self.change(self.load(), |s| s.is_condemned_with(owner, generation), next)
+    }
+
+    /// Condemns the task that `owner` runs. From then on nobody but the reaper of `owner` ends it. `Ok` is the word before, which may be so already.
+    pub(crate) fn condemn(&self, seen: State, owner: Participant, generation: u32) -> Result<State, State> {
+        self.change(seen, |s| s.is_run_by(owner, generation), |s| s.with(Flag::Kill))
     }
 
     /// DONE or CANCELLED -> FREE, for the reaper of the submitter, beside which other reapers may be at it. `Ok` is the word before.
@@ -275,10 +287,27 @@ mod tests {
         let running = slot.claim(seen, a).expect("a flag set in between does not stop a claim");
         assert!(running.has(Flag::Waiter) && slot.claim(seen, b).is_err());
         assert!(slot.complete(b, 0).is_err() && slot.complete(a, 1).is_err());
+        assert!(slot.condemn(running, b, 0).is_err() && slot.condemn(running, a, 1).is_err());
         assert!(slot.complete(a, 0).unwrap().has(Flag::Waiter));
         assert!(slot.flag(0, Flag::Detached).is_err() && slot.cancel(0, b).is_err());
         assert!(slot.free(1).is_err());
         slot.free(0).unwrap();
         assert_eq!(slot.load(), State(1 << 16));
+    }
+
+    #[test]
+    fn a_condemned_task_is_ended_by_its_owners_reaper_alone() {
+        let a = Participant::new(1, 1);
+        let slot = Slot::default();
+        slot.publish(State(0));
+        let running = slot.claim(slot.load(), a).unwrap();
+        assert!(slot.cancel_condemned(a, 0).is_err(), "nobody has condemned it");
+        assert!(!slot.condemn(running, a, 0).unwrap().has(Flag::Kill));
+        assert!(slot.complete(a, 0).unwrap_err().is_condemned_with(a, 0));
+        assert!(slot.cancel_unstarted(a, 0).is_err() && slot.cancel(0, a).is_err());
+        slot.flag(0, Flag::Detached).expect("other flags are set as before");
+        assert!(slot.condemn(running, a, 0).unwrap().has(Flag::Kill), "again");
+        slot.cancel_condemned(a, 0).unwrap();
+        assert_eq!(slot.load(), State(1 << 16), "nobody will collect it");
     }
 }

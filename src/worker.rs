@@ -282,6 +282,7 @@ impl Worker {
             return;
         }
         self.performer.member.reap_all();
+        self.performer.member.kill_condemned();
         let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let now = now_ns();
         let since = *self.orphaned_at.get_or_insert(now);

@@ -239,3 +239,32 @@ fn a_cancelled_future_stays_cancelled_while_its_slot_is_taken_for_others() {
         });
     }
 }
+
+/// Hard cancels against the ends of their tasks: whatever comes first, the answer and the result agree, and no other task suffers.
+#[test]
+fn a_hard_cancel_meets_the_task_meant_or_nobody() {
+    let _dog = common::watchdog(120);
+    let mut random = Random::new();
+    let pool = pool_of(StartMethod::Spawn, 2);
+    let rounds = scaled(60, 400);
+    let board = Board::new(2);
+    let mut killed = 0;
+    for _ in 0..rounds {
+        let before = board[0].load(SeqCst);
+        let victim = pool.submit(count_in, (board.name(), 0)).unwrap();
+        let others: Vec<_> = (0..8).map(|_| pool.submit(count_in, (board.name(), 1)).unwrap()).collect();
+        for _ in 0..random.below(3000) {
+            std::hint::spin_loop();
+        }
+        if victim.cancel_hard().unwrap() {
+            assert_eq!(victim.result(), Err(Error::Cancelled));
+            killed += u64::from(board[0].load(SeqCst) != before);
+        } else {
+            assert!(victim.result().is_ok());
+            assert_eq!(board[0].load(SeqCst), before + 1);
+        }
+        assert!(others.iter().all(|f| f.result().is_ok()), "none of them may run again");
+    }
+    println!("{killed} of {rounds} had run when they were cancelled");
+    assert_eq!(board[1].load(SeqCst), 8 * rounds as u64, "each of the others has run once");
+}

@@ -46,7 +46,7 @@ pub enum taskring_status {
     TASKRING_FULL = 16,
     /// The time allowed went by. Nothing was changed.
     TASKRING_TIMED_OUT = 17,
-    /// The task was cancelled before any worker started it; one that may run more than once, before it was started again.
+    /// The task was cancelled before any worker started it; one that may run more than once, before it was started again. Or taskring_cancel_hard killed it.
     TASKRING_CANCELLED = 18,
     /// The task set was discarded and takes no new tasks.
     TASKRING_DISCARDED = 19,
@@ -108,7 +108,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_MANY_THREADS, c"TASKRING_MANY_THREADS", c"fork needs a process with one thread"),
     (TASKRING_FULL, c"TASKRING_FULL", c"every slot holds an unfinished task"),
     (TASKRING_TIMED_OUT, c"TASKRING_TIMED_OUT", c"the time allowed went by"),
-    (TASKRING_CANCELLED, c"TASKRING_CANCELLED", c"the task was cancelled before it started"),
+    (TASKRING_CANCELLED, c"TASKRING_CANCELLED", c"the task was cancelled"),
     (TASKRING_DISCARDED, c"TASKRING_DISCARDED", c"the task set was discarded"),
     (TASKRING_TASK_FAILED, c"TASKRING_TASK_FAILED", c"the task returned an error"),
     (TASKRING_PANICKED, c"TASKRING_PANICKED", c"the task panicked"),

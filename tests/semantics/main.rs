@@ -31,6 +31,7 @@ mod multi;
 mod nested;
 mod processes;
 mod promise;
+mod running;
 mod seeds;
 mod sentences;
 mod setup;
@@ -61,6 +62,7 @@ const FILES: &[&[Case]] = &[
     nested::CASES,
     processes::CASES,
     promise::CASES,
+    running::CASES,
     seeds::CASES,
     sentences::CASES,
     setup::CASES,

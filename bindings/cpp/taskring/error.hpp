@@ -33,7 +33,7 @@ class task_error : public error {
 class panicked_error : public task_error {
     using task_error::task_error;
 };
-/// The task was cancelled before it started.
+/// The task was cancelled before it started, or killed by cancel_hard.
 class cancelled_error : public error {
     using error::error;
 };

@@ -1,0 +1,103 @@
+//! The hard cancel: ends one running task by killing the worker process that runs it, and no other task.
+//!
+//! Whoever cancels so first sets KILL on exactly this word: this slot, this generation, RUNNING, this worker. From then on the task is *condemned*:
+//!
+//! * Its end is decided. Nobody but its worker's reaper ends it any more, and that one gives it no verdict but cancelled (`recovery.rs`).
+//! * Its worker does not outlive it. A worker that is about to end a condemned task kills itself (`perform.rs`), so whatever comes for it from here is
+//!   met by the task meant, or by nobody: a signal that comes late hits no later task.
+//!
+//! The signal goes through a pidfd that was opened, and compared with the record, before the flag was set. Who dies between the flag and the signal leaves
+//! a word that says all there is to do: the owner's supervisor, and whoever waits or works on without an owner, sends the signal anew.
+
+use crate::error::{Error, Result};
+use crate::record::{Kind, OF_TASKS, RecordState};
+use crate::registry::Member;
+use crate::search::Rings;
+use crate::seeded::{Bug, seeded};
+use crate::state::{Flag, Participant, Phase};
+use crate::sync::Ordering::Relaxed;
+use crate::sys;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// What was found at the task that somebody wants to condemn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condemned {
+    /// It will end as cancelled.
+    Yes,
+    /// It does not run: it is over, or waits to be run.
+    NotRunning,
+}
+
+/// Between two looks at a worker that is dead and not yet settled.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// So many, and then its process is said not to be found.
+const LOOKS_MAX: usize = 1_000;
+
+impl Member {
+    /// Condemns a running task and kills its worker.
+    pub(crate) fn condemn(&self, lane: usize, index: usize, generation: u32) -> Result<Condemned> {
+        let slot = &self.segment.lane(lane).slots[index];
+        for _ in 0..LOOKS_MAX {
+            let seen = slot.load();
+            if !seen.is(Phase::Running) || seen.generation() != generation {
+                return Ok(Condemned::NotRunning);
+            }
+            let who = seen.owner();
+            let Some(pidfd) = self.open_killable(who)? else {
+                // Dead, and its task still to be settled; or the word has gone on since.
+                if !self.is_dead(who) || !self.reap(who) {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                continue;
+            };
+            if seeded(Bug::NoKillFlag) || slot.condemn(seen, who, generation).is_ok() {
+                // Whether it could be sent was asked before; if it was not all the same, others will.
+                let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+                return Ok(Condemned::Yes);
+            }
+        }
+        Err(Error::System { call: "pidfd_open of a worker", errno: libc::ESRCH })
+    }
+
+    /// A pidfd of a worker that can be killed alone; `None` when it is not there any more. Nothing is changed.
+    fn open_killable(&self, who: Participant) -> Result<Option<OwnedFd>> {
+        let refuse = |with| Err(Error::Unsupported { what: "killing the worker of a task", with });
+        let Some(record) = self.segment.records().get(who.index()) else {
+            return Err(self.segment.poison(format!("a task is said to be run by participant {who:?}")));
+        };
+        let state = RecordState::of(record);
+        if !state.is_active_as(who) {
+            return Ok(None);
+        }
+        let pid = record.pid.load(Relaxed);
+        match state.kind() {
+            Some(Kind::Worker) => {}
+            Some(Kind::ThreadWorker) => return refuse("when it runs in a thread"),
+            _ => return refuse("when no worker runs it"),
+        }
+        let is_other = |(other, record): (Participant, &crate::layout::Record)| {
+            other != who && record.pid.load(Relaxed) == pid && record.number.load(Relaxed) != OF_TASKS
+        };
+        if pid == sys::pid() || self.participants().any(|(other, _, record)| is_other((other, record))) {
+            return refuse("when its process does something else in the pool as well");
+        }
+        let Some(pidfd) = self.try_pidfd_of(who)? else { return Ok(None) };
+        Ok(sys::pidfd_kill(pidfd.as_fd(), 0)?.then_some(pidfd))
+    }
+
+    /// Kills the workers of condemned tasks: whoever condemned them may have died before the signal.
+    pub(crate) fn kill_condemned(&self) {
+        for (_, ring) in self.segment.lanes() {
+            for state in ring.slots.iter().map(crate::layout::Slot::load) {
+                // A worker is never done with such a task, so the signal can come at any time from now on.
+                if state.is(Phase::Running)
+                    && state.has(Flag::Kill)
+                    && let Ok(Some(pidfd)) = self.open_killable(state.owner())
+                {
+                    let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+                }
+            }
+        }
+    }
+}

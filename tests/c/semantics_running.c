@@ -1,0 +1,67 @@
+/* Row B10 of the contract in C: what can be done about a task that runs. */
+#include "check.h"
+#include "semantics_main.h"
+
+static uint32_t cancel_hard(taskring_pool *pool, uint64_t ticket) {
+    uint32_t cancelled = 7;
+    OK(taskring_cancel_hard(pool, ticket, &cancelled));
+    return cancelled;
+}
+
+static void semantics_b10_a_running_task_is_killed_and_all_others_go_on(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    const uint64_t victim = busy(pool), other = submit(pool, "until_asked", NULL, 0);
+    until_state(pool, other, TASKRING_RUNNING);
+    uint64_t pending[10], y = 0;
+    char answer[5];
+    for (uint64_t i = 0; i < 10; i++)
+        pending[i] = submit_square(pool, i);
+    if (kind == TASKRING_THREAD) {
+        uint32_t cancelled = 7;
+        STATUS(TASKRING_UNSUPPORTED, taskring_cancel_hard(pool, victim, &cancelled));
+        CHECK(cancelled == 7 && state_of(pool, victim) == TASKRING_RUNNING);
+        cancel(pool, victim);
+        OK(taskring_result(pool, victim, SOON, answer, sizeof answer, NULL));
+    } else {
+        CHECK(cancel_hard(pool, victim) == 1);
+        OK(taskring_wait(pool, victim, SOON));
+        CHECK(state_of(pool, victim) == TASKRING_STATE_CANCELLED && cancel_hard(pool, victim) == 1);
+        STATUS(TASKRING_CANCELLED, taskring_result(pool, victim, SOON, NULL, 0, NULL));
+        STATUS(TASKRING_STALE, taskring_cancel_hard(pool, victim, NULL));
+    }
+    for (uint64_t i = 0; i < 10; i++) {
+        OK(taskring_result(pool, pending[i], SOON, &y, sizeof y, NULL));
+        CHECK(y == i * i);
+    }
+    CHECK(state_of(pool, other) == TASKRING_RUNNING);
+    cancel(pool, other);
+    OK(taskring_result(pool, other, SOON, answer, sizeof answer, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t done = submit_square(pool, 3);
+    uint64_t y = 0;
+    OK(taskring_wait(pool, done, SOON));
+    const uint64_t running = busy(pool), pending = submit_square(pool, 4);
+    CHECK(cancel_hard(pool, pending) == 1 && cancel_hard(pool, done) == 0);
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, pending, 0, NULL, 0, NULL));
+    OK(taskring_result(pool, done, 0, &y, sizeof y, NULL));
+    CHECK(y == 9 && state_of(pool, running) == TASKRING_RUNNING);
+    OK(taskring_cancel(pool, running, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_cancel_hard(NULL, running, NULL));
+    OK(taskring_free(pool));
+}
+
+#define CASE(name) {#name, name}
+static const struct semantics_case cases[] = {
+    CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
+    CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
+};
+
+int main(int argc, char **argv) {
+    register_all();
+    OK(taskring_init(argc, argv));
+    return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
+}

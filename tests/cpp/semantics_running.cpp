@@ -1,0 +1,45 @@
+// Row B10 of the contract in C++: what can be done about a task that runs.
+#include "semantics_shared.hpp"
+
+namespace {
+
+void semantics_b10_a_running_task_is_killed_and_all_others_go_on(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    auto victim = busy(pool), other = busy(pool);
+    auto pending = pool.submit(square, 7);
+    if (kind == TASKRING_THREAD) {
+        CHECK(status_of([&] { victim.cancel_hard(); }) == TASKRING_UNSUPPORTED);
+        CHECK(victim.is_running());
+        victim.cancel();
+        victim.get();
+    } else {
+        CHECK(victim.cancel_hard());
+        thrown<taskring::cancelled_error>([&] { victim.result(); });
+        CHECK(victim.is_cancelled() && victim.cancel_hard());
+    }
+    CHECK(pending.get() == 49 && other.is_running());
+    other.cancel();
+    other.get();
+}
+
+void semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto done = pool.submit(square, 3);
+    while (!done.done())
+        std::this_thread::sleep_for(1ms);
+    auto running = busy(pool);
+    auto pending = pool.submit(square, 4);
+    CHECK(pending.cancel_hard() && !done.cancel_hard());
+    thrown<taskring::cancelled_error>([&] { pending.get(); });
+    CHECK(done.get() == 9 && running.is_running());
+    running.cancel();
+}
+
+const semantics_case cases[] = {
+    CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
+    CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
+};
+
+} // namespace
+
+int main(int argc, char **argv) { return run_cases(argc, argv, cases); }
