@@ -225,13 +225,13 @@ fn in_a_completion() {
 /// and else as at any death.
 #[test]
 fn in_a_run_that_is_condemned() {
-    deaths("run and complete, beside a hard cancel", 2, 6, |k| in_a_condemned_run(k, ask(1)));
+    deaths("run and complete, beside a hard cancel", 2, 5, |k| in_a_condemned_run(k, ask(1)));
 }
 
 /// The same of a task that may run again, which a condemned one does not.
 #[test]
 fn in_a_repeatable_run_that_is_condemned() {
-    deaths("run of a task that may run again, beside a hard cancel", 2, 6, |k| in_a_condemned_run(k, ask_again(1)));
+    deaths("run of a task that may run again, beside a hard cancel", 2, 5, |k| in_a_condemned_run(k, ask_again(1)));
 }
 
 fn in_a_condemned_run(k: u32, request: Request) -> bool {
