@@ -363,6 +363,10 @@ enum taskring_status
      * A task would wait for one that waits for it in its turn. Nothing was changed.
      */
     TASKRING_WOULD_DEADLOCK = 37,
+    /**
+     * The task ran longer than its hard time limit, and was killed with its worker.
+     */
+    TASKRING_TIME_LIMIT = 38,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -497,6 +501,15 @@ typedef struct taskring_options {
      * What comes out with it. Of a bulk submit each next task has one more.
      */
     uint64_t user_data;
+    /**
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
+     */
+    uint64_t soft_limit_ns;
+    /**
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT; more than the soft limit. Default: the
+     * pool's. TASKRING_UNSUPPORTED while the pool has workers that are threads.
+     */
+    uint64_t hard_limit_ns;
 } taskring_options;
 
 /**
@@ -663,6 +676,14 @@ typedef struct taskring_config {
      * How many, at most 64.
      */
     uint64_t shared_count;
+    /**
+     * The time limits of tasks that have none of their own: see taskring_options. Default: none.
+     */
+    uint64_t task_soft_limit_ns;
+    /**
+     * TASKRING_UNSUPPORTED with TASKRING_THREAD.
+     */
+    uint64_t task_hard_limit_ns;
 } taskring_config;
 
 /**
@@ -1822,8 +1843,8 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
-#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -1833,9 +1854,9 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 128);
+TASKRING_ASSERT_SIZE(taskring_config, 144);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
-TASKRING_ASSERT_SIZE(taskring_options, 40);
+TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);
 TASKRING_ASSERT_SIZE(taskring_stats, 40);

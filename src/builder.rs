@@ -15,6 +15,7 @@ use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
 use crate::sys;
 use crate::task::{Shared, Task, is_known};
+use crate::time_limits::TimeLimits;
 use crate::zygote::Zygote;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ pub struct Builder {
     payload_max: u64,
     mutexes: MutexKind,
     constants: Constants,
+    limits: [Option<Duration>; 2],
     /// What could not be encoded.
     refused: Option<Error>,
 }
@@ -55,6 +57,7 @@ impl Builder {
             payload_max: PAYLOAD_AREA_DEFAULT,
             mutexes: MutexKind::default(),
             constants: Constants::default(),
+            limits: [None; 2],
             refused: None,
         }
     }
@@ -103,6 +106,17 @@ impl Builder {
     /// How many workers one task may kill before it is given up, at least 1. The default is 2.
     pub fn kills_max(mut self, kills: u8) -> Builder {
         self.policy.kills_max = kills;
+        self
+    }
+    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). The default is none.
+    pub fn task_soft_limit(mut self, limit: Duration) -> Builder {
+        self.limits[0] = Some(limit);
+        self
+    }
+    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). The default is
+    /// none, and where the workers are threads that is all there is.
+    pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
+        self.limits[1] = Some(limit);
         self
     }
     /// How long a started worker may take to attach, and a task may wait for a worker that knows its function. The default is 10 s.
@@ -258,9 +272,13 @@ impl Builder {
         if self.start_timeout.is_zero() {
             return Err(Error::invalid("start_timeout", "0", "more than 0"));
         }
+        let limits = TimeLimits::of(self.limits[0], self.limits[1])?;
+        if limits.hard_ms != 0 && self.method == StartMethod::Thread {
+            return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
+        }
         check_can_start(self.method, self.exe.as_ref())?;
         let constants = std::mem::take(&mut self.constants);
-        let segment = SegmentPlan { geometry, constants, policy: self.policy.bits(), named: false };
+        let segment = SegmentPlan { geometry, constants, policy: self.policy.bits(), limits, named: false };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
         Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone() }))
     }

@@ -15,7 +15,7 @@ use crate::registry::Member;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
 use crate::state::{Flag, Participant, Phase};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -25,12 +25,16 @@ use std::time::Duration;
 pub(crate) enum Condemned {
     /// It will end as cancelled.
     Yes,
+    /// It was condemned before, for its time limit, and will end with that.
+    ForItsTime,
     /// It does not run: it is over, or waits to be run.
     NotRunning,
 }
 
 /// Between two looks at a worker that is dead and not yet settled.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// A worker that keeps its tasks' time limits itself does so much earlier than this.
+const OVERDUE_NS: u64 = 300_000_000;
 /// So many, and then its process is said not to be found.
 const LOOKS_MAX: usize = 1_000;
 
@@ -51,13 +55,33 @@ impl Member {
                 }
                 continue;
             };
-            if seeded(Bug::NoKillFlag) || slot.condemn(seen, who, generation).is_ok() {
+            let before = if seeded(Bug::NoKillFlag) { Ok(seen) } else { slot.condemn(seen, who, generation) };
+            if let Ok(before) = before {
                 // Whether it could be sent was asked before; if it was not all the same, others will.
                 let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-                return Ok(Condemned::Yes);
+                return Ok(if before.has(Flag::Time) { Condemned::ForItsTime } else { Condemned::Yes });
             }
         }
         Err(Error::System { call: "pidfd_open of a worker", errno: libc::ESRCH })
+    }
+
+    /// Kills workers whose task has used its time up, and that have not done so themselves for a while: they may be stopped.
+    pub(crate) fn kill_overdue(&self, now: u64) {
+        for (who, state, record) in self.participants() {
+            // Acquire: pairs with the Release in `watchdog.rs`, as do the other two.
+            let at = record.hard_at.load(Acquire);
+            if state.kind() != Some(Kind::Worker) || at == 0 || now < at.saturating_add(OVERDUE_NS) {
+                continue;
+            }
+            // Acquire: see above.
+            let (task, again) = (record.hard_task.load(Acquire), record.hard_at.load(Acquire));
+            let Some((lane, index)) = self.segment.slot_at((task >> 32) as u32).filter(|_| at == again) else { continue };
+            if let Ok(Some(pidfd)) = self.open_killable(who)
+                && self.segment.lane(lane).slots[index].condemn_for_time(who, task as u32).is_ok()
+            {
+                let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
+            }
+        }
     }
 
     /// A pidfd of a worker that can be killed alone; `None` when it is not there any more. Nothing is changed.

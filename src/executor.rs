@@ -6,12 +6,14 @@ use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::Pool;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::record::Kind;
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::task::Task;
 use crate::task_set::{SetShared, TaskSet};
+use crate::time_limits::TimeLimits;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub struct SubmitOptions {
     set: Option<Arc<SetShared>>,
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
+    limits: Option<[Option<Duration>; 2]>,
 }
 
 impl SubmitOptions {
@@ -46,6 +49,39 @@ impl SubmitOptions {
     #[must_use]
     pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
         self.attempts_max = Some(attempts);
+        self
+    }
+
+    /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
+    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds.
+    /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit).
+    #[must_use]
+    pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
+        self.limits.get_or_insert_default()[0] = Some(limit);
+        self
+    }
+    /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
+    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit, which must be less. The default is the pool's,
+    /// [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`] while the pool has workers that
+    /// are threads; one that comes later only asks.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use std::time::Duration;
+    /// use taskring::{Error, SubmitOptions};
+    /// taskring::task! { fn forever() { loop { std::thread::park() } } }
+    /// fn main() -> Result<(), Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     let limit = Duration::from_millis(100);
+    ///     let task = pool.submit_with(&SubmitOptions::new().hard_limit(limit), forever, ())?;
+    ///     assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn hard_limit(mut self, limit: Duration) -> SubmitOptions {
+        self.limits.get_or_insert_default()[1] = Some(limit);
         self
     }
 
@@ -120,7 +156,22 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
+    if let Some([soft, hard]) = options.limits {
+        set_limits(pool, &mut request, TimeLimits::of(soft, hard)?)?;
+    }
     Ok(request)
+}
+
+#[cold]
+fn set_limits(pool: &Pool, request: &mut Request, own: TimeLimits) -> Result<()> {
+    let has_threads = || pool.member.participants().any(|(_, state, _)| state.kind() == Some(Kind::ThreadWorker));
+    if own.hard_ms != 0 && has_threads() {
+        return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
+    }
+    pool.segment().use_extras(pool.lane)?;
+    request.limits = own.or(request.limits);
+    request.options |= OPTION_LIMITED;
+    Ok(())
 }
 
 /// Encodes and submits.

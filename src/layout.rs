@@ -9,6 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
+//! extras_at         Extra    x capacity, 64 B; for each lane, when a task in it first needs one
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -90,6 +91,8 @@ pub(crate) struct Identity {
     pub(crate) time_namespace: AtomicU64,
     /// Bytes of the constants.
     pub(crate) constants_len: AtomicU64,
+    /// The time limits of tasks that have none of their own, see `time_limits.rs`.
+    pub(crate) limits: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -106,6 +109,8 @@ pub(crate) struct Life {
     pub(crate) broken: AtomicU32,
     /// Ready workers: a hint, for whether spinning is polite.
     pub(crate) workers: AtomicU32,
+    /// One bit for each lane whose extras are in use.
+    pub(crate) extras: AtomicU64,
 }
 
 /// The pool's payload area.
@@ -166,6 +171,9 @@ pub(crate) struct Record {
     /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
     pub(crate) condemned: AtomicU32,
     pub(crate) resv: AtomicU32,
+    /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
+    pub(crate) hard_at: AtomicU64,
+    pub(crate) hard_task: AtomicU64,
 }
 
 /// A function name. `ready` is stored last, and the entry never changes after that.
@@ -224,6 +232,15 @@ pub(crate) struct Slot {
     pub(crate) place: AtomicU32,
     /// Arguments, then (from the next multiple of eight) the result.
     pub(crate) inline: [AtomicU64; INLINE_MAX / 8],
+}
+
+/// What few tasks need, beside their slots. It says something only of the task that it was written for.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Time limits, of a task that has such. Written by who holds the lane's mutex, while the slot is FREE.
+    pub(crate) limits: AtomicU64,
+    pub(crate) resv: [AtomicU64; 7],
 }
 
 /// A payload block's descriptor. `offset`, `class` and `next` are written once, before the block is counted.
@@ -301,8 +318,15 @@ impl Geometry {
     pub(crate) fn lane_at(&self, lane: usize) -> u64 {
         SLOTS_AT + lane as u64 * self.lane_len()
     }
+    /// Bytes of one lane's extras, in whole pages.
+    pub(crate) fn extras_len(&self) -> u64 {
+        ((self.capacity * size_of::<Extra>()) as u64).next_multiple_of(4096)
+    }
+    pub(crate) fn extras_at(&self, lane: usize) -> u64 {
+        self.lane_at(LANES_MAX) + lane as u64 * self.extras_len()
+    }
     pub(crate) fn blocks_at(&self) -> u64 {
-        self.lane_at(LANES_MAX)
+        self.extras_at(LANES_MAX)
     }
     pub(crate) fn constants_at(&self) -> u64 {
         self.blocks_at() + (BLOCKS_MAX * size_of::<Block>()) as u64
@@ -324,6 +348,7 @@ pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
         size_of::<Function>() as u64,
         size_of::<LaneHead>() as u64,
         size_of::<Slot>() as u64,
+        size_of::<Extra>() as u64,
         size_of::<Block>() as u64,
         size_of::<Failure>() as u64,
         SLOTS_AT,

@@ -103,7 +103,9 @@ mod sys;
 pub mod task;
 mod task_set;
 mod thread_pool;
+mod time_limits;
 mod wait;
+mod watchdog;
 mod worker;
 mod zygote;
 

@@ -12,10 +12,12 @@ use crate::search::{Rings, Task};
 use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::set::SetRef;
-use crate::slot::{OPTION_CHUNK, Request};
+use crate::slot::{OPTION_CHUNK, OPTION_LIMITED, Request};
 use crate::state::{Flag, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::task::{Call, Current, Runner, guarded, set_current};
+use crate::time_limits::TimeLimits;
+use crate::watchdog::{Watch, Watchdog};
 use std::cell::Cell;
 
 /// Bytes of the buffer for results that are kept from one task to the next.
@@ -32,6 +34,7 @@ pub(crate) struct Performer {
     pub(crate) runners: Vec<Option<Runner>>,
     /// It was taken for dead, and leaves.
     pub(crate) is_out: Cell<bool>,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Performer {
@@ -62,12 +65,14 @@ impl Performer {
         }
         let outer = set_current(Some(current));
         out.clear();
+        let watch = if request.options & OPTION_LIMITED != 0 { self.watch(task, (number, generation)) } else { None };
         let kind = call(segment, &self.runners, slot, &request, out);
         set_current(outer);
         if self.member.is_foreign() {
             // The task forked, and this is the child coming back from its function: only the parent is the worker.
             crate::sys::exit_now(0);
         }
+        drop(watch);
         if seeded(Bug::StartedLate) {
             self.note(slot, progress.at(Step::Started));
         }
@@ -82,6 +87,14 @@ impl Performer {
         if out.capacity() > OUT_MAX {
             *out = Vec::new();
         }
+    }
+
+    /// The time of a task that has limits begins.
+    #[cold]
+    fn watch(&self, task: Task, name: (u32, u32)) -> Option<Watch> {
+        let extra = self.member.segment.extra(task.lane, task.claim.slot)?;
+        let limits = TimeLimits::from_bits(extra.limits.load(Relaxed));
+        Some(self.watchdog.watch(&self.member, name, limits))
     }
 
     /// A result that does not fit into the slot.

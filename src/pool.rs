@@ -15,11 +15,12 @@ use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use crate::task::{Task, is_known};
+use crate::time_limits::TimeLimits;
 use std::collections::HashMap;
 #[cfg(not(taskring_tsan))]
 use std::sync::PoisonError;
@@ -118,6 +119,9 @@ impl Pool {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
         let request = base_request(&member);
+        if !request.limits.is_none() {
+            member.segment.use_extras(lane)?;
+        }
         Ok(Pool {
             member,
             lane,
@@ -253,10 +257,12 @@ impl Pool {
             if found.generation() != ticket.generation || !found.is(Phase::Running) {
                 return Ok(found.is(Phase::Cancelled) && found.generation() == ticket.generation);
             }
-            if self.member.condemn(lane, index, ticket.generation)? == Condemned::Yes {
-                return Ok(true);
+            match self.member.condemn(lane, index, ticket.generation)? {
+                Condemned::Yes => return Ok(true),
+                Condemned::ForItsTime => return Ok(false),
+                // It has gone on meanwhile: at its worker's death it may have been put back.
+                Condemned::NotRunning => {}
             }
-            // It has gone on meanwhile: at its worker's death it may have been put back.
         }
     }
 
@@ -428,12 +434,14 @@ impl Segment {
 /// What the pool's policy says of every task, unless its options say otherwise.
 fn base_request(member: &Member) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
+    let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
         OnWorkerDeath::Retry(n) => (OPTION_IDEMPOTENT, n.saturating_add(1)),
         OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
     };
     let submitter = member.who().bits();
-    Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() }
+    let options = if limits.is_none() { options } else { options | OPTION_LIMITED };
+    Request { options, attempts_max, kills_max: policy.kills_max, submitter, limits, ..Request::default() }
 }
 
 /// The lane with the fewest submitters, by their records.

@@ -10,14 +10,14 @@
 //! | RUNNING, no note for this attempt | not entered | requeued, same attempt | same |
 //! | RUNNING, STARTED | entered | lost, may have run | requeued, attempt + 1, up to the limits |
 //! | RUNNING, RETURNED | ran, result not committed | ran, result lost | requeued, attempt + 1, up to the limits |
-//! | RUNNING, KILL | its worker was killed for it | cancelled | cancelled |
+//! | RUNNING, KILL | its worker was killed for it | cancelled; with TIME: its time was up | same |
 //! | DONE | committed | its result | same |
 
 use crate::error::{Cause, Stage};
 use crate::life::{Bit, Broken};
 use crate::limits::CAUSE_GRACE_NS;
 use crate::mutex::{Peers, ShmMutex};
-use crate::outcome::lost_bits;
+use crate::outcome::{TIME_LIMIT, lost_bits};
 use crate::payload::Holder;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::record::{Kind, RecordState};
@@ -165,7 +165,11 @@ impl Member {
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
         slot.result_block.store(0, Relaxed);
         if state.has(Flag::Kill) {
-            if let Ok(old) = slot.cancel_condemned(who, generation) {
+            if state.has(Flag::Time) {
+                slot.outcome.store(TIME_LIMIT, Relaxed);
+                slot.result_len.store(self.segment.hard_limit_ms(lane, index), Relaxed);
+            }
+            if let Ok(old) = slot.end_condemned(who, generation) {
                 self.finish(lane, index, old, &request);
             }
             return;

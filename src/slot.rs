@@ -10,6 +10,7 @@ use crate::limits::INLINE_MAX;
 use crate::seeded::{Bug, seeded};
 use crate::state::{Flag, Participant, Phase, Progress, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::time_limits::TimeLimits;
 
 /// What a submitter asks for, written before the task is published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) set: u32,
     pub(crate) args_len: u32,
     pub(crate) args_block: u32,
+    /// With `OPTION_LIMITED`. They lie beside the slot, so `Slot::read` does not give them.
+    pub(crate) limits: TimeLimits,
 }
 
 /// A task's encoded arguments, as they are written into its slot.
@@ -37,6 +40,8 @@ pub(crate) enum Args<'a> {
 pub(crate) const OPTION_CHUNK: u16 = 1;
 /// The task may run again after its worker died in it.
 pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
+/// The task has time limits.
+pub(crate) const OPTION_LIMITED: u16 = 4;
 
 impl Slot {
     #[inline]
@@ -107,9 +112,13 @@ impl Slot {
         self.change(self.load(), |s| s.is_left_to(owner, generation), next)
     }
 
-    /// RUNNING and condemned -> CANCELLED (or FREE when detached), by the reaper of its owner. `Ok` is the word before.
-    pub(crate) fn cancel_condemned(&self, owner: Participant, generation: u32) -> Result<State, State> {
-        let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(owner) };
+    /// RUNNING and condemned -> CANCELLED, or DONE when it was for its time (or FREE when detached), by the reaper of its owner. `Ok` is the word before.
+    pub(crate) fn end_condemned(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        let next = |s: State| match (s.has(Flag::Detached), s.has(Flag::Time)) {
+            (true, _) => s.freed(),
+            (false, true) => s.completed(),
+            (false, false) => s.cancelled(owner),
+        };
         self.change(self.load(), |s| s.is_condemned_with(owner, generation), next)
     }
 
@@ -152,6 +161,11 @@ impl Slot {
         self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
     }
 
+    /// The same because its time is up, if nobody has condemned it yet: what it ends with is decided once.
+    pub(crate) fn condemn_for_time(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.is_left_to(owner, generation), |s| s.with(Flag::Kill).with(Flag::Time))
+    }
+
     /// One word of the inline area, the first of which is at byte 0.
     #[inline]
     pub(crate) fn inline_word(&self, index: usize) -> u64 {
@@ -192,6 +206,7 @@ impl Slot {
             set: self.set.load(Relaxed),
             args_len: self.args_len.load(Relaxed),
             args_block: self.args_block.load(Relaxed),
+            limits: TimeLimits::default(),
         }
     }
 
@@ -301,13 +316,27 @@ mod tests {
         let slot = Slot::default();
         slot.publish(State(0));
         let running = slot.claim(slot.load(), a).unwrap();
-        assert!(slot.cancel_condemned(a, 0).is_err(), "nobody has condemned it");
+        assert!(slot.end_condemned(a, 0).is_err(), "nobody has condemned it");
         assert!(!slot.condemn(running, a, 0).unwrap().has(Flag::Kill));
         assert!(slot.complete(a, 0).unwrap_err().is_condemned_with(a, 0));
         assert!(slot.cancel_unstarted(a, 0).is_err() && slot.cancel(0, a).is_err());
         slot.flag(0, Flag::Detached).expect("other flags are set as before");
         assert!(slot.condemn(running, a, 0).unwrap().has(Flag::Kill), "again");
-        slot.cancel_condemned(a, 0).unwrap();
+        assert!(slot.condemn_for_time(a, 0).is_err(), "it is too late for another reason");
+        slot.end_condemned(a, 0).unwrap();
         assert_eq!(slot.load(), State(1 << 16), "nobody will collect it");
+    }
+
+    #[test]
+    fn a_task_that_is_condemned_for_its_time_ends_with_that() {
+        let a = Participant::new(1, 1);
+        let slot = Slot::default();
+        slot.publish(State(0));
+        let running = slot.claim(slot.load(), a).unwrap();
+        slot.condemn_for_time(a, 0).unwrap();
+        assert!(slot.condemn(running, a, 0).unwrap().has(Flag::Time), "whoever comes later is told");
+        assert!(slot.complete(a, 0).is_err());
+        slot.end_condemned(a, 0).unwrap();
+        assert!(slot.load().is(crate::state::Phase::Done));
     }
 }

@@ -20,6 +20,7 @@
 //! | DETACHED | the submitter, or its reaper | nobody will collect: the end goes straight to FREE | at FREE |
 //! | CANCEL | the submitter | asked to stop while running | at FREE and at a requeue |
 //! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
+//! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
 
@@ -93,6 +94,7 @@ pub(crate) enum Flag {
     Detached = 0x04,
     Cancel = 0x08,
     Kill = 0x10,
+    Time = 0x20,
 }
 
 impl Flag {

@@ -481,6 +481,7 @@ impl Supervisor {
         self.reap_unexpected(watch);
         self.pool.expire_unserved();
         self.pool.member.kill_condemned();
+        self.pool.member.kill_overdue(now);
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));
     }

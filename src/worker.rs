@@ -17,6 +17,7 @@ use crate::state::{Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task::{Runner, install_panic_hook, known};
+use crate::watchdog::Watchdog;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
-    let performer = Rc::new(Performer { member, runners, is_out: Cell::new(false) });
+    let performer = Rc::new(Performer { member, runners, is_out: Cell::new(false), watchdog: Watchdog::default() });
     let mut worker = Worker {
         performer: performer.clone(),
         names,

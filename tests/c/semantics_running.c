@@ -54,14 +54,75 @@ static void semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cance
     OK(taskring_free(pool));
 }
 
+static uint64_t submit_limited(taskring_pool *pool, const char *name, uint64_t soft_ns, uint64_t hard_ns) {
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    uint64_t ticket = 0;
+    options.soft_limit_ns = soft_ns;
+    options.hard_limit_ns = hard_ns;
+    OK(taskring_submit(pool, function(pool, name), NULL, 0, &options, &ticket));
+    return ticket;
+}
+
+static int32_t never_ends(taskring_call *call, void *context) {
+    (void)call;
+    (void)context;
+    for (;;)
+        pause();
+    return 0;
+}
+
+static void semantics_b10_a_task_has_time_limits_of_its_own(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    char answer[5];
+    OK(taskring_result(pool, submit_limited(pool, "until_asked", 50 * MS, 0), SOON, answer, sizeof answer, NULL));
+    CHECK(memcmp(answer, "asked", 5) == 0);
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    uint64_t ticket = 7;
+    options.hard_limit_ns = 50 * MS;
+    if (kind == TASKRING_THREAD) {
+        STATUS(TASKRING_UNSUPPORTED, taskring_submit(pool, function(pool, "square"), NULL, 0, &options, &ticket));
+        CHECK(ticket == 7);
+    } else {
+        STATUS(TASKRING_TIME_LIMIT, taskring_result(pool, submit_limited(pool, "never_ends", 0, 50 * MS), SOON, NULL, 0, NULL));
+        CHECK(strstr(taskring_last_error(), "longer than 50ms") != NULL);
+    }
+    options.soft_limit_ns = 50 * MS;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "square"), NULL, 0, &options, &ticket));
+    CHECK(square_in(pool, 6) == 36);
+    OK(taskring_free(pool));
+}
+
+static void semantics_b10_a_pool_has_time_limits_for_its_tasks(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    char answer[5];
+    config.start_method = kind;
+    config.workers = 1;
+    config.task_soft_limit_ns = 30 * MS;
+    config.task_hard_limit_ns = 900 * MS;
+    if (kind == TASKRING_THREAD) {
+        STATUS(TASKRING_UNSUPPORTED, taskring_create(&config, &pool));
+        config.task_hard_limit_ns = 0;
+    }
+    OK(taskring_create(&config, &pool));
+    OK(taskring_result(pool, submit(pool, "until_asked", NULL, 0), SOON, answer, sizeof answer, NULL));
+    if (kind != TASKRING_THREAD)
+        STATUS(TASKRING_TIME_LIMIT, taskring_result(pool, submit(pool, "never_ends", NULL, 0), SOON, NULL, 0, NULL));
+    CHECK(square_in(pool, 6) == 36);
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
+    CASE(semantics_b10_a_task_has_time_limits_of_its_own),
+    CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
 };
 
 int main(int argc, char **argv) {
     register_all();
+    OK(taskring_register("never_ends", never_ends, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -35,9 +35,34 @@ void semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel(std::
     running.cancel();
 }
 
+void semantics_b10_a_task_has_time_limits_of_its_own(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    pool.submit(taskring::options().soft_limit(50ms), until_asked).get();
+    if (kind == TASKRING_THREAD) {
+        CHECK(status_of([&] { pool.submit(taskring::options().hard_limit(50ms), square, 3); }) == TASKRING_UNSUPPORTED);
+    } else {
+        auto limited = pool.submit(taskring::options().hard_limit(50ms), until_asked);
+        CHECK(thrown<taskring::time_limit_error>([&] { limited.get(); }).find("longer than 50ms") != std::string::npos);
+    }
+    thrown<taskring::invalid_argument_error>([&] { pool.submit(taskring::options().soft_limit(9ms).hard_limit(9ms), square, 3); });
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
+void semantics_b10_a_pool_has_time_limits_for_its_tasks(std::uint32_t kind) {
+    auto chosen = make_config(kind, 1);
+    chosen.task_soft_limit(30ms);
+    if (kind != TASKRING_THREAD)
+        chosen.task_hard_limit(10s);
+    taskring::pool pool(chosen);
+    pool.submit(until_asked).get();
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
 const semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
+    CASE(semantics_b10_a_task_has_time_limits_of_its_own),
+    CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
 };
 
 } // namespace

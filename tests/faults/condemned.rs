@@ -1,12 +1,13 @@
 //! Row 39: who cancels a running task hard is killed at it, between the mark on the task and the signal for its worker.
 
 use crate::process_support::common::{Board, SOON, wait_until as wait_for};
-use crate::process_support::{Program, Role, Test, hear, kill, pid_alive, pool_file, say, wait_until};
+use crate::process_support::{LIMIT, Program, Role, Test, hear, kill, pid_alive, pool_file, say, wait_until, wait_within};
 use crate::steps::Led;
 use crate::support::{Apart, assert_whole, square, stop};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::SeqCst;
-use taskring::{Error, Executor, Future, State};
+use std::time::Duration;
+use taskring::{Error, Executor, Future, State, SubmitOptions};
 
 taskring::task! {
     /// Ends when its gate is open, and counts itself before.
@@ -25,6 +26,7 @@ pub const TESTS: &[Test] = &[
         killed_before_the_signal,
     ),
     ("fault_39_a_worker_that_ends_its_condemned_task_takes_no_other", ends_by_itself),
+    ("fault_11_a_stopped_worker_is_killed_when_the_time_of_its_task_is_up", stopped_with_a_limit),
     ("fault_39_a_condemned_task_of_a_stopped_worker_is_over", stopped_worker),
 ];
 
@@ -90,7 +92,8 @@ fn condemned(board: &Board) -> (Apart, u32, Future<u64>) {
 fn killed_before_the_signal() {
     let board = Board::new(2);
     let (apart, worker, pending) = condemned(&board);
-    wait_until("its worker is killed", || !pid_alive(worker));
+    let took = wait_within(LIMIT, "its worker is killed", || !pid_alive(worker));
+    println!("killed after {took:?}");
     assert_eq!(pending.result(), Ok(144));
     assert_eq!(board[0].load(SeqCst), 1, "the condemned one did not run again");
     assert_whole(&apart.name, &apart.pool, 1);
@@ -115,5 +118,21 @@ fn stopped_worker() {
     assert_eq!(task.cancel_hard(), Ok(true));
     assert_eq!(task.result(), Err(Error::Cancelled));
     assert!(!pid_alive(worker));
+    assert_whole(&apart.name, &apart.pool, 1);
+}
+
+/// It cannot keep to the limit itself.
+fn stopped_with_a_limit() {
+    let board = Board::new(2);
+    let apart = Apart::new("limited", 1, 8);
+    let limit = Duration::from_millis(400);
+    let options = SubmitOptions::new().soft_limit(limit / 2).hard_limit(limit);
+    let task = apart.pool.submit_with(&options, hold_counted, (board.name(), 0)).expect("submitted");
+    wait_until("it runs", || task.state() == State::Running && board[0].load(SeqCst) == 1);
+    let worker = task.worker_pid().expect("it runs");
+    stop(worker);
+    assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
+    assert!(!pid_alive(worker));
+    assert_eq!(board[0].load(SeqCst), 1);
     assert_whole(&apart.name, &apart.pool, 1);
 }

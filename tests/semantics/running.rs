@@ -1,18 +1,34 @@
 //! Section B, row B10: what can be done about a task that runs.
 
 use crate::held::{Held, can_die, given, second_pool_of};
-use crate::process_support::common::{Board, count_in, square};
+use crate::process_support::common::{Board, count_in, hold, square};
 use crate::process_support::{pid_alive, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
-use taskring::{Error, Executor, Future, OnWorkerDeath, StartMethod, State};
+use std::time::{Duration, Instant};
+use taskring::{Error, Executor, Future, OnWorkerDeath, StartMethod, State, SubmitOptions, task};
 
 taskring::task! {
+    /// Runs until it is asked to stop. How long that took, in milliseconds.
+    fn until_asked() -> u64 {
+        let start = Instant::now();
+        wait_until("it is asked", task::cancel_requested);
+        start.elapsed().as_millis() as u64
+    }
+    /// Whether it was asked to stop while it slept.
+    fn is_asked(ms: u64) -> bool {
+        std::thread::sleep(Duration::from_millis(ms));
+        task::cancel_requested()
+    }
     /// Waits for another task of its pool, which then runs on top of it if nobody else has begun it.
     fn waits_for_held(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
         let pool = taskring::current_pool()?;
         Ok(pool.submit(crate::process_support::common::hold, (board, cell))?.result()?)
     }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 /// Cancels a running task hard, and says whether that is possible here. Where it is, the task is over as cancelled and its worker is gone.
@@ -103,6 +119,65 @@ cases! {
         }
         assert_eq!(attached.submit(square, 5).unwrap().result(), Ok(25));
         assert_eq!(pool.submit(square, 6).unwrap().result(), Ok(36));
+    }
+
+    fn semantics_b10_a_task_is_asked_to_stop_at_its_soft_limit(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(60));
+        let asked = pool.submit_with(&limited, until_asked, ()).unwrap();
+        let longer = SubmitOptions::new().soft_limit(ms(10_000));
+        let others = [pool.submit(is_asked, 150).unwrap(), pool.submit_with(&longer, is_asked, 150).unwrap()];
+        assert!(asked.result().unwrap() >= 40, "not before its time, which began a little earlier; and it ends as it likes");
+        assert_eq!(others.map(|f| f.result()), [Ok(false), Ok(false)], "nobody else is asked");
+        let again = pool.submit_with(&limited, is_asked, 150).unwrap();
+        assert_eq!(again.result(), Ok(true));
+    }
+
+    fn semantics_b10_a_task_is_killed_at_its_hard_limit(kind) {
+        let pool = Executor::builder().workers(2).start(kind).on_worker_death(OnWorkerDeath::Retry(5)).build().unwrap();
+        let held = Held::new(2);
+        let other = held.start(&pool, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(40)).hard_limit(ms(120));
+        let victim = pool.submit_with(&limited, hold, held.input(0));
+        if can_die(kind) {
+            let victim = victim.unwrap();
+            assert_eq!(victim.result(), Err(Error::TimeLimit { limit: ms(120) }));
+            assert_eq!((held.times_begun(0), victim.state()), (1, State::Done), "it is not run again");
+            assert_eq!(victim.cancel_hard(), Ok(false), "it had ended");
+        } else {
+            assert!(matches!(victim, Err(Error::Unsupported { .. })));
+            let refused = Executor::builder().workers(1).start(kind).task_hard_limit(ms(9)).build();
+            assert!(matches!(refused, Err(Error::Unsupported { .. })));
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+        assert_eq!(other.state(), State::Running, "the one beside it goes on");
+        held.let_go(1);
+        assert_eq!(other.result(), Ok(given(1)));
+    }
+
+    fn semantics_b10_a_time_limit_counts_from_the_start_of_the_task(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(1);
+        let first = held.start(&pool, 0);
+        let options = SubmitOptions::new().soft_limit(ms(400));
+        let options = if can_die(kind) { options.hard_limit(ms(10_000)) } else { options };
+        let pending = pool.submit_with(&options, is_asked, 5).unwrap();
+        std::thread::sleep(ms(500));
+        held.let_go(0);
+        assert_eq!((first.result(), pending.result()), (Ok(given(0)), Ok(false)));
+    }
+
+    fn semantics_b10_a_pools_time_limit_is_for_tasks_without_their_own(kind) {
+        let pool = Executor::builder().workers(1).start(kind).task_soft_limit(ms(300)).build().unwrap();
+        assert!(pool.submit(until_asked, ()).unwrap().result().unwrap() >= 250);
+        let longer = SubmitOptions::new().soft_limit(ms(60_000));
+        assert_eq!(pool.submit_with(&longer, is_asked, 400).unwrap().result(), Ok(false));
+        let asked: Vec<bool> = pool.map(is_asked, [5, 500, 5]).unwrap().map(|r| r.unwrap()).collect();
+        assert_eq!(asked, [false, true, false]);
+        for wrong in [SubmitOptions::new().soft_limit(ms(0)), SubmitOptions::new().soft_limit(ms(7)).hard_limit(ms(7))] {
+            let refused = pool.submit_with(&wrong, is_asked, 5).map(drop);
+            assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+        }
     }
 
     /// One worker has both, and dies with either.

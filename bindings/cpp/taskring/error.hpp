@@ -67,6 +67,10 @@ class would_deadlock_error : public error {
 class terminated_error : public error {
     using error::error;
 };
+/// The task ran longer than its hard time limit, and was killed with its worker.
+class time_limit_error : public error {
+    using error::error;
+};
 /// A parameter is out of its range, or a handle no good.
 class invalid_argument_error : public error {
     using error::error;
@@ -113,6 +117,8 @@ inline failure last_failure(taskring_status status) {
         throw would_deadlock_error(why.status, why.message);
     case TASKRING_TERMINATED:
         throw terminated_error(why.status, why.message);
+    case TASKRING_TIME_LIMIT:
+        throw time_limit_error(why.status, why.message);
     case TASKRING_INVALID_ARGUMENT:
         throw invalid_argument_error(why.status, why.message);
     case TASKRING_STALE:

@@ -146,7 +146,7 @@ fn a_task_is_condemned_or_completed() {
             let slot = pool.slot(ticket);
             assert!(slot.load().is_condemned_with(W1, ticket.generation), "its worker has left it as it was");
             assert!(!pool.requeue(W1, claim), "it does not run again");
-            assert!(pool.wake_waiter(ticket.slot, slot.cancel_condemned(W1, ticket.generation)));
+            assert!(pool.wake_waiter(ticket.slot, slot.end_condemned(W1, ticket.generation)));
         }
         let end = waiter.join().unwrap();
         assert!(end.is(if condemned { Phase::Cancelled } else { Phase::Done }));
