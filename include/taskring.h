@@ -1022,8 +1022,8 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  * be NULL; it becomes the length of the result.
  *
  * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
- * TASKRING_WORKER_LOST, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket stays good after
- * TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
+ * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
  * Requires:
@@ -1595,6 +1595,55 @@ taskring_status taskring_kill_workers(struct taskring_pool *pool);
  * pool is NULL or a handle of this library; stats is NULL or points to a struct with its size set.
  */
 taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_stats *stats);
+
+/**
+ * Tells whoever has submitted the task that this thread runs how far it has come, in any unit; a total of 0 says that it is not known. It waits for
+ * nobody.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_OUT_OF_MEMORY and TASKRING_SYSTEM when the first report in a lane finds no memory.
+ */
+taskring_status taskring_report_progress(uint64_t done,
+                                         uint64_t total);
+
+/**
+ * Tells whoever has submitted the task that this thread runs up to 64 bytes, which are copied. They stand beside what taskring_report_progress tells.
+ *
+ * Returns TASKRING_OK; TASKRING_PAYLOAD_TOO_LARGE; TASKRING_INVALID_ARGUMENT; and as taskring_report_progress.
+ *
+ * Requires:
+ * data is NULL or valid for reads of len bytes.
+ */
+taskring_status taskring_report(const void *data,
+                                size_t len);
+
+/**
+ * How far a task has said last that it has come, also when it is over or its worker was killed. done and total may be NULL.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when it has said nothing; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; done and total are NULL or valid for a write.
+ */
+taskring_status taskring_progress(struct taskring_pool *pool,
+                                  uint64_t ticket,
+                                  uint64_t *done,
+                                  uint64_t *total);
+
+/**
+ * The bytes that a task has told last, by taskring_report, also when it is over or its worker was killed: copied into buffer, which may be NULL when
+ * capacity is 0. len may be NULL; it becomes their number, at most 64.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when it has told none; TASKRING_BUFFER_TOO_SMALL; TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_reported(struct taskring_pool *pool,
+                                  uint64_t ticket,
+                                  void *buffer,
+                                  size_t capacity,
+                                  size_t *len);
 
 /**
  * Makes a promise, pending, and its future: a ticket and the pool of all promises of this process, for taskring_result, taskring_wait_many,

@@ -9,7 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
-//! extras_at         Extra    x capacity, 64 B; for each lane, when a task in it first needs one
+//! extras_at         Extra    x capacity, 192 B; for each lane, when a task in it first needs one
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -240,7 +240,21 @@ pub(crate) struct Slot {
 pub(crate) struct Extra {
     /// Time limits, of a task that has such. Written by who holds the lane's mutex, while the slot is FREE.
     pub(crate) limits: AtomicU64,
-    pub(crate) resv: [AtomicU64; 7],
+    /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
+    pub(crate) told: AtomicU64,
+    /// Written by the thread that runs the task.
+    pub(crate) reports: [Report; 2],
+}
+
+/// What a task tells of its progress.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) done: AtomicU64,
+    pub(crate) total: AtomicU64,
+    /// Bit 32: the two above say something. The low half: the length of the value plus one, or 0.
+    pub(crate) facts: AtomicU64,
+    pub(crate) value: [AtomicU64; REPORT_LEN_MAX / 8],
 }
 
 /// A payload block's descriptor. `offset`, `class` and `next` are written once, before the block is counted.
@@ -380,7 +394,7 @@ const _: () = {
     assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
-    assert!(size_of::<Block>() == 32);
+    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 192);
     assert!(LANES_AT.is_multiple_of(128) && FUNCTIONS_AT.is_multiple_of(128) && PARTICIPANTS_AT.is_multiple_of(128));
 };
 

@@ -84,6 +84,7 @@ mod payload;
 mod perform;
 mod policy;
 mod pool;
+mod progress;
 mod promise;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
@@ -127,6 +128,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::progress::Progress;
     pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;
     pub use crate::start::{StartMethod, init};

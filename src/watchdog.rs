@@ -47,7 +47,10 @@ struct Shared {
 
 /// A worker's time limits.
 #[derive(Default)]
-pub(crate) struct Watchdog(RefCell<Option<(Arc<Shared>, Option<JoinHandle<()>>)>>);
+pub(crate) struct Watchdog(RefCell<Option<Started>>);
+
+/// Without a thread, if the system gave none.
+type Started = (Arc<Shared>, Option<JoinHandle<()>>);
 
 /// A task whose time is running, until dropped.
 pub(crate) struct Watch(Arc<Shared>);
@@ -90,7 +93,7 @@ impl Drop for Watchdog {
     }
 }
 
-fn start(member: &Member) -> (Arc<Shared>, Option<JoinHandle<()>>) {
+fn start(member: &Member) -> Started {
     let shared = Arc::new(Shared {
         segment: member.segment.clone(),
         who: member.who(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "status",
     "init",
     "handle",
@@ -14,6 +14,7 @@ const FILES: [&str; 16] = [
     "submit",
     "loan",
     "future",
+    "progress",
     "completions",
     "map",
     "multi",

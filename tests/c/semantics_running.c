@@ -112,16 +112,58 @@ static void semantics_b10_a_pool_has_time_limits_for_its_tasks(uint32_t kind) {
     OK(taskring_free(pool));
 }
 
+static int32_t tells(taskring_call *call, void *context) {
+    char more[65] = {0};
+    (void)context;
+    STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_report(more, sizeof more));
+    OK(taskring_report_progress(1, 3));
+    OK(taskring_report("one", 3));
+    OK(taskring_report_progress(2, 3));
+    return until_asked(call, context);
+}
+
+static void semantics_b10_a_running_task_tells_how_far_it_has_come(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    uint64_t done = 7, total = 7;
+    char told[64];
+    size_t len = 0;
+    const uint64_t silent = busy(pool);
+    STATUS(TASKRING_NOT_FOUND, taskring_progress(pool, silent, &done, &total));
+    STATUS(TASKRING_NOT_FOUND, taskring_reported(pool, silent, told, sizeof told, &len));
+    CHECK(done == 7 && total == 7 && len == 0);
+    OK(taskring_cancel(pool, silent, NULL));
+    const uint64_t ticket = submit(pool, "tells", NULL, 0);
+    for (int i = 0; i < 20000 && (done != 2 || total != 3); i++) {
+        sleep_ms(1);
+        const taskring_status status = taskring_progress(pool, ticket, &done, &total);
+        CHECK(status == TASKRING_OK || status == TASKRING_NOT_FOUND);
+    }
+    CHECK(done == 2 && total == 3);
+    STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_reported(pool, ticket, told, 2, &len));
+    OK(taskring_reported(pool, ticket, told, sizeof told, &len));
+    CHECK(len == 3 && memcmp(told, "one", 3) == 0);
+    if (kind != TASKRING_THREAD)
+        CHECK(cancel_hard(pool, ticket) == 1);
+    OK(taskring_cancel(pool, ticket, NULL));
+    OK(taskring_wait(pool, ticket, SOON));
+    OK(taskring_progress(pool, ticket, &done, NULL));
+    CHECK(done == 2);
+    STATUS(TASKRING_UNSUPPORTED, taskring_report_progress(1, 1));
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
     CASE(semantics_b10_a_task_has_time_limits_of_its_own),
     CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
+    CASE(semantics_b10_a_running_task_tells_how_far_it_has_come),
 };
 
 int main(int argc, char **argv) {
     register_all();
+    OK(taskring_register("tells", tells, NULL, NULL));
     OK(taskring_register("never_ends", never_ends, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);

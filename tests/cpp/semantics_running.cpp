@@ -58,13 +58,42 @@ void semantics_b10_a_pool_has_time_limits_for_its_tasks(std::uint32_t kind) {
     CHECK(pool.submit(square, 6).get() == 36);
 }
 
+const taskring::task<void()> tells{"tells"};
+
+void semantics_b10_a_running_task_tells_how_far_it_has_come(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto silent = busy(pool);
+    CHECK(!silent.progress() && !silent.reported<std::string>());
+    silent.cancel();
+    auto task = pool.submit(tells);
+    while (!task.progress() || task.progress()->done != 2)
+        std::this_thread::sleep_for(1ms);
+    CHECK(task.progress()->total == 3 && task.reported<std::string>() == "one");
+    if (kind == TASKRING_THREAD)
+        task.cancel();
+    else
+        CHECK(task.cancel_hard());
+    task.wait();
+    CHECK(task.progress()->done == 2);
+    CHECK(status_of([] { taskring::report(3); }) == TASKRING_UNSUPPORTED);
+}
+
 const semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
     CASE(semantics_b10_a_task_has_time_limits_of_its_own),
     CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
+    CASE(semantics_b10_a_running_task_tells_how_far_it_has_come),
 };
 
 } // namespace
 
-int main(int argc, char **argv) { return run_cases(argc, argv, cases); }
+int main(int argc, char **argv) {
+    taskring::define(tells, [] {
+        taskring::report_progress(1, 3);
+        taskring::report(std::string("one"));
+        taskring::report_progress(2, 3);
+        wait_until_asked();
+    });
+    return run_cases(argc, argv, cases);
+}

@@ -6,9 +6,22 @@ use crate::process_support::{pid_alive, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, OnWorkerDeath, StartMethod, State, SubmitOptions, task};
+use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, StartMethod, State, SubmitOptions, task};
 
 taskring::task! {
+    /// Tells of its progress, and is held then.
+    fn tells(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        for done in 1..=1000 {
+            task::progress(done, 1000)?;
+            if done == 500 {
+                task::report(&"half of it".to_owned())?;
+            }
+        }
+        hold.call((board, cell))
+    }
+    fn reports_too_much() -> bool {
+        matches!(task::report(&vec![7_u8; 65]), Err(Error::PayloadTooLarge { max: 64, .. }))
+    }
     /// Runs until it is asked to stop. How long that took, in milliseconds.
     fn until_asked() -> u64 {
         let start = Instant::now();
@@ -178,6 +191,26 @@ cases! {
             let refused = pool.submit_with(&wrong, is_asked, 5).map(drop);
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
         }
+    }
+
+    fn semantics_b10_a_running_task_tells_how_far_it_has_come(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(2);
+        let silent = held.start(&pool, 1);
+        assert_eq!((silent.progress(), silent.reported::<String>()), (None, Ok(None)));
+        held.let_go(1);
+        let telling = pool.submit(tells, held.input(0)).unwrap();
+        let told = |done| Some(Progress { done, total: 1000 });
+        wait_until("it has told all", || telling.progress() == told(1000));
+        assert_eq!(telling.reported(), Ok(Some("half of it".to_owned())));
+        assert!(matches!(telling.reported::<(u64, u64, u64)>(), Err(Error::Decode { .. })));
+        if !is_killed(kind, &telling) {
+            held.let_go(0);
+            assert_eq!(telling.result(), Ok(given(0)));
+        }
+        assert_eq!(telling.progress(), told(1000), "for as long as nobody else tells anything there");
+        assert_eq!(task::progress(1, 2), Err(Error::Unsupported { what: "to tell of progress", with: "outside a task" }));
+        assert_eq!(pool.submit(reports_too_much, ()).unwrap().result(), Ok(true));
     }
 
     /// One worker has both, and dies with either.
