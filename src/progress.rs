@@ -23,7 +23,7 @@ pub struct Progress {
 }
 
 /// All that a task has told last.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) progress: Option<Progress>,
     value: [u8; REPORT_LEN_MAX],
