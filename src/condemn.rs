@@ -10,10 +10,11 @@
 //! a word that says all there is to do: the owner's supervisor, and whoever waits or works on without an owner, sends the signal anew.
 
 use crate::error::{Error, Result};
-use crate::record::{Kind, OF_TASKS, RecordState};
+use crate::record::{Kind, OF_TASKS, Presence, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
+use crate::segment::Segment;
 use crate::state::{Flag, Participant, Phase};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sys;
@@ -100,10 +101,7 @@ impl Member {
             Some(Kind::ThreadWorker) => return refuse("when it runs in a thread"),
             _ => return refuse("when no worker runs it"),
         }
-        let is_other = |(other, record): (Participant, &crate::layout::Record)| {
-            other != who && record.pid.load(Relaxed) == pid && record.number.load(Relaxed) != OF_TASKS
-        };
-        if pid == sys::pid() || self.participants().any(|(other, _, record)| is_other((other, record))) {
+        if pid == sys::pid() || self.segment.is_shared_process(who) {
             return refuse("when its process does something else in the pool as well");
         }
         let Some(pidfd) = self.try_pidfd_of(who)? else { return Ok(None) };
@@ -123,5 +121,18 @@ impl Member {
                 }
             }
         }
+    }
+}
+
+impl Segment {
+    /// Whether the process of this participant has another seat in the pool, which would go with it: not counting what a worker is for its tasks.
+    pub(crate) fn is_shared_process(&self, who: Participant) -> bool {
+        let pid = self.records()[who.index()].pid.load(Relaxed);
+        self.records().iter().enumerate().any(|(index, record)| {
+            index != who.index()
+                && record.pid.load(Relaxed) == pid
+                && RecordState::of(record).presence() == Presence::Active
+                && record.number.load(Relaxed) != OF_TASKS
+        })
     }
 }

@@ -161,9 +161,9 @@ impl Shared {
         let _ = self.segment.lane(lane).slots[index].flag(task.generation, Flag::Cancel);
     }
 
-    /// A thread cannot be killed, so its task is asked.
+    /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked.
     fn end_hard(&self, task: &Watched) {
-        if self.kind != Kind::Worker {
+        if self.kind != Kind::Worker || self.segment.is_shared_process(self.who) {
             return self.ask(task);
         }
         let (lane, index) = self.segment.geometry().split(task.number);

@@ -1,15 +1,21 @@
 //! Row 39: who cancels a running task hard is killed at it, between the mark on the task and the signal for its worker.
 
 use crate::process_support::common::{Board, SOON, wait_until as wait_for};
-use crate::process_support::{LIMIT, Program, Role, Test, hear, kill, pid_alive, pool_file, say, wait_until, wait_within};
+use crate::process_support::{
+    LIMIT, Program, Role, Test, hear, kill, pid_alive, pool_file, say, unique, wait_until, wait_within,
+};
 use crate::steps::Led;
 use crate::support::{Apart, assert_whole, square, stop};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use taskring::{Error, Executor, Future, State, SubmitOptions};
+use taskring::{Error, Executor, Future, StartMethod, State, SubmitOptions};
 
 taskring::task! {
+    fn until_asked() -> u64 {
+        wait_until("it is asked", taskring::task::cancel_requested);
+        7
+    }
     /// Ends when its gate is open, and counts itself before.
     fn hold_counted(board: String, cell: u64) -> u64 {
         let cells = Board::at(&board);
@@ -19,7 +25,7 @@ taskring::task! {
     }
 }
 
-pub const ROLES: &[Role] = &[("killer", killer)];
+pub const ROLES: &[Role] = &[("killer", killer), ("both", both)];
 pub const TESTS: &[Test] = &[
     (
         "fault_39_a_condemned_task_is_killed_by_others_when_who_condemned_it_is_killed_before_the_signal",
@@ -27,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("fault_39_a_worker_that_ends_its_condemned_task_takes_no_other", ends_by_itself),
     ("fault_11_a_stopped_worker_is_killed_when_the_time_of_its_task_is_up", stopped_with_a_limit),
+    ("fault_39_a_worker_whose_process_does_more_in_the_pool_is_not_killed", not_alone),
     ("fault_39_a_condemned_task_of_a_stopped_worker_is_over", stopped_worker),
 ];
 
@@ -41,6 +48,13 @@ fn killer(args: &[String]) {
     assert_eq!(task.cancel_hard(), Ok(true));
     say("cancelled");
     hear();
+}
+
+/// Submits and works.
+fn both(args: &[String]) {
+    let pool = Executor::attach(&args[0]).expect("attached");
+    taskring::work(&args[0]).expect("worked to the pool's end");
+    drop(pool);
 }
 
 /// The word of the only running task, in the pool's file: phase, flags, generation and owner, as `src/state.rs` has them.
@@ -135,4 +149,21 @@ fn stopped_with_a_limit() {
     assert!(!pid_alive(worker));
     assert_eq!(board[0].load(SeqCst), 1);
     assert_whole(&apart.name, &apart.pool, 1);
+}
+
+/// What else it does would end as well.
+fn not_alone() {
+    let (name, board) = (unique("both"), Board::new(2));
+    let pool = Executor::builder().start(StartMethod::None).create_named(&name).expect("a pool");
+    let both = Program::start("both", &[&name]);
+    let task = pool.submit(hold_counted, (board.name(), 0)).expect("submitted");
+    wait_until("it runs", || board[0].load(SeqCst) == 1);
+    assert!(matches!(task.cancel_hard(), Err(Error::Unsupported { .. })));
+    assert_eq!(task.state(), State::Running);
+    board[1].store(1, SeqCst);
+    assert_eq!(task.result(), Ok(0));
+    let limited = SubmitOptions::new().hard_limit(Duration::from_millis(50));
+    let asked = pool.submit_with(&limited, until_asked, ()).expect("submitted");
+    assert_eq!(asked.result(), Ok(7), "it is asked instead");
+    assert!(pid_alive(both.pid()));
 }
