@@ -88,7 +88,7 @@
 #define TASKRING_RUNNING 2
 
 /**
- * It was cancelled before it started.
+ * It was cancelled before it started, or killed by taskring_cancel_hard.
  */
 #define TASKRING_STATE_CANCELLED 3
 
@@ -305,7 +305,7 @@ enum taskring_status
      */
     TASKRING_TIMED_OUT = 17,
     /**
-     * The task was cancelled before any worker started it; one that may run more than once, before it was started again.
+     * The task was cancelled before any worker started it; one that may run more than once, before it was started again. Or taskring_cancel_hard killed it.
      */
     TASKRING_CANCELLED = 18,
     /**
@@ -384,6 +384,10 @@ enum taskring_status
      * A task would wait for one that waits for it in its turn. Nothing was changed.
      */
     TASKRING_WOULD_DEADLOCK = 37,
+    /**
+     * The task ran longer than its hard time limit, and was killed with its worker.
+     */
+    TASKRING_TIME_LIMIT = 38,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -534,6 +538,15 @@ typedef struct taskring_options {
      * What comes out with it. Of a bulk submit each next task has one more.
      */
     uint64_t user_data;
+    /**
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
+     */
+    uint64_t soft_limit_ns;
+    /**
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT; more than the soft limit. Default: the
+     * pool's. TASKRING_UNSUPPORTED while the pool has workers that are threads.
+     */
+    uint64_t hard_limit_ns;
 } taskring_options;
 
 /**
@@ -714,6 +727,13 @@ typedef struct taskring_config {
      * limit. Refused with threads.
      */
     uint64_t worker_memory_max;
+     * The time limits of tasks that have none of their own: see taskring_options. Default: none.
+     */
+    uint64_t task_soft_limit_ns;
+    /**
+     * TASKRING_UNSUPPORTED with TASKRING_THREAD.
+     */
+    uint64_t task_hard_limit_ns;
 } taskring_config;
 
 /**
@@ -1054,6 +1074,23 @@ taskring_status taskring_cancel(struct taskring_pool *pool,
                                 uint32_t *cancelled);
 
 /**
+ * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
+ * and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
+ * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
+ * before. The ticket stays good.
+ *
+ * Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
+ * else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
+ * TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
+ */
+taskring_status taskring_cancel_hard(struct taskring_pool *pool,
+                                     uint64_t ticket,
+                                     uint32_t *cancelled);
+
+/**
  * Waits until a task is over, and takes nothing: its result can be had without waiting then.
  *
  * Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
@@ -1070,8 +1107,8 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  * be NULL; it becomes the length of the result.
  *
  * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
- * TASKRING_WORKER_LOST, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket stays good after
- * TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
+ * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
  * Requires:
@@ -1645,6 +1682,55 @@ taskring_status taskring_kill_workers(struct taskring_pool *pool);
 taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_stats *stats);
 
 /**
+ * Tells whoever has submitted the task that this thread runs how far it has come, in any unit; a total of 0 says that it is not known. It waits for
+ * nobody.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_OUT_OF_MEMORY and TASKRING_SYSTEM when the first report in a lane finds no memory.
+ */
+taskring_status taskring_report_progress(uint64_t done,
+                                         uint64_t total);
+
+/**
+ * Tells whoever has submitted the task that this thread runs up to 64 bytes, which are copied. They stand beside what taskring_report_progress tells.
+ *
+ * Returns TASKRING_OK; TASKRING_PAYLOAD_TOO_LARGE; TASKRING_INVALID_ARGUMENT; and as taskring_report_progress.
+ *
+ * Requires:
+ * data is NULL or valid for reads of len bytes.
+ */
+taskring_status taskring_report(const void *data,
+                                size_t len);
+
+/**
+ * How far a task has said last that it has come, also when it is over or its worker was killed. done and total may be NULL.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when it has said nothing; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; done and total are NULL or valid for a write.
+ */
+taskring_status taskring_progress(struct taskring_pool *pool,
+                                  uint64_t ticket,
+                                  uint64_t *done,
+                                  uint64_t *total);
+
+/**
+ * The bytes that a task has told last, by taskring_report, also when it is over or its worker was killed: copied into buffer, which may be NULL when
+ * capacity is 0. len may be NULL; it becomes their number, at most 64.
+ *
+ * Returns TASKRING_OK; TASKRING_NOT_FOUND when it has told none; TASKRING_BUFFER_TOO_SMALL; TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
+ * TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_reported(struct taskring_pool *pool,
+                                  uint64_t ticket,
+                                  void *buffer,
+                                  size_t capacity,
+                                  size_t *len);
+
+/**
  * Makes a promise, pending, and its future: a ticket and the pool of all promises of this process, for taskring_result, taskring_wait_many,
  * taskring_cancel and all others that take a ticket. Use the ticket up as that of a task. That pool takes no tasks, and is neither shut down nor freed; a
  * normal end of the process waits for the callbacks of promises that are over, and not for others.
@@ -1958,7 +2044,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif
 TASKRING_ASSERT_SIZE(taskring_config, 152);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
-TASKRING_ASSERT_SIZE(taskring_options, 40);
+TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);
 TASKRING_ASSERT_SIZE(taskring_stats, 40);

@@ -5,7 +5,7 @@ use crate::limits::LANES_MAX;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
-use crate::state::Phase;
+use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Acquire;
 
 impl Member {
@@ -37,7 +37,9 @@ impl Member {
                 }
                 Some(Phase::Running) => {
                     let record = segment.records().get(state.owner().index());
-                    !record.is_some_and(|r| RecordState::of(r).is_active_as(state.owner()))
+                    let record = record.map(RecordState::of).filter(|r| r.is_active_as(state.owner()));
+                    // Only a process is killed for its task.
+                    record.is_none_or(|r| state.has(Flag::Kill) && r.kind() != Some(Kind::Worker))
                 }
                 Some(_) => false,
             };

@@ -17,6 +17,7 @@ use crate::supervisor::{Plan, Supervisor};
 use crate::sync::Ordering::Relaxed;
 use crate::sys;
 use crate::task::{Shared, Task, is_known};
+use crate::time_limits::TimeLimits;
 use crate::zygote::Zygote;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -40,6 +41,7 @@ pub struct Builder {
     mutexes: MutexKind,
     constants: Constants,
     resources: Resources,
+    limits: [Option<Duration>; 2],
     /// What could not be encoded.
     refused: Option<Error>,
 }
@@ -59,6 +61,7 @@ impl Builder {
             mutexes: MutexKind::default(),
             constants: Constants::default(),
             resources: Resources::default(),
+            limits: [None; 2],
             refused: None,
         }
     }
@@ -128,6 +131,17 @@ impl Builder {
     /// How many workers one task may kill before it is given up, at least 1. The default is 2.
     pub fn kills_max(mut self, kills: u8) -> Builder {
         self.policy.kills_max = kills;
+        self
+    }
+    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). The default is none.
+    pub fn task_soft_limit(mut self, limit: Duration) -> Builder {
+        self.limits[0] = Some(limit);
+        self
+    }
+    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). The default is
+    /// none, and where the workers are threads that is all there is.
+    pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
+        self.limits[1] = Some(limit);
         self
     }
     /// How long a started worker may take to attach, and a task may wait for a worker that knows its function. The default is 10 s.
@@ -287,12 +301,17 @@ impl Builder {
         if self.start_timeout.is_zero() {
             return Err(Error::invalid("start_timeout", "0", "more than 0"));
         }
+        let limits = TimeLimits::of(self.limits[0], self.limits[1])?;
+        if limits.hard_ms != 0 && self.method.is_thread() {
+            return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
+        }
         check_can_start(self.method, self.exe.as_ref())?;
         let constants = std::mem::take(&mut self.constants);
         let segment = SegmentPlan {
             geometry,
             constants,
             policy: Policy { workers: self.method.kind(), ..self.policy }.bits(),
+            limits,
             named: false,
         };
         let workers = if self.method == StartMethod::None { 0 } else { workers };

@@ -125,7 +125,7 @@ pub enum Error {
     /// The time allowed went by. Nothing was changed.
     #[error("timed out after {after:?} waiting for {what}")]
     TimedOut { what: &'static str, after: Duration },
-    /// The task was cancelled before any worker started it.
+    /// The task was cancelled before any worker started it, or killed by a [hard cancel](crate::Future::cancel_hard).
     #[error("the task was cancelled")]
     Cancelled,
     /// The task set was discarded and takes no new tasks.
@@ -140,6 +140,9 @@ pub enum Error {
     /// The worker died while it ran this task.
     #[error("worker {pid} died while it ran this task: {cause}; {stage}")]
     WorkerLost { pid: u32, cause: Cause, stage: Stage },
+    /// The task ran longer than its hard time limit, and was killed with its worker.
+    #[error("the task was killed, for it ran longer than {limit:?}")]
+    TimeLimit { limit: Duration },
     /// The pool cannot run tasks any more.
     #[error("the pool is broken: {cause}")]
     Broken { kind: PoolKind, cause: String },
@@ -190,10 +193,13 @@ impl Error {
         Error::Incompatible { what, found: found.to_string(), wanted: wanted.to_string() }
     }
 
-    /// Whether the task itself went wrong: it failed, panicked, or took its worker down with it.
+    /// Whether the task itself went wrong: it failed, panicked, took its worker down with it, or ran longer than it may.
     #[must_use]
     pub fn is_task_failure(&self) -> bool {
-        matches!(self, Error::TaskFailed { .. } | Error::Panicked { .. } | Error::WorkerLost { .. })
+        matches!(
+            self,
+            Error::TaskFailed { .. } | Error::Panicked { .. } | Error::WorkerLost { .. } | Error::TimeLimit { .. }
+        )
     }
 }
 

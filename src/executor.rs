@@ -6,13 +6,15 @@ use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::Pool;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::record::Kind;
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::target::Target;
 use crate::task::Task;
 use crate::task_set::{SetShared, TaskSet};
+use crate::time_limits::TimeLimits;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub struct SubmitOptions {
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
     worker: Option<u32>,
+    limits: Option<[Option<Duration>; 2]>,
 }
 
 impl SubmitOptions {
@@ -55,6 +58,39 @@ impl SubmitOptions {
     #[must_use]
     pub fn worker(mut self, number: u32) -> SubmitOptions {
         self.worker = Some(number);
+        self
+    }
+
+    /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
+    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds.
+    /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit).
+    #[must_use]
+    pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
+        self.limits.get_or_insert_default()[0] = Some(limit);
+        self
+    }
+    /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
+    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit, which must be less. The default is the pool's,
+    /// [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`] while the pool has workers that
+    /// are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in another way as well.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use std::time::Duration;
+    /// use taskring::{Error, SubmitOptions};
+    /// taskring::task! { fn forever() { loop { std::thread::park() } } }
+    /// fn main() -> Result<(), Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     let limit = Duration::from_millis(100);
+    ///     let task = pool.submit_with(&SubmitOptions::new().hard_limit(limit), forever, ())?;
+    ///     assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn hard_limit(mut self, limit: Duration) -> SubmitOptions {
+        self.limits.get_or_insert_default()[1] = Some(limit);
         self
     }
 
@@ -132,6 +168,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(number) = options.worker {
         request.options |= pool.segment().target(number)?.options();
     }
+    if let Some([soft, hard]) = options.limits {
+        set_limits(pool, &mut request, TimeLimits::of(soft, hard)?)?;
+    }
     Ok(request)
 }
 
@@ -142,6 +181,18 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
     }
     let of = |target: Target| Request { options: request.options | target.options(), ..*request };
     Ok(pool.segment().all_targets().into_iter().map(of).collect())
+}
+
+#[cold]
+fn set_limits(pool: &Pool, request: &mut Request, own: TimeLimits) -> Result<()> {
+    let has_threads = || pool.member.participants().any(|(_, state, _)| state.kind() == Some(Kind::ThreadWorker));
+    if own.hard_ms != 0 && has_threads() {
+        return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
+    }
+    pool.segment().use_extras(pool.lane)?;
+    request.limits = own.or(request.limits);
+    request.options |= OPTION_LIMITED;
+    Ok(())
 }
 
 /// Encodes and submits.

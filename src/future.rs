@@ -28,7 +28,7 @@ pub enum State {
     Pending,
     /// A worker runs it.
     Running,
-    /// It was cancelled before it started.
+    /// It was cancelled before it started, or killed by a [hard cancel](Future::cancel_hard).
     Cancelled,
     /// It is over: a result, an error, or a verdict.
     Done,
@@ -162,6 +162,49 @@ impl<R> Future<R> {
         }
     }
 
+    /// Cancels the task, whatever it is doing: one that no worker has started as [`cancel`](Future::cancel) does; of a running one the worker process is
+    /// killed, by SIGKILL. True when the task ends as cancelled, and then it is not run again, however often it may be otherwise; false when it had ended
+    /// before. A running task is over a moment after this returned: ask for its [`result`](Future::result) to wait for that.
+    ///
+    /// All other tasks of the pool go on, and the owner starts another worker in place of the killed one, also where a worker's death breaks the pool otherwise
+    /// ([`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool)). But tasks that run on top of each other, because one waits for the other inside
+    /// of a task, have one worker: the others of them end as at any death of it, with [`Error::WorkerLost`], or run again if they may.
+    ///
+    /// A killed task has no say in its end. What it has written to files, or locked in memory that it shares with others, stays as it is just then.
+    ///
+    /// May be called from any thread, and by every process that has submitted the task.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn forever() { loop { std::thread::park() } } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     let task = pool.submit(forever, ())?;
+    ///     while task.state() == taskring::State::Pending {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     assert!(task.cancel_hard()?);
+    ///     assert_eq!(task.result(), Err(taskring::Error::Cancelled));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Nothing was changed then. [`Error::Unsupported`] for a running task whose worker is a thread, is this very process, or is a process that takes
+    /// part in the pool in another way as well, and for a running promise. [`Error::System`] when the worker cannot be sent a signal.
+    /// [`Error::Forked`], [`Error::Corrupt`].
+    pub fn cancel_hard(&self) -> Result<bool> {
+        match self.core.outcome() {
+            Some(outcome) => Ok(outcome.is_cancelled()),
+            None => {
+                self.core.pool.member.check_fork()?;
+                let cancelled = self.core.pool.cancel_hard(self.core.ticket)?;
+                Ok(cancelled || self.core.settled().is_some_and(Outcome::is_cancelled))
+            }
+        }
+    }
+
     /// What the task is doing just now.
     #[must_use]
     pub fn state(&self) -> State {
@@ -174,7 +217,7 @@ impl<R> Future<R> {
         matches!(self.state(), State::Done | State::Cancelled)
     }
 
-    /// Whether the task was cancelled before any worker started it.
+    /// Whether the task was cancelled before any worker started it, or killed by a [hard cancel](Future::cancel_hard).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.state() == State::Cancelled

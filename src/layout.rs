@@ -9,6 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
+//! extras_at         Extra    x capacity, 192 B; for each lane, when a task in it first needs one
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -90,6 +91,8 @@ pub(crate) struct Identity {
     pub(crate) time_namespace: AtomicU64,
     /// Bytes of the constants.
     pub(crate) constants_len: AtomicU64,
+    /// The time limits of tasks that have none of their own, see `time_limits.rs`.
+    pub(crate) limits: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -108,6 +111,8 @@ pub(crate) struct Life {
     pub(crate) workers: AtomicU32,
     /// Workers that the owner keeps: the numbers below this are theirs. Written by the owner, before anybody else can find the pool.
     pub(crate) planned: AtomicU32,
+    /// One bit for each lane whose extras are in use.
+    pub(crate) extras: AtomicU64,
 }
 
 /// The pool's payload area.
@@ -165,6 +170,12 @@ pub(crate) struct Record {
     pub(crate) event: AtomicU32,
     /// Threads that sleep, or are about to sleep, on `event`.
     pub(crate) event_waiters: AtomicU32,
+    /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
+    pub(crate) condemned: AtomicU32,
+    pub(crate) resv: AtomicU32,
+    /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
+    pub(crate) hard_at: AtomicU64,
+    pub(crate) hard_task: AtomicU64,
 }
 
 /// A function name. `ready` is stored last, and the entry never changes after that.
@@ -223,6 +234,29 @@ pub(crate) struct Slot {
     pub(crate) place: AtomicU32,
     /// Arguments, then (from the next multiple of eight) the result.
     pub(crate) inline: [AtomicU64; INLINE_MAX / 8],
+}
+
+/// What few tasks need, beside their slots. It says something only of the task that it was written for.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Time limits, of a task that has such. Written by who holds the lane's mutex, while the slot is FREE.
+    pub(crate) limits: AtomicU64,
+    /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
+    pub(crate) told: AtomicU64,
+    /// Written by the thread that runs the task.
+    pub(crate) reports: [Report; 2],
+}
+
+/// What a task tells of its progress.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) done: AtomicU64,
+    pub(crate) total: AtomicU64,
+    /// Bit 32: the two above say something. The low half: the length of the value plus one, or 0.
+    pub(crate) facts: AtomicU64,
+    pub(crate) value: [AtomicU64; REPORT_LEN_MAX / 8],
 }
 
 /// A payload block's descriptor. `offset`, `class` and `next` are written once, before the block is counted.
@@ -300,8 +334,15 @@ impl Geometry {
     pub(crate) fn lane_at(&self, lane: usize) -> u64 {
         SLOTS_AT + lane as u64 * self.lane_len()
     }
+    /// Bytes of one lane's extras, in whole pages.
+    pub(crate) fn extras_len(&self) -> u64 {
+        ((self.capacity * size_of::<Extra>()) as u64).next_multiple_of(4096)
+    }
+    pub(crate) fn extras_at(&self, lane: usize) -> u64 {
+        self.lane_at(LANES_MAX) + lane as u64 * self.extras_len()
+    }
     pub(crate) fn blocks_at(&self) -> u64 {
-        self.lane_at(LANES_MAX)
+        self.extras_at(LANES_MAX)
     }
     pub(crate) fn constants_at(&self) -> u64 {
         self.blocks_at() + (BLOCKS_MAX * size_of::<Block>()) as u64
@@ -323,6 +364,7 @@ pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
         size_of::<Function>() as u64,
         size_of::<LaneHead>() as u64,
         size_of::<Slot>() as u64,
+        size_of::<Extra>() as u64,
         size_of::<Block>() as u64,
         size_of::<Failure>() as u64,
         SLOTS_AT,
@@ -354,7 +396,7 @@ const _: () = {
     assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
-    assert!(size_of::<Block>() == 32);
+    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 192);
     assert!(LANES_AT.is_multiple_of(128) && FUNCTIONS_AT.is_multiple_of(128) && PARTICIPANTS_AT.is_multiple_of(128));
 };
 

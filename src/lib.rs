@@ -51,6 +51,7 @@ mod child;
 mod codec;
 mod collect;
 mod completion;
+mod condemn;
 mod constants;
 mod context;
 mod done;
@@ -86,6 +87,7 @@ mod payload;
 mod perform;
 mod policy;
 mod pool;
+mod progress;
 mod promise;
 #[cfg(feature = "raw-sync")]
 mod pthread_mutex;
@@ -106,7 +108,9 @@ mod target;
 pub mod task;
 mod task_set;
 mod thread_pool;
+mod time_limits;
 mod wait;
+mod watchdog;
 mod worker;
 mod zygote;
 
@@ -129,6 +133,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::progress::Progress;
     pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;
     pub use crate::start::{StartMethod, init};

@@ -15,6 +15,8 @@ pub(crate) const CAPACITY_DEFAULT: usize = 1024;
 pub(crate) const SLOTS_PER_HOLD_MAX: usize = 64;
 /// Bytes of arguments and result that fit into a slot.
 pub(crate) const INLINE_MAX: usize = 80;
+/// Bytes of a value that a running task reports.
+pub(crate) const REPORT_LEN_MAX: usize = 64;
 /// Function names in one pool.
 pub(crate) const FUNCTIONS_MAX: usize = 512;
 /// Bytes of a function name.

@@ -37,7 +37,12 @@ pub(crate) enum Kind {
     TooLarge = 9,
     /// There was no memory for the result's block: `result_len` is what was needed, `result_block` what there was, both in units of 256 bytes.
     NoMemory = 10,
+    /// Its time was up: `result_len` is its hard limit in milliseconds. 11 is taken, see `ITEM_CANCELLED`.
+    TimeLimit = 12,
 }
+
+/// The outcome word of a task whose time was up.
+pub(crate) const TIME_LIMIT: u32 = Kind::TimeLimit as u32;
 
 /// Of an item of a chunk, where a task has its kind: the item was not begun, for the task was asked to stop.
 pub(crate) const ITEM_CANCELLED: u8 = 11;
@@ -55,6 +60,7 @@ impl Kind {
             8 => Kind::Unstorable,
             9 => Kind::TooLarge,
             10 => Kind::NoMemory,
+            12 => Kind::TimeLimit,
             _ => return None,
         })
     }
@@ -320,6 +326,10 @@ pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome
             }
             let waited = std::time::Duration::from_millis(u64::from(slot.result_len.load(Relaxed)));
             return Outcome::error(Error::NoWorkerFor { name, waited });
+        }
+        Kind::TimeLimit => {
+            let limit = std::time::Duration::from_millis(u64::from(slot.result_len.load(Relaxed)));
+            return Outcome::error(Error::TimeLimit { limit });
         }
         Kind::Broken => return Outcome::error(crate::life::broken(segment)),
         Kind::TooLarge => {

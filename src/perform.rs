@@ -6,15 +6,18 @@ use crate::error::Error;
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
 use crate::outcome::{self, Kind as OutcomeKind};
+use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::{Rings, Task};
 use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::set::SetRef;
-use crate::slot::{OPTION_CHUNK, Request, WANTED_TARGET};
+use crate::slot::{OPTION_CHUNK, OPTION_LIMITED, Request, WANTED_TARGET};
 use crate::state::{Flag, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::task::{Call, Current, Runner, guarded, set_current};
+use crate::time_limits::TimeLimits;
+use crate::watchdog::{Watch, Watchdog};
 use std::cell::Cell;
 
 /// Bytes of the buffer for results that are kept from one task to the next.
@@ -33,6 +36,7 @@ pub(crate) struct Performer {
     pub(crate) target: u32,
     /// It was taken for dead, and leaves.
     pub(crate) is_out: Cell<bool>,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Performer {
@@ -61,7 +65,10 @@ impl Performer {
         let generation = task.claim.state.generation();
         let request = slot.read();
         if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
-            return self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request);
+            if !self.member.cancel_for_set(task.lane, task.claim.slot, self.member.who(), generation, &request) {
+                self.fall_if_condemned(slot.load(), generation);
+            }
+            return;
         }
         let number = segment.slot_number(task.lane, task.claim.slot);
         let progress = slot.progress();
@@ -71,12 +78,14 @@ impl Performer {
         }
         let outer = set_current(Some(current));
         out.clear();
+        let watch = if request.options & OPTION_LIMITED != 0 { self.watch(task, (number, generation)) } else { None };
         let kind = call(segment, &self.runners, slot, &request, out);
         set_current(outer);
         if self.member.is_foreign() {
             // The task forked, and this is the child coming back from its function: only the parent is the worker.
             crate::sys::exit_now(0);
         }
+        drop(watch);
         if seeded(Bug::StartedLate) {
             self.note(slot, progress.at(Step::Started));
         }
@@ -91,6 +100,14 @@ impl Performer {
         if out.capacity() > OUT_MAX {
             *out = Vec::new();
         }
+    }
+
+    /// The time of a task that has limits begins.
+    #[cold]
+    fn watch(&self, task: Task, name: (u32, u32)) -> Option<Watch> {
+        let extra = self.member.segment.extra(task.lane, task.claim.slot)?;
+        let limits = TimeLimits::from_bits(extra.limits.load(Relaxed));
+        Some(self.watchdog.watch(&self.member, name, limits))
     }
 
     /// A result that does not fit into the slot.
@@ -129,8 +146,18 @@ impl Performer {
         finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// A worker does not outlive its condemned task: the signal for it is on its way, and must meet no other task. What it made is dropped, and
+    /// its reaper says what became of its tasks.
+    #[cold]
+    fn fall_if_condemned(&self, found: State, generation: u32) {
+        if found.is_condemned_with(self.member.who(), generation) && self.member.seat.kind == Kind::Worker {
+            crate::sys::kill_self();
+        }
+    }
+
     #[cold]
     fn complete_nothing(&self, found: State, result: u32, (number, generation): (u32, u32)) {
+        self.fall_if_condemned(found, generation);
         let segment = &*self.member.segment;
         if seeded(Bug::NoPoison) {
             return;

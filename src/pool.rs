@@ -2,6 +2,7 @@
 //! Shared by the executor and all its futures.
 
 use crate::collect::Collected;
+use crate::condemn::Condemned;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
@@ -14,12 +15,13 @@ use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use crate::target::Target;
 use crate::task::{Task, is_known};
+use crate::time_limits::TimeLimits;
 use std::collections::HashMap;
 #[cfg(not(taskring_tsan))]
 use std::sync::PoisonError;
@@ -118,6 +120,9 @@ impl Pool {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
         let request = base_request(&member);
+        if !request.limits.is_none() {
+            member.segment.use_extras(lane)?;
+        }
         Ok(Pool {
             member,
             lane,
@@ -243,6 +248,23 @@ impl Pool {
             let _ = self.slot(ticket).flag(ticket.generation, Flag::Cancel);
         }
         found.is(Phase::Cancelled) && found.generation() == ticket.generation
+    }
+
+    /// Cancels a pending task, and kills the worker of a running one. True when it ends as cancelled, or has.
+    pub(crate) fn cancel_hard(&self, ticket: Ticket) -> Result<bool> {
+        let (lane, index) = self.segment().geometry().split(ticket.slot);
+        loop {
+            let Err(found) = self.cancel_pending(ticket) else { return Ok(true) };
+            if found.generation() != ticket.generation || !found.is(Phase::Running) {
+                return Ok(found.is(Phase::Cancelled) && found.generation() == ticket.generation);
+            }
+            match self.member.condemn(lane, index, ticket.generation)? {
+                Condemned::Yes => return Ok(true),
+                Condemned::ForItsTime => return Ok(false),
+                // It has gone on meanwhile: at its worker's death it may have been put back.
+                Condemned::NotRunning => {}
+            }
+        }
     }
 
     /// Cancels a pending task; `Err` is what was found instead. Whoever cancels also tells those who wait.
@@ -388,6 +410,7 @@ impl Pool {
             && self.looked_for_damage.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok()
         {
             self.member.audit(Some(self.lane))?;
+            self.member.kill_condemned();
             self.hub.deliver_unannounced(self);
             if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
                 hold.mend();
@@ -413,12 +436,14 @@ impl Segment {
 /// What the pool's policy says of every task, unless its options say otherwise.
 fn base_request(member: &Member) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
+    let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
         OnWorkerDeath::Retry(n) => (OPTION_IDEMPOTENT, n.saturating_add(1)),
         OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
     };
     let submitter = member.who().bits();
-    Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() }
+    let options = if limits.is_none() { options } else { options | OPTION_LIMITED };
+    Request { options, attempts_max, kills_max: policy.kills_max, submitter, limits, ..Request::default() }
 }
 
 /// The lane with the fewest submitters, by their records.

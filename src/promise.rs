@@ -19,6 +19,7 @@ use crate::slot::Request;
 use crate::state::{Flag, Phase, State};
 use crate::submit::WhenFull;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::time_limits::TimeLimits;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -67,7 +68,13 @@ impl Home {
             crate::sys::at_exit(at_exit);
         }
         let geometry = Geometry::new(PROMISES_MAX, PAYLOAD_AREA_DEFAULT).guarded_by(MutexKind::default());
-        let plan = Plan { geometry, policy: Policy::default().bits(), named: false, constants: Constants::default() };
+        let plan = Plan {
+            geometry,
+            policy: Policy::default().bits(),
+            limits: TimeLimits::default(),
+            named: false,
+            constants: Constants::default(),
+        };
         let mut pool = Pool::join(Arc::new(Segment::anonymous(&plan)?), Kind::Owner, Duration::MAX)?;
         let function = pool.function_named(FUNCTION)?;
         pool.by_hand = true;

@@ -10,13 +10,14 @@
 //! | RUNNING, no note for this attempt | not entered | requeued, same attempt | same |
 //! | RUNNING, STARTED | entered | lost, may have run | requeued, attempt + 1, up to the limits |
 //! | RUNNING, RETURNED | ran, result not committed | ran, result lost | requeued, attempt + 1, up to the limits |
+//! | RUNNING, KILL | its worker was killed for it | cancelled; with TIME: its time was up | same |
 //! | DONE | committed | its result | same |
 
 use crate::error::{Cause, Stage};
 use crate::life::{Bit, Broken};
 use crate::limits::CAUSE_GRACE_NS;
 use crate::mutex::{Peers, ShmMutex};
-use crate::outcome::lost_bits;
+use crate::outcome::{TIME_LIMIT, lost_bits};
 use crate::payload::Holder;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::record::{Kind, RecordState};
@@ -92,12 +93,16 @@ impl Member {
         if seeded(Bug::RecordFirst) {
             self.bury(dead);
         }
+        if self.was_condemned(dead) {
+            // Before its task is settled, after which nothing else tells.
+            record.condemned.store(1, Relaxed);
+        }
         self.settle_tasks(dead, pid, cause, &policy);
         if !state.is_worker() {
             // An owner's tasks go on if the pool does.
             let orphans = if state.kind() == Some(Kind::Owner) { Orphans::Run } else { policy.orphans };
             self.settle_submitter(dead, orphans);
-        } else if policy.on_worker_death == OnWorkerDeath::BreakPool {
+        } else if policy.on_worker_death == OnWorkerDeath::BreakPool && !self.was_condemned(dead) {
             self.segment.break_pool(Broken::WorkerDied);
         }
         self.release_locks(dead);
@@ -118,12 +123,28 @@ impl Member {
     fn settle_tasks(&self, dead: Participant, pid: u32, cause: Cause, policy: &Policy) {
         for (lane, ring) in self.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
-                let state = slot.load();
-                if state.is_run_by(dead, state.generation()) {
-                    self.settle_task(lane, index, state, (dead, pid, cause), policy);
+                let mut state = slot.load();
+                let generation = state.generation();
+                if !state.is_run_by(dead, generation) {
+                    continue;
+                }
+                self.settle_task(lane, index, state, (dead, pid, cause), policy);
+                // It may have been condemned meanwhile, and then nothing else was done: whoever did so was told that it is cancelled.
+                if !state.has(Flag::Kill) {
+                    state = slot.load();
+                    if state.is_condemned_with(dead, generation) {
+                        self.settle_task(lane, index, state, (dead, pid, cause), policy);
+                    }
                 }
             }
         }
+    }
+
+    /// Whether this worker was killed for its task, as far as that can be known: not after it was settled, unless its reaper has noted it.
+    pub(crate) fn was_condemned(&self, dead: Participant) -> bool {
+        let is_condemned = |state: State| state.is_condemned_with(dead, state.generation());
+        self.segment.records()[dead.index()].condemned.load(Relaxed) != 0
+            || self.segment.lanes().any(|(_, ring)| ring.slots.iter().any(|slot| is_condemned(slot.load())))
     }
 
     /// Gives a task of a dead worker back to the ring, or its verdict.
@@ -143,6 +164,16 @@ impl Member {
         let unfinished = slot.result_block.load(Relaxed);
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
         slot.result_block.store(0, Relaxed);
+        if state.has(Flag::Kill) {
+            if state.has(Flag::Time) {
+                slot.outcome.store(TIME_LIMIT, Relaxed);
+                slot.result_len.store(self.segment.hard_limit_ms(lane, index), Relaxed);
+            }
+            if let Ok(old) = slot.end_condemned(who, generation) {
+                self.finish(lane, index, old, &request);
+            }
+            return;
+        }
         if progress.step == Step::None {
             if request.set != 0 && self.segment.sets().is_discarded(set) {
                 self.cancel_for_set(lane, index, who, generation, &request);
@@ -178,7 +209,7 @@ impl Member {
         if seeded(Bug::NoRequeue) {
             return;
         }
-        let requeued = slot.change(slot.load(), |s| s.is_run_by(who, generation), State::requeued).is_ok();
+        let requeued = slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok();
         if requeued
             && request.set != 0
             && sets.is_discarded(set)
@@ -189,15 +220,24 @@ impl Member {
         }
     }
 
-    /// Cancels a task that `who` has claimed and not started, for its set was discarded.
-    pub(crate) fn cancel_for_set(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+    /// Cancels a task that `who` has claimed and not started, for its set was discarded. False when it is `who`'s no more, or condemned.
+    pub(crate) fn cancel_for_set(
+        &self,
+        lane: usize,
+        index: usize,
+        who: Participant,
+        generation: u32,
+        request: &Request,
+    ) -> bool {
         let (sets, set) = (self.segment.sets(), SetRef(request.set));
         // Counted before: whoever sees the slot cancelled sees the count.
         sets.count_cancelled(set, 1);
-        match self.segment.lane(lane).slots[index].cancel_unstarted(who, generation) {
+        let cancelled = self.segment.lane(lane).slots[index].cancel_unstarted(who, generation);
+        match cancelled {
             Ok(old) => self.finish(lane, index, old, request),
             Err(_) => sets.count_cancelled(set, -1),
         }
+        cancelled.is_ok()
     }
 
     /// What follows the end of a task, whoever ended it.

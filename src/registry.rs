@@ -63,6 +63,8 @@ impl Seat {
             record.ready.store(0, Relaxed);
             record.finished.store(0, Relaxed);
             record.event_waiters.store(0, Relaxed);
+            record.condemned.store(0, Relaxed);
+            record.hard_at.store(0, Relaxed);
             // Release: pairs with `RecordState::of`.
             record.state.store(RecordState::new(kind, Presence::Active, incarnation).0, Release);
             let who = Participant::new(index, incarnation);
@@ -222,12 +224,17 @@ impl Member {
 
     /// A pidfd of a participant's process; `None` when that is not there any more.
     pub(crate) fn pidfd_of(&self, who: Participant) -> Option<OwnedFd> {
+        self.try_pidfd_of(who).ok().flatten()
+    }
+
+    /// The same for who wants to know why there is none.
+    pub(crate) fn try_pidfd_of(&self, who: Participant) -> Result<Option<OwnedFd>> {
         let record = &self.segment.records()[who.index()];
         let pid = record.pid.load(Relaxed);
-        let pidfd = sys::pidfd_open(pid).ok().flatten()?;
+        let Some(pidfd) = sys::pidfd_open(pid)? else { return Ok(None) };
         // Looked at with the pidfd open: from here on the pid cannot pass to somebody else unnoticed.
         let meant = sys::start_time(pid).ok().flatten() == Some(record.start.load(Relaxed)) || seeded(Bug::PidIsIdentity);
-        (meant && RecordState::of(record).is_active_as(who)).then_some(pidfd)
+        Ok((meant && RecordState::of(record).is_active_as(who)).then_some(pidfd))
     }
 
     /// A living worker process whose byte is free has closed our descriptor (a task called `close_range`, or became another

@@ -84,6 +84,10 @@ bugs! {
     NoRestart,
     /// A forked child may use its parent's handles.
     NoForkGuard,
+    /// A hard cancel kills the worker without condemning the task.
+    NoKillFlag,
+    /// A worker completes a task that was condemned, and goes on.
+    KillUnheeded,
 }
 
 /// What can be switched on: its name, and what it is.

@@ -17,6 +17,7 @@ use crate::sleep::Sleepers;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys;
+use crate::time_limits::TimeLimits;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What keeps the memory mapped.
@@ -50,6 +51,7 @@ pub(crate) struct Plan {
     pub(crate) geometry: Geometry,
     pub(crate) constants: Constants,
     pub(crate) policy: u64,
+    pub(crate) limits: TimeLimits,
     pub(crate) named: bool,
 }
 
@@ -135,6 +137,7 @@ impl Segment {
         id.pid_namespace.store(sys::pid_namespace()?, Relaxed);
         id.time_namespace.store(sys::time_namespace()?, Relaxed);
         id.policy.store(plan.policy, Relaxed);
+        id.limits.store(plan.limits.bits(), Relaxed);
         id.cpus.store(plan.constants.cpu_count().unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);
@@ -278,6 +281,29 @@ impl Segment {
         // Release: pairs with whoever reads the bit and then touches the lane.
         self.life().lanes.fetch_or(1 << lane, AcqRel);
         Ok(())
+    }
+
+    /// Commits a lane's extras and takes them into use, if they are not. Idempotent.
+    pub(crate) fn use_extras(&self, lane: usize) -> Result<()> {
+        // Acquire: pairs with the swap below.
+        if self.life().extras.load(Acquire) & 1 << lane == 0 {
+            self.commit(self.geometry.extras_at(lane), self.geometry.extras_len(), "what lies beside a lane")?;
+            // Release: pairs with whoever reads the bit and then touches the extras.
+            self.life().extras.fetch_or(1 << lane, AcqRel);
+        }
+        Ok(())
+    }
+
+    /// What lies beside a slot; `None` when no task of its lane has needed any of it.
+    pub(crate) fn extra(&self, lane: usize, slot: usize) -> Option<&Extra> {
+        // Acquire: pairs with `use_extras`.
+        let is_used = self.life().extras.load(Acquire) & 1 << lane != 0;
+        is_used.then(|| &self.table::<Extra>(self.geometry.extras_at(lane), self.geometry.capacity)[slot])
+    }
+
+    /// The hard limit of the task in a slot, in milliseconds.
+    pub(crate) fn hard_limit_ms(&self, lane: usize, slot: usize) -> u32 {
+        self.extra(lane, slot).map_or(0, |extra| TimeLimits::from_bits(extra.limits.load(Relaxed)).hard_ms)
     }
 
     /// Splits a ticket's slot number into lane and slot; `None` when there is no such slot.

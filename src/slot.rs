@@ -10,6 +10,7 @@ use crate::limits::INLINE_MAX;
 use crate::seeded::{Bug, seeded};
 use crate::state::{Flag, Participant, Phase, Progress, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::time_limits::TimeLimits;
 
 /// What a submitter asks for, written before the task is published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) set: u32,
     pub(crate) args_len: u32,
     pub(crate) args_block: u32,
+    /// With `OPTION_LIMITED`. They lie beside the slot, so `Slot::read` does not give them.
+    pub(crate) limits: TimeLimits,
 }
 
 /// A task's encoded arguments, as they are written into its slot.
@@ -37,6 +40,8 @@ pub(crate) enum Args<'a> {
 pub(crate) const OPTION_CHUNK: u16 = 1;
 /// The task may run again after its worker died in it.
 pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
+/// The task has time limits.
+pub(crate) const OPTION_LIMITED: u16 = 4;
 /// The options from this bit on name the one worker that the task is for, see `target.rs`; 0: any.
 pub(crate) const TARGET_SHIFT: u32 = 7;
 /// Of what a task wants: the part that names its worker. The other part is the function's number.
@@ -85,7 +90,7 @@ impl Slot {
         self.change(seen, pending, |s| s.claimed(me)).map(|s| s.claimed(me))
     }
 
-    /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner. `Ok` is the word before.
+    /// RUNNING -> DONE, or straight to FREE when nobody will collect; only while `me` is the owner, and the task not condemned. `Ok` is the word before.
     #[inline]
     pub(crate) fn complete(&self, me: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.completed() };
@@ -94,7 +99,8 @@ impl Slot {
             // AcqRel: see the module doc.
             return Ok(State(self.state.swap(next(seen).0, AcqRel)));
         }
-        self.change(self.load(), |s| s.is_run_by(me, generation), next)
+        let ours = |s: State| s.is_left_to(me, generation) || seeded(Bug::KillUnheeded) && s.is_run_by(me, generation);
+        self.change(self.load(), ours, next)
     }
 
     /// PENDING -> CANCELLED (or FREE when detached). `Ok` is the word before.
@@ -107,7 +113,22 @@ impl Slot {
     /// RUNNING and not started -> CANCELLED (or FREE when detached), by its owner. `Ok` is the word before.
     pub(crate) fn cancel_unstarted(&self, owner: Participant, generation: u32) -> Result<State, State> {
         let next = |s: State| if s.has(Flag::Detached) { s.freed() } else { s.cancelled(owner) };
-        self.change(self.load(), |s| s.is_run_by(owner, generation), next)
+        self.change(self.load(), |s| s.is_left_to(owner, generation), next)
+    }
+
+    /// RUNNING and condemned -> CANCELLED, or DONE when it was for its time (or FREE when detached), by the reaper of its owner. `Ok` is the word before.
+    pub(crate) fn end_condemned(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        let next = |s: State| match (s.has(Flag::Detached), s.has(Flag::Time)) {
+            (true, _) => s.freed(),
+            (false, true) => s.completed(),
+            (false, false) => s.cancelled(owner),
+        };
+        self.change(self.load(), |s| s.is_condemned_with(owner, generation), next)
+    }
+
+    /// Condemns the task that `owner` runs. From then on nobody but the reaper of `owner` ends it. `Ok` is the word before, which may be so already.
+    pub(crate) fn condemn(&self, seen: State, owner: Participant, generation: u32) -> Result<State, State> {
+        self.change(seen, |s| s.is_run_by(owner, generation), |s| s.with(Flag::Kill))
     }
 
     /// DONE or CANCELLED -> FREE, for the reaper of the submitter, beside which other reapers may be at it. `Ok` is the word before.
@@ -142,6 +163,11 @@ impl Slot {
         let same = |s: State| s.generation() == generation || seeded(Bug::NoGeneration);
         let open = |s: State| (s.is(Phase::Pending) || s.is(Phase::Running)) && same(s);
         self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
+    }
+
+    /// The same because its time is up, if nobody has condemned it yet: what it ends with is decided once.
+    pub(crate) fn condemn_for_time(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.is_left_to(owner, generation), |s| s.with(Flag::Kill).with(Flag::Time))
     }
 
     /// One word of the inline area, the first of which is at byte 0.
@@ -184,6 +210,7 @@ impl Slot {
             set: self.set.load(Relaxed),
             args_len: self.args_len.load(Relaxed),
             args_block: self.args_block.load(Relaxed),
+            limits: TimeLimits::default(),
         }
     }
 
@@ -285,10 +312,41 @@ mod tests {
         let running = slot.claim(seen, a).expect("a flag set in between does not stop a claim");
         assert!(running.has(Flag::Waiter) && slot.claim(seen, b).is_err());
         assert!(slot.complete(b, 0).is_err() && slot.complete(a, 1).is_err());
+        assert!(slot.condemn(running, b, 0).is_err() && slot.condemn(running, a, 1).is_err());
         assert!(slot.complete(a, 0).unwrap().has(Flag::Waiter));
         assert!(slot.flag(0, Flag::Detached).is_err() && slot.cancel(0, b).is_err());
         assert!(slot.free(1).is_err());
         slot.free(0).unwrap();
         assert_eq!(slot.load(), State(1 << 16));
+    }
+
+    #[test]
+    fn a_condemned_task_is_ended_by_its_owners_reaper_alone() {
+        let a = Participant::new(1, 1);
+        let slot = Slot::default();
+        slot.publish(State(0));
+        let running = slot.claim(slot.load(), a).unwrap();
+        assert!(slot.end_condemned(a, 0).is_err(), "nobody has condemned it");
+        assert!(!slot.condemn(running, a, 0).unwrap().has(Flag::Kill));
+        assert!(slot.complete(a, 0).unwrap_err().is_condemned_with(a, 0));
+        assert!(slot.cancel_unstarted(a, 0).is_err() && slot.cancel(0, a).is_err());
+        slot.flag(0, Flag::Detached).expect("other flags are set as before");
+        assert!(slot.condemn(running, a, 0).unwrap().has(Flag::Kill), "again");
+        assert!(slot.condemn_for_time(a, 0).is_err(), "it is too late for another reason");
+        slot.end_condemned(a, 0).unwrap();
+        assert_eq!(slot.load(), State(1 << 16), "nobody will collect it");
+    }
+
+    #[test]
+    fn a_task_that_is_condemned_for_its_time_ends_with_that() {
+        let a = Participant::new(1, 1);
+        let slot = Slot::default();
+        slot.publish(State(0));
+        let running = slot.claim(slot.load(), a).unwrap();
+        slot.condemn_for_time(a, 0).unwrap();
+        assert!(slot.condemn(running, a, 0).unwrap().has(Flag::Time), "whoever comes later is told");
+        assert!(slot.complete(a, 0).is_err());
+        slot.end_condemned(a, 0).unwrap();
+        assert!(slot.load().is(crate::state::Phase::Done));
     }
 }

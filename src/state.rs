@@ -7,7 +7,7 @@
 //!           submit            claim             complete          collect
 //!   FREE ------------> PENDING ------> RUNNING ---------> DONE ------------> FREE, generation + 1
 //!                        | ^------------'  |  requeue
-//!                        | cancel          | its set was discarded before it started
+//!                        | cancel          | its set was discarded before it started, or it was condemned
 //!                        '-> CANCELLED <---'--------- collect ----------------^
 //! ```
 //! The code of every phase differs from every other in two bits or more. A zero word is a free slot of generation 0, which is
@@ -19,7 +19,8 @@
 //! | NOTIFY | the submitter | announce the end in the completion bitmap of the lane | at FREE |
 //! | DETACHED | the submitter, or its reaper | nobody will collect: the end goes straight to FREE | at FREE |
 //! | CANCEL | the submitter | asked to stop while running | at FREE and at a requeue |
-//! | KILL | whoever is about to kill the worker | reserved for the hard cancel | at FREE and at a requeue |
+//! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
+//! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
 
@@ -93,6 +94,7 @@ pub(crate) enum Flag {
     Detached = 0x04,
     Cancel = 0x08,
     Kill = 0x10,
+    Time = 0x20,
 }
 
 impl Flag {
@@ -159,6 +161,17 @@ impl State {
         self.is(Phase::Running) && self.owner() == who && self.generation() == generation
     }
 
+    /// The same of a task that nobody has condemned: `who` may end it, or its reaper put it back. In one comparison, for each task goes through it.
+    #[inline]
+    pub(crate) fn is_left_to(self, who: Participant, generation: u32) -> bool {
+        let running = State(Phase::Running.code() | u64::from(generation) << GENERATION_SHIFT).owned_by(who);
+        self.0 & (PHASE_MASK | OWNER_MASK | GENERATION_MASK | Flag::Kill.bit()) == running.0
+    }
+    /// The same of a task that somebody has condemned.
+    pub(crate) fn is_condemned_with(self, who: Participant, generation: u32) -> bool {
+        self.is_run_by(who, generation) && self.has(Flag::Kill)
+    }
+
     /// Whether the task of this generation, which `who` was running, does not run there any more, in a way that transitions lead to.
     pub(crate) fn has_left(self, who: Participant, generation: u32) -> bool {
         let ahead = self.generation().wrapping_sub(generation) as i32;
@@ -197,8 +210,8 @@ impl State {
     /// RUNNING -> PENDING: the function was not entered, or may be entered again.
     #[must_use]
     pub(crate) fn requeued(self) -> State {
-        debug_assert!(self.is(Phase::Running));
-        State(self.to(Phase::Pending).owned_by(Participant::NONE).0 & !(Flag::Cancel.bit() | Flag::Kill.bit()))
+        debug_assert!(self.is(Phase::Running) && !self.has(Flag::Kill));
+        State(self.to(Phase::Pending).owned_by(Participant::NONE).0 & !Flag::Cancel.bit())
     }
     /// RUNNING -> DONE.
     #[inline]
@@ -207,7 +220,7 @@ impl State {
         debug_assert!(self.is(Phase::Running));
         self.to(Phase::Done)
     }
-    /// PENDING or (not started) RUNNING -> CANCELLED.
+    /// PENDING or RUNNING (not started, or condemned) -> CANCELLED.
     #[must_use]
     pub(crate) fn cancelled(self, by: Participant) -> State {
         debug_assert!(self.is(Phase::Pending) || self.is(Phase::Running));
@@ -317,6 +330,10 @@ mod tests {
         assert_eq!(pending.generation(), 2);
         let running = pending.with(Flag::Waiter).with(Flag::Cancel).claimed(me);
         assert!(running.is_run_by(me, 2) && running.has(Flag::Waiter));
+        assert!(running.is_left_to(me, 2) && !running.is_left_to(me, 3) && !running.is_left_to(Participant::new(1, 1), 2));
+        let condemned = running.with(Flag::Kill);
+        assert!(condemned.is_run_by(me, 2) && !condemned.is_left_to(me, 2) && condemned.is_condemned_with(me, 2));
+        assert!(!running.is_condemned_with(me, 2) && condemned.cancelled(me).is(Phase::Cancelled));
         let done = running.completed();
         assert!(done.is_finished() && done.owner() == me && done.has(Flag::Waiter));
         assert_eq!(done.freed(), State(3 << 16));

@@ -12,7 +12,7 @@ use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
-use crate::slot::{Args, Request};
+use crate::slot::{Args, OPTION_LIMITED, Request};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
@@ -241,10 +241,21 @@ impl Pool {
         args: Args<'_>,
     ) -> Ticket {
         slot.write(request, hold.place(), args);
+        if request.options & OPTION_LIMITED != 0 {
+            self.write_limits(index, request);
+        }
         hold.publish(slot, free);
         let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: free.generation() };
         self.note_newest(ticket);
         ticket
+    }
+
+    /// Before the task is published. The extras are there: whoever made the request has seen to that.
+    #[cold]
+    fn write_limits(&self, index: usize, request: &Request) {
+        if let Some(extra) = self.segment().extra(self.lane, index) {
+            extra.limits.store(request.limits.bits(), Relaxed);
+        }
     }
 
     /// How many unfinished tasks this submitter may have: in a lane that several share, its part.

@@ -419,8 +419,9 @@ impl Supervisor {
         if policy.on_worker_death != OnWorkerDeath::BreakPool {
             return;
         }
-        // One that has left in good order is no participant any more.
-        let abrupt = ended.iter().filter(|child| self.participant_of(child).is_some());
+        // One that has left in good order is no participant any more; one that was killed for its task takes nothing with it.
+        let is_abrupt = |who: Participant| !self.pool.member.was_condemned(who);
+        let abrupt = ended.iter().filter(|child| self.participant_of(child).is_some_and(is_abrupt));
         let say = |child: &Child| format!("process {}: {}", child.pid, child.ended.unwrap_or(Cause::Unknown));
         let list: Vec<String> = abrupt.map(say).collect();
         if !list.is_empty() {
@@ -473,7 +474,7 @@ impl Supervisor {
         }
     }
 
-    /// About once a second: participants that are no children of ours, and tasks that nobody can run.
+    /// About once a second: participants that are no children of ours, tasks that nobody can run, and workers that somebody meant to kill.
     fn tick(&self, watch: &mut Watch) {
         let now = now_ns();
         if now - watch.last_tick < SLEEP_NS_MAX / 2 {
@@ -482,6 +483,8 @@ impl Supervisor {
         watch.last_tick = now;
         self.reap_unexpected(watch);
         self.pool.expire_unserved();
+        self.pool.member.kill_condemned();
+        self.pool.member.kill_overdue(now);
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));
     }

@@ -18,6 +18,7 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
+use crate::watchdog::Watchdog;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
     let target = Target::worker(number, member.who().index()).wanted();
-    let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false) });
+    let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
     let mut worker = Worker {
         performer: performer.clone(),
         names,
@@ -286,6 +287,7 @@ impl Worker {
             return;
         }
         self.performer.member.reap_all();
+        self.performer.member.kill_condemned();
         let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let now = now_ns();
         let since = *self.orphaned_at.get_or_insert(now);

@@ -6,10 +6,16 @@ mod common;
 use common::{Board, Random, SOON, count_in, hold, panic_with, pool_of, scaled, small_pool, square, wait_until};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use taskring::{Error, Executor, Future, StartMethod, State, When, as_completed, task, wait};
+use taskring::{Error, Executor, Future, StartMethod, State, SubmitOptions, When, as_completed, task, wait};
 
 taskring::test_support!();
 taskring::task! {
+    /// Counts itself, and takes its time then.
+    fn count_and_nap(board: String, cell: u64, us: u64) {
+        Board::at(&board)[cell as usize].fetch_add(1, SeqCst);
+        std::thread::sleep(Duration::from_micros(us));
+    }
+    fn nap_us(us: u64) -> u64 { std::thread::sleep(Duration::from_micros(us)); us }
     /// Runs until it is asked to stop; tells how often it looked before.
     fn until_asked(board: String, cell: u64) -> u64 {
         Board::at(&board)[cell as usize].fetch_add(1, SeqCst);
@@ -238,4 +244,64 @@ fn a_cancelled_future_stays_cancelled_while_its_slot_is_taken_for_others() {
             assert!(pusher.join().unwrap().iter().all(Future::cancel));
         });
     }
+}
+
+/// Hard cancels against the ends of their tasks: whatever comes first, the answer and the result agree, and no other task suffers.
+#[test]
+fn a_hard_cancel_meets_the_task_meant_or_nobody() {
+    let _dog = common::watchdog(120);
+    let mut random = Random::new();
+    let pool = pool_of(StartMethod::Spawn, 2);
+    let rounds = scaled(60, 400);
+    let board = Board::new(2);
+    let mut killed = 0;
+    for _ in 0..rounds {
+        let before = board[0].load(SeqCst);
+        let victim = pool.submit(count_and_nap, (board.name(), 0, 3_000)).unwrap();
+        let others: Vec<_> = (0..8).map(|_| pool.submit(count_in, (board.name(), 1)).unwrap()).collect();
+        let (start, moment) = (std::time::Instant::now(), Duration::from_micros(random.below(5_000)));
+        while start.elapsed() < moment {
+            std::hint::spin_loop();
+        }
+        if victim.cancel_hard().unwrap() {
+            assert_eq!(victim.result(), Err(Error::Cancelled));
+            killed += u64::from(board[0].load(SeqCst) != before);
+        } else {
+            assert!(victim.result().is_ok());
+            assert_eq!(board[0].load(SeqCst), before + 1);
+        }
+        assert!(others.iter().all(|f| f.result().is_ok()), "none of them may run again");
+    }
+    println!("{killed} of {rounds} had begun when they were cancelled");
+    assert!(killed != 0, "of so many some are met while they run");
+    assert_eq!(board[1].load(SeqCst), 8 * rounds as u64, "each of the others has run once");
+}
+
+/// Tasks that take about as long as they may: each has its result or its limit, once, and no other task suffers.
+#[test]
+fn a_time_limit_meets_the_task_meant_or_nobody() {
+    let _dog = common::watchdog(120);
+    let pool = pool_of(StartMethod::Spawn, 2);
+    let limit = Duration::from_millis(10);
+    let options = SubmitOptions::new().hard_limit(limit);
+    let (board, rounds) = (Board::new(1), scaled(40, 200));
+    let mut random = Random::new();
+    let mut killed = 0;
+    for _ in 0..rounds {
+        let us = 9_500 + random.below(1_000);
+        let limited: Vec<_> = (0..2).map(|_| pool.submit_with(&options, nap_us, us).unwrap()).collect();
+        let others: Vec<_> = (0..8).map(|_| pool.submit(count_in, (board.name(), 0)).unwrap()).collect();
+        for task in limited {
+            match task.result() {
+                Ok(slept) => assert_eq!(slept, us),
+                Err(e) => {
+                    assert_eq!(e, Error::TimeLimit { limit });
+                    killed += 1;
+                }
+            }
+        }
+        assert!(others.iter().all(|f| f.result().is_ok()), "none of them may run again");
+    }
+    println!("{killed} of {} were killed", 2 * rounds);
+    assert_eq!(board[0].load(SeqCst), 8 * rounds as u64);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "status",
     "init",
     "handle",
@@ -15,6 +15,7 @@ const FILES: [&str; 17] = [
     "target",
     "loan",
     "future",
+    "progress",
     "completions",
     "map",
     "multi",
@@ -46,8 +47,8 @@ fn trailer() -> String {
     ];
     let mut text = String::from(
         "/* What a struct begins with. Every field but the size is 0: its default. */\n\
-         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0}\n\
-         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}\n\
+         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0}\n\
+         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}\n\
          #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}\n\
          #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}\n\
          #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}\n\n\

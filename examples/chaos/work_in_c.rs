@@ -219,6 +219,8 @@ const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
     set: null_mut(),
     completions: null_mut(),
     user_data: 0,
+    soft_limit_ns: 0,
+    hard_limit_ns: 0,
 };
 
 /// As a worker in Rust encodes it: seven bits in each byte, the least first.

@@ -30,6 +30,8 @@ mod slot;
 mod state;
 #[path = "../../src/sync.rs"]
 mod sync;
+#[path = "../../src/time_limits.rs"]
+mod time_limits;
 
 #[path = "world/error.rs"]
 mod error;

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub const TASKRING_PENDING: u32 = 1;
 /// A worker runs it.
 pub const TASKRING_RUNNING: u32 = 2;
-/// It was cancelled before it started.
+/// It was cancelled before it started, or killed by taskring_cancel_hard.
 pub const TASKRING_STATE_CANCELLED: u32 = 3;
 /// It is over: a result, an error, or a verdict.
 pub const TASKRING_DONE: u32 = 4;
@@ -144,6 +144,34 @@ pub unsafe extern "C" fn taskring_cancel(pool: *mut taskring_pool, ticket: u64, 
     })
 }
 
+/// Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
+/// and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. `cancelled`
+/// may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
+/// before. The ticket stays good.
+///
+/// Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
+/// else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
+/// TASKRING_CORRUPT, TASKRING_FORKED.
+///
+/// # Safety
+/// `pool` is NULL or a handle of this library; `cancelled` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_cancel_hard(
+    pool: *mut taskring_pool,
+    ticket: u64,
+    cancelled: *mut u32,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let core = unsafe { live(pool, ticket) }?;
+        core.known_state().ok_or(Error::Stale)?;
+        let ends = core.pool.cancel_hard(core.ticket)? || core.known_state() == Some(State::Cancelled);
+        // SAFETY: as this function's contract says.
+        unsafe { put(cancelled, u32::from(ends)) };
+        Ok(())
+    })
+}
+
 /// Waits until a task is over, and takes nothing: its result can be had without waiting then.
 ///
 /// Returns TASKRING_OK; TASKRING_TIMED_OUT; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
@@ -165,8 +193,8 @@ pub unsafe extern "C" fn taskring_wait(pool: *mut taskring_pool, ticket: u64, ti
 /// be NULL; it becomes the length of the result.
 ///
 /// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
-/// TASKRING_WORKER_LOST, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket stays good after
-/// TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
+/// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.
 ///
 /// # Safety

@@ -108,6 +108,10 @@ pub struct taskring_config {
     /// Bytes of memory of its own that each worker process may have: heap, private mappings and globals. What goes beyond fails to be allocated. 0: no
     /// limit. Refused with threads.
     pub worker_memory_max: u64,
+    /// The time limits of tasks that have none of their own: see taskring_options. Default: none.
+    pub task_soft_limit_ns: u64,
+    /// TASKRING_UNSUPPORTED with TASKRING_THREAD.
+    pub task_hard_limit_ns: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
@@ -132,6 +136,16 @@ unsafe fn strings(mut list: *const *const c_char) -> Vec<OsString> {
 fn byte(name: &'static str, value: u32, least: u32) -> Result<u8, Fault> {
     let fits = u8::try_from(value).ok().filter(|&v| u32::from(v) >= least);
     fits.ok_or_else(|| Error::invalid(name, value, format!("{least} to 255")).into())
+}
+
+fn time_limits(mut builder: Builder, config: &taskring_config) -> Builder {
+    if config.task_soft_limit_ns != 0 {
+        builder = builder.task_soft_limit(Duration::from_nanos(config.task_soft_limit_ns));
+    }
+    if config.task_hard_limit_ns != 0 {
+        builder = builder.task_hard_limit(Duration::from_nanos(config.task_hard_limit_ns));
+    }
+    builder
 }
 
 /// # Safety
@@ -182,7 +196,7 @@ pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, 
     if config.kills_max != 0 {
         builder = builder.kills_max(byte("kills_max", config.kills_max, 1)?);
     }
-    builder = builder.detach_on_exit(config.detach_on_exit != 0);
+    builder = time_limits(builder, &config).detach_on_exit(config.detach_on_exit != 0);
     // SAFETY: as this function's contract says.
     builder = unsafe { setup::apply(builder, &config) }?;
     // SAFETY: as this function's contract says.

@@ -46,7 +46,7 @@ pub enum taskring_status {
     TASKRING_FULL = 16,
     /// The time allowed went by. Nothing was changed.
     TASKRING_TIMED_OUT = 17,
-    /// The task was cancelled before any worker started it; one that may run more than once, before it was started again.
+    /// The task was cancelled before any worker started it; one that may run more than once, before it was started again. Or taskring_cancel_hard killed it.
     TASKRING_CANCELLED = 18,
     /// The task set was discarded and takes no new tasks.
     TASKRING_DISCARDED = 19,
@@ -86,6 +86,8 @@ pub enum taskring_status {
     TASKRING_TERMINATED = 36,
     /// A task would wait for one that waits for it in its turn. Nothing was changed.
     TASKRING_WOULD_DEADLOCK = 37,
+    /// The task ran longer than its hard time limit, and was killed with its worker.
+    TASKRING_TIME_LIMIT = 38,
 }
 
 /// The one table of names and meanings.
@@ -108,7 +110,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_MANY_THREADS, c"TASKRING_MANY_THREADS", c"fork needs a process with one thread"),
     (TASKRING_FULL, c"TASKRING_FULL", c"every slot holds an unfinished task"),
     (TASKRING_TIMED_OUT, c"TASKRING_TIMED_OUT", c"the time allowed went by"),
-    (TASKRING_CANCELLED, c"TASKRING_CANCELLED", c"the task was cancelled before it started"),
+    (TASKRING_CANCELLED, c"TASKRING_CANCELLED", c"the task was cancelled"),
     (TASKRING_DISCARDED, c"TASKRING_DISCARDED", c"the task set was discarded"),
     (TASKRING_TASK_FAILED, c"TASKRING_TASK_FAILED", c"the task returned an error"),
     (TASKRING_PANICKED, c"TASKRING_PANICKED", c"the task panicked"),
@@ -128,6 +130,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_UNSUPPORTED, c"TASKRING_UNSUPPORTED", c"this kind of pool or worker cannot do it"),
     (TASKRING_TERMINATED, c"TASKRING_TERMINATED", c"the pool's workers were ended before the task was over"),
     (TASKRING_WOULD_DEADLOCK, c"TASKRING_WOULD_DEADLOCK", c"a task would wait for one that waits for it in its turn"),
+    (TASKRING_TIME_LIMIT, c"TASKRING_TIME_LIMIT", c"the task was killed, for it ran longer than it may"),
 ];
 
 /// Why a function did not succeed.
@@ -190,6 +193,7 @@ impl Fault {
             Error::Unsupported { .. } => TASKRING_UNSUPPORTED,
             Error::Terminated => TASKRING_TERMINATED,
             Error::WouldDeadlock => TASKRING_WOULD_DEADLOCK,
+            Error::TimeLimit { .. } => TASKRING_TIME_LIMIT,
             Error::Encode { .. } => TASKRING_ENCODE,
             Error::Decode { .. } => TASKRING_DECODE,
             Error::TooMany { .. } => TASKRING_TOO_MANY,

@@ -36,6 +36,11 @@ pub struct taskring_options {
     pub completions: *mut taskring_completions,
     /// What comes out with it. Of a bulk submit each next task has one more.
     pub user_data: u64,
+    /// How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
+    pub soft_limit_ns: u64,
+    /// How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT; more than the soft limit. Default: the
+    /// pool's. TASKRING_UNSUPPORTED while the pool has workers that are threads.
+    pub hard_limit_ns: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
@@ -129,6 +134,12 @@ pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Resul
         let attempts = u8::try_from(options.attempts_max);
         submit =
             submit.attempts_max(attempts.map_err(|_| Error::invalid("attempts_max", options.attempts_max, "up to 255"))?);
+    }
+    if options.soft_limit_ns != 0 {
+        submit = submit.soft_limit(Duration::from_nanos(options.soft_limit_ns));
+    }
+    if options.hard_limit_ns != 0 {
+        submit = submit.hard_limit(Duration::from_nanos(options.hard_limit_ns));
     }
     if !options.set.is_null() {
         // SAFETY: as this function's contract says.

@@ -123,6 +123,14 @@ pub(crate) fn pidfd_kill(fd: BorrowedFd<'_>, signal: i32) -> Result<bool> {
     }
 }
 
+/// Ends this process as SIGKILL from outside does: no destructor, no hook.
+pub(crate) fn kill_self() -> ! {
+    loop {
+        // SAFETY: the calls take integers. The number is this process's own.
+        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    }
+}
+
 /// Takes the exit status of a child and frees its process number; `None` while it runs. `ECHILD` if it is no child of
 /// this process, or somebody has reaped it already. Async-signal-safe.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {

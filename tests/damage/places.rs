@@ -16,12 +16,15 @@ const SET_COUNTS_AT: usize = SETS_AT + 4095 * 8;
 const LANES_AT: usize = (SET_COUNTS_AT + 4095 * 8).next_multiple_of(128);
 pub const SLOTS_AT: usize = (LANES_AT + 16 * LANE).next_multiple_of(4096);
 const LANE_LEN: usize = (CAPACITY * SLOT + 8 + CAPACITY * 4).next_multiple_of(4096);
-const BLOCKS_AT: usize = SLOTS_AT + 16 * LANE_LEN;
+const EXTRAS_AT: usize = SLOTS_AT + 16 * LANE_LEN;
+const EXTRAS_LEN: usize = (CAPACITY * EXTRA).next_multiple_of(4096);
+const BLOCKS_AT: usize = EXTRAS_AT + 16 * EXTRAS_LEN;
 const PAYLOAD_AT: usize = BLOCKS_AT + (1 << 18) * BLOCK;
 const RECORD: usize = 384;
 const FUNCTION: usize = 256;
 const LANE: usize = 768;
 const SLOT: usize = 128;
+const EXTRA: usize = 192;
 const BLOCK: usize = 32;
 /// Up to the first payload blocks' descriptors: what is looked at and damaged.
 const MAPPED: usize = BLOCKS_AT + 4096;
@@ -63,7 +66,7 @@ pub fn parts(functions: usize) -> Vec<Part> {
 
 /// Of the word at this place.
 pub fn class_of(at: usize) -> Class {
-    let in_slots = (SLOTS_AT..BLOCKS_AT).contains(&at) && (at - SLOTS_AT) % LANE_LEN < CAPACITY * SLOT;
+    let in_slots = (SLOTS_AT..EXTRAS_AT).contains(&at) && (at - SLOTS_AT) % LANE_LEN < CAPACITY * SLOT;
     let word = (at - if in_slots { SLOTS_AT } else { 0 }) % SLOT;
     let slot_content = in_slots && (word >= 12 && !(20..24).contains(&word) && !(44..48).contains(&word));
     let block = (BLOCKS_AT..BLOCKS_AT + 4096).contains(&at);

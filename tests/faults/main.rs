@@ -6,6 +6,7 @@ mod cc_support;
 mod process_support;
 
 mod cgroups;
+mod condemned;
 mod ends;
 mod inside;
 #[cfg(feature = "raw-sync")]
@@ -25,7 +26,8 @@ use process_support::{Role, Test};
 
 fn main() {
     taskring::init();
-    let roles: [&[Role]; 8] = [
+    let roles: [&[Role]; 9] = [
+        condemned::ROLES,
         ends::ROLES,
         inside::ROLES,
         locks::ROLES,
@@ -35,7 +37,7 @@ fn main() {
         stopped::ROLES,
         support::ROLES,
     ];
-    let tests: [&[Test]; 11] = [
+    let tests: [&[Test]; 12] = [
         wakes::TESTS,
         locks::TESTS,
         phases::TESTS,
@@ -47,6 +49,7 @@ fn main() {
         ends::TESTS,
         inside::TESTS,
         programs::TESTS,
+        condemned::TESTS,
     ];
     #[allow(unused_mut, reason = "with the feature there are more")]
     let (mut roles, mut tests) = (roles.concat(), tests.concat());

@@ -59,6 +59,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
     ("submit_bulk", &["four", "wrapped lane"]),
     ("cancel", &["pending", "running", "finished"]),
+    ("cancel_hard", &["pending", "running", "finished"]),
     ("result", &["inline", "block", "error", "cancelled", "waits"]),
     ("wait", &["first of two", "all of two"]),
     ("as_completed", &["three"]),
@@ -125,11 +126,19 @@ fn cancel<R>(future: &Future<R>, id: u64) {
     }
 }
 
+fn cancel_hard<R>(future: &Future<R>, id: u64, runs: bool) {
+    note(id, Note::Cancelling);
+    // One that runs was entered all the same.
+    if future.cancel_hard().expect("its worker is a process") && !runs {
+        note(id, Note::Cancelled);
+    }
+}
+
 /// Does what a row says, and ends in the window's end.
 pub fn perform(operation: &str, context: &str) -> ! {
     match operation {
         "submit" | "submit_bulk" => perform_submit(operation, context),
-        "cancel" | "discard" | "task set" => perform_cancel(operation, context),
+        "cancel" | "cancel_hard" | "discard" | "task set" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
         "loan" | "view" | "completions" => crate::c_calls::perform(operation, context),
         "worker" => {
@@ -226,11 +235,13 @@ fn perform_cancel(operation: &str, context: &str) {
         Board::at(&place().board)[GATE].store(1, SeqCst);
     }
     let pending = if done { finished(pending) } else { pending };
+    let hard = operation == "cancel_hard";
     begin_window();
-    if context == "running" {
-        cancel(&held, 0)
-    } else {
-        cancel(&pending, 1)
+    match (hard, context == "running") {
+        (false, true) => cancel(&held, 0),
+        (false, false) => cancel(&pending, 1),
+        (true, true) => cancel_hard(&held, 0, true),
+        (true, false) => cancel_hard(&pending, 1, false),
     }
     end_window();
 }

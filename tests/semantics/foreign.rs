@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 /// Each is there in C and in C++.
-const SUBJECTS: [&str; 6] = ["futures", "waits", "maps", "pools", "multi", "interpreters"];
+const SUBJECTS: [&str; 7] = ["futures", "waits", "maps", "pools", "multi", "interpreters", "running"];
 
 pub fn programs() -> Vec<Program> {
     let sources = |(language, folder, ending)| {

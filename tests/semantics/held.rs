@@ -38,6 +38,11 @@ impl Held {
         (self.0.name(), 2 * i as u64)
     }
 
+    /// How often the task of this number was entered.
+    pub fn times_begun(&self, i: usize) -> u64 {
+        self.0[2 * i].load(SeqCst)
+    }
+
     pub fn let_go(&self, i: usize) {
         self.0[2 * i + 1].store(1, SeqCst);
     }

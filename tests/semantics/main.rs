@@ -34,6 +34,7 @@ mod order;
 mod processes;
 mod promise;
 mod resources;
+mod running;
 mod seeds;
 mod sentences;
 mod setup;
@@ -67,6 +68,7 @@ const FILES: &[&[Case]] = &[
     processes::CASES,
     promise::CASES,
     resources::CASES,
+    running::CASES,
     seeds::CASES,
     sentences::CASES,
     setup::CASES,

@@ -33,7 +33,7 @@ class task_error : public error {
 class panicked_error : public task_error {
     using task_error::task_error;
 };
-/// The task was cancelled before it started.
+/// The task was cancelled before it started, or killed by cancel_hard.
 class cancelled_error : public error {
     using error::error;
 };
@@ -77,6 +77,10 @@ class would_deadlock_error : public error {
 };
 /// The pool's workers were ended before the task was over.
 class terminated_error : public error {
+    using error::error;
+};
+/// The task ran longer than its hard time limit, and was killed with its worker.
+class time_limit_error : public error {
     using error::error;
 };
 /// A parameter is out of its range, or a handle no good.
@@ -133,6 +137,8 @@ inline failure last_failure(taskring_status status) {
         throw would_deadlock_error(why.status, why.message);
     case TASKRING_TERMINATED:
         throw terminated_error(why.status, why.message);
+    case TASKRING_TIME_LIMIT:
+        throw time_limit_error(why.status, why.message);
     case TASKRING_INVALID_ARGUMENT:
         throw invalid_argument_error(why.status, why.message);
     case TASKRING_STALE:

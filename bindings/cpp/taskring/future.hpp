@@ -6,9 +6,15 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <ostream>
 
 namespace taskring {
+
+/// How far a task says that it has come: what is done, of how much; 0 when it does not know.
+struct task_progress {
+    std::uint64_t done = 0, total = 0;
+};
 
 enum class state { pending = TASKRING_PENDING, running = TASKRING_RUNNING, cancelled = TASKRING_STATE_CANCELLED, done = TASKRING_DONE };
 
@@ -92,6 +98,34 @@ public:
         std::uint32_t cancelled = 0;
         detail::check(taskring_cancel(pool_, ticket_, &cancelled));
         return cancelled != 0;
+    }
+    /// The same, and a running task ends with its worker process, which is killed: true when the task ends as cancelled, which is a moment later then. See
+    /// taskring_cancel_hard. Throws an error with TASKRING_UNSUPPORTED where a worker
+    /// cannot be killed alone.
+    bool cancel_hard() const {
+        std::uint32_t cancelled = 0;
+        detail::check(taskring_cancel_hard(pool_, ticket_, &cancelled));
+        return cancelled != 0;
+    }
+    /// How far the task has said last that it has come, by report_progress; nothing when it has not. Also when it is over, or its worker was killed.
+    std::optional<task_progress> progress() const {
+        task_progress found;
+        const taskring_status status = taskring_progress(pool_, ticket_, &found.done, &found.total);
+        if (status == TASKRING_NOT_FOUND)
+            return std::nullopt;
+        detail::check(status);
+        return found;
+    }
+    /// The value that the task has told last, by report; nothing when it has told none. `T` is of the type that was told.
+    template <class T> std::optional<T> reported() const {
+        char bytes[64];
+        std::size_t len = 0;
+        const taskring_status status = taskring_reported(pool_, ticket_, bytes, sizeof bytes, &len);
+        if (status == TASKRING_NOT_FOUND)
+            return std::nullopt;
+        detail::check(status);
+        reader from(bytes, len);
+        return codec<T>::decode(from);
     }
     taskring::state state() const {
         std::uint32_t found = 0;

@@ -6,9 +6,26 @@
 
 namespace taskring {
 
+namespace detail {
+
+/// A time in nanoseconds, for a field in which 0 would be no limit.
+template <class Rep, class Period> std::uint64_t more_than_none(std::chrono::duration<Rep, Period> time) noexcept {
+    const std::uint64_t ns = nanoseconds(time);
+    return ns == 0 ? 1 : ns;
+}
+
+} // namespace detail
+
 /// Options of a pool: the fields of taskring_config, with their sizes set.
 struct config : taskring_config {
     config() : taskring_config TASKRING_CONFIG_INIT {}
+    /// The time limits of tasks that have none of their own; see options.
+    template <class Rep, class Period> config &task_soft_limit(std::chrono::duration<Rep, Period> limit) noexcept {
+        return task_soft_limit_ns = detail::more_than_none(limit), *this;
+    }
+    template <class Rep, class Period> config &task_hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
+        return task_hard_limit_ns = detail::more_than_none(limit), *this;
+    }
 };
 
 /// Tasks that are stopped in one call.
@@ -51,6 +68,14 @@ public:
         return this->user_data(user_data);
     }
     options &user_data(std::uint64_t value) noexcept { return raw_.user_data = value, *this; }
+    /// How long it may run, from its start, before it is asked to stop, as by future::cancel.
+    template <class Rep, class Period> options &soft_limit(std::chrono::duration<Rep, Period> limit) noexcept {
+        return raw_.soft_limit_ns = detail::more_than_none(limit), *this;
+    }
+    /// How long it may run before it is killed with its worker process, and throws time_limit_error. More than the soft limit.
+    template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
+        return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
+    }
     const taskring_options *get() const noexcept { return &raw_; }
 
 private:
@@ -70,9 +95,7 @@ public:
     map_options &chunk_auto() noexcept { return chunk(TASKRING_CHUNK_AUTO); }
     /// For all results together, from the call of map on.
     template <class Rep, class Period> map_options &timeout(std::chrono::duration<Rep, Period> time) noexcept {
-        const std::uint64_t ns = detail::nanoseconds(time);
-        // 0 would be no limit.
-        return raw_.timeout_ns = ns == 0 ? 1 : ns, *this;
+        return raw_.timeout_ns = detail::more_than_none(time), *this;
     }
     /// Options of each of its tasks.
     map_options &submit(const options &how) noexcept { return submit_ = how, *this; }

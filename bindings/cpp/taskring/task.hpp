@@ -119,6 +119,15 @@ inline void init(int argc, char **argv) {
 /// Serves the named pool in this thread until it ends.
 inline void work(const std::string &name) { detail::check(taskring_work(name.c_str())); }
 
+/// Tells the submitter how far the running task has come, in any unit, of a total, or of one that is not known: future::progress.
+inline void report_progress(std::uint64_t done, std::uint64_t total = 0) { detail::check(taskring_report_progress(done, total)); }
+/// Tells the submitter a value, of up to 64 encoded bytes: future::reported.
+template <class T> void report(const T &value) {
+    std::string bytes;
+    codec<T>::encode(value, bytes);
+    detail::check(taskring_report(bytes.data(), bytes.size()));
+}
+
 /// Whether the submitter asked the running task to stop.
 inline bool cancel_requested() noexcept { return taskring_cancel_requested() != 0; }
 

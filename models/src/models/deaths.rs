@@ -210,13 +210,71 @@ fn in_a_completion() {
         let mut one = settled(&dying);
         let (ticket, task) = claimed(&s, &mut one, ask(1));
         let waiter = start(&s, move |s| s.collect(ticket));
-        let victim = victim(&dying, k, move |_| one.perform(task));
+        let victim = victim(&dying, k, move |_| assert!(one.perform(task)));
         let died = victim.join().unwrap();
         assert!(r.reap_now(dying.who()));
         // Not entered: it is pending again, and runs here.
         Worker::new(w.clone()).drain();
         waiter.join().unwrap();
         end(&w, &r, &[&dying]);
+        died
+    });
+}
+
+/// A task is condemned while it runs, and its worker is killed at any point, before or after: it ends as cancelled when whoever condemned it was told so,
+/// and else as at any death.
+#[test]
+fn in_a_run_that_is_condemned() {
+    deaths("run and complete, beside a hard cancel", 2, 5, |k| in_a_condemned_run(k, ask(1)));
+}
+
+/// The same of a task that may run again, which a condemned one does not.
+#[test]
+fn in_a_repeatable_run_that_is_condemned() {
+    deaths("run of a task that may run again, beside a hard cancel", 2, 5, |k| in_a_condemned_run(k, ask_again(1)));
+}
+
+fn in_a_condemned_run(k: u32, request: Request) -> bool {
+    let [w, dying, s, killer] = cast(1, [AWorker, AWorker, Submitter, Submitter], Policy::default());
+    let mut one = settled(&dying);
+    let (ticket, task) = claimed(&s, &mut one, request);
+    let killer = start(&killer, move |killer| killer.condemn(ticket));
+    let victim = victim(&dying, k, move |_| {
+        one.perform(task);
+    });
+    let died = victim.join().unwrap();
+    // The signal may come before the flag: another death, at which the task is put back or has its verdict, unless it is condemned by then.
+    assert!(s.reap_now(dying.who()));
+    let condemned = killer.join().unwrap();
+    Worker::new(w.clone()).drain();
+    let verdict = s.collect(ticket);
+    assert_eq!(condemned, verdict == Verdict::Cancelled);
+    end(&w, &s, &[&dying]);
+    died
+}
+
+/// The reaper of a worker whose task is condemned dies in turn, at any point, also while the task is condemned.
+#[test]
+fn in_a_reap_of_what_is_condemned() {
+    deaths("reap, beside a hard cancel", 2, 20, |k| {
+        let [w, first, r1, r2, killer] = cast(1, [AWorker, AWorker, Submitter, Submitter, Submitter], Policy::default());
+        let mut worker = settled(&first);
+        let (ticket, _) = claimed(&r2, &mut worker, ask_again(1));
+        let slot = &first.segment.ring().slots[0];
+        slot.note(slot.progress().at(Step::Started));
+        ledger(&first).enter(1, 0);
+        first.die();
+        let dead = first.who();
+        let victim = victim(&r1, k, move |r1| assert!(r1.reap_now(dead)));
+        let killer = start(&killer, move |killer| killer.condemn(ticket));
+        let died = victim.join().unwrap();
+        assert!(r2.reap_now(dead) || first.is_buried());
+        assert!(r2.reap_now(r1.who()));
+        let condemned = killer.join().unwrap();
+        Worker::new(w.clone()).drain();
+        let verdict = r2.collect(ticket);
+        assert_eq!(verdict, if condemned { Verdict::Cancelled } else { Verdict::Value(answer(1)) });
+        end(&w, &r2, &[&first, &r1]);
         died
     });
 }
@@ -319,7 +377,7 @@ fn in_a_detach() {
         let [w, s, r] = cast(1, [AWorker, Submitter, Submitter], Policy::default());
         let mut one = settled(&w);
         let (ticket, task) = claimed(&s, &mut one, ask(1));
-        let worker = start(&w, move |_| one.perform(task));
+        let worker = start(&w, move |_| assert!(one.perform(task)));
         let victim = victim(&s, k, move |s| s.detach(ticket));
         let died = reap_submitter(victim, &s, &r);
         worker.join().unwrap();

@@ -212,7 +212,7 @@ impl Pool {
     fn requeue(&self, owner: Participant, claim: Claim) -> bool {
         let slot = &self.slots[claim.slot];
         let generation = claim.state.generation();
-        slot.change(slot.load(), |s| s.is_run_by(owner, generation), State::requeued).is_ok()
+        slot.change(slot.load(), |s| s.is_left_to(owner, generation), State::requeued).is_ok()
     }
 
     /// From here on everybody can find proof that `who` is dead.

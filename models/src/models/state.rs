@@ -132,6 +132,27 @@ fn a_request_to_stop_is_seen_or_too_late() {
     });
 }
 
+/// Condemning a task against its completion: the one or the other decides how it ends, and of a condemned one that is for its worker's reaper.
+#[test]
+fn a_task_is_condemned_or_completed() {
+    model(|| {
+        let (pool, ticket, claim) = running();
+        let waiter = spawn(&pool, move |pool| pool.wait(ticket));
+        let other = spawn(&pool, move |pool| pool.slot(ticket).condemn(pool.slot(ticket).load(), W1, ticket.generation));
+        let completed = pool.complete(W1, claim);
+        let condemned = other.join().unwrap().is_ok();
+        assert!(condemned != completed);
+        if condemned {
+            let slot = pool.slot(ticket);
+            assert!(slot.load().is_condemned_with(W1, ticket.generation), "its worker has left it as it was");
+            assert!(!pool.requeue(W1, claim), "it does not run again");
+            assert!(pool.wake_waiter(ticket.slot, slot.end_condemned(W1, ticket.generation)));
+        }
+        let end = waiter.join().unwrap();
+        assert!(end.is(if condemned { Phase::Cancelled } else { Phase::Done }));
+    });
+}
+
 /// Detaching a task against its completion: the slot is freed exactly once, by the one or by the other.
 #[test]
 fn a_detached_task_is_freed_once() {
@@ -162,6 +183,7 @@ fn a_stale_name_touches_no_later_task() {
             assert!(slot.claim(State(0).published(), W2).is_err());
             assert!(slot.complete(W1, old.generation).is_err());
             assert!(slot.cancel_unstarted(W1, old.generation).is_err());
+            assert!(slot.condemn(State(0).published().claimed(W1), W1, old.generation).is_err());
             assert!(!freed || slot.free(old.generation).is_err());
             freed
         });

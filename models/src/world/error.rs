@@ -7,6 +7,13 @@ pub(crate) enum Error {
     ShutDown,
     Broken { kind: PoolKind, cause: String },
     Corrupt { what: String },
+    InvalidArgument { name: &'static str, value: String, wanted: String },
+}
+
+impl Error {
+    pub(crate) fn invalid(name: &'static str, value: impl ToString, wanted: impl ToString) -> Error {
+        Error::InvalidArgument { name, value: value.to_string(), wanted: wanted.to_string() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,7 @@ struct Story {
     attempts_max: u8,
     accepted: bool,
     cancelled: bool,
+    condemned: bool,
     forsaken: bool,
     /// The attempts in which the function was entered.
     entered: Vec<u16>,
@@ -71,6 +72,10 @@ impl Ledger {
     pub(crate) fn cancel(&self, task: u16) {
         self.at(task, |story| story.cancelled = true);
     }
+    /// Somebody was told that it ends as cancelled, though it runs.
+    pub(crate) fn condemn(&self, task: u16) {
+        self.at(task, |story| story.condemned = true);
+    }
     pub(crate) fn enter(&self, task: u16, attempt: u16) {
         self.at(task, |story| {
             assert!(!story.entered.contains(&attempt), "task {task} is entered twice in attempt {attempt}");
@@ -98,10 +103,12 @@ impl Ledger {
             // Cancelled while it waits: never entered, or (if it may run again) not in the attempt that it waited for.
             let waited = entered == 0 || entered < usize::from(story.attempts_max);
             assert!(!story.cancelled || waited, "{}", tell());
+            let is_cancelled = matches!(story.verdicts.first(), None | Some(Verdict::Cancelled));
+            assert!(!story.condemned || is_cancelled, "{}", tell());
             match story.verdicts.first() {
                 Some(Verdict::Value(value)) => assert!(entered != 0 && *value == answer(*task), "{}", tell()),
                 Some(Verdict::RanResultLost) => assert!(entered != 0, "{}", tell()),
-                Some(Verdict::Cancelled) => assert!(waited, "{}", tell()),
+                Some(Verdict::Cancelled) => assert!(waited || story.condemned, "{}", tell()),
                 Some(Verdict::MayHaveRun) => {}
                 None => assert!(story.forsaken || !story.accepted, "{}", tell()),
             }

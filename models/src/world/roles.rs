@@ -87,6 +87,17 @@ impl Member {
         cancelled
     }
 
+    /// Condemns a task that runs, as a hard cancel does before it sends the signal, which is a death of the worker at any later point. Whether it did.
+    pub(crate) fn condemn(&self, ticket: Ticket) -> bool {
+        let slot = &self.segment.ring().slots[ticket.slot];
+        let seen = slot.load();
+        let condemned = seen.is_run_by(seen.owner(), ticket.generation) && slot.condemn(seen, seen.owner(), ticket.generation).is_ok();
+        if condemned {
+            self.segment.ledger.condemn(ticket.task);
+        }
+        condemned
+    }
+
     /// Nobody will collect it.
     pub(crate) fn detach(&self, ticket: Ticket) {
         self.segment.ledger.forsake(ticket.task);
@@ -230,15 +241,16 @@ impl Worker {
         task
     }
 
-    /// Runs a claimed task to its end.
-    pub(crate) fn perform(&self, task: Task) {
+    /// Runs a claimed task to its end. False when that was condemned: then the worker must be dead before anything else.
+    pub(crate) fn perform(&self, task: Task) -> bool {
         let segment = &*self.member.segment;
         let index = task.claim.slot;
         let slot = &segment.ring().slots[index];
         let (me, generation) = (self.member.who(), task.claim.state.generation());
         let request = slot.read();
         if request.set != 0 && segment.sets().is_discarded(SetRef(request.set)) {
-            return self.member.cancel_for_set(0, index, me, generation, &request);
+            assert!(self.member.cancel_for_set(0, index, me, generation, &request), "nobody condemns it");
+            return true;
         }
         let progress = slot.progress();
         assert_eq!(progress.step, Step::None, "a task that is pending has no note");
@@ -249,15 +261,17 @@ impl Worker {
         slot.outcome.store(VALUE, Relaxed);
         match slot.complete(me, generation) {
             Ok(old) => segment.announce_end(0, index, old, &request),
+            Err(found) if found.is_condemned_with(me, generation) => return false,
             Err(found) => panic!("{me:?} runs generation {generation}, and the slot is {found:?}"),
         }
+        true
     }
 
     /// Runs what there is, without sleeping.
     pub(crate) fn drain(&mut self) {
         self.search.look_everywhere();
         while let Some(task) = self.look() {
-            self.perform(task);
+            assert!(self.perform(task), "nobody condemns it");
         }
     }
 }

@@ -102,6 +102,10 @@ impl Segment {
         words.iter().any(|word| word.load(Relaxed) & 1 << (who.index() % 64) != 0)
     }
 
+    // No time limits.
+    pub(crate) fn hard_limit_ms(&self, _lane: usize, _slot: usize) -> u32 {
+        0
+    }
     // No payload blocks and no table of functions: nothing to do.
     pub(crate) fn free_block(&self, _name: u32, _from: Holder) {}
     pub(crate) fn free_slot_blocks(&self, _names: [u32; 2], _number: u32, _generation: u32) {}

@@ -1,0 +1,99 @@
+// Row B10 of the contract in C++: what can be done about a task that runs.
+#include "semantics_shared.hpp"
+
+namespace {
+
+void semantics_b10_a_running_task_is_killed_and_all_others_go_on(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    auto victim = busy(pool), other = busy(pool);
+    auto pending = pool.submit(square, 7);
+    if (in_threads(kind)) {
+        CHECK(status_of([&] { victim.cancel_hard(); }) == TASKRING_UNSUPPORTED);
+        CHECK(victim.is_running());
+        victim.cancel();
+        victim.get();
+    } else {
+        CHECK(victim.cancel_hard());
+        thrown<taskring::cancelled_error>([&] { victim.result(); });
+        CHECK(victim.is_cancelled() && victim.cancel_hard());
+    }
+    CHECK(pending.get() == 49 && other.is_running());
+    other.cancel();
+    other.get();
+}
+
+void semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto done = pool.submit(square, 3);
+    while (!done.done())
+        std::this_thread::sleep_for(1ms);
+    auto running = busy(pool);
+    auto pending = pool.submit(square, 4);
+    CHECK(pending.cancel_hard() && !done.cancel_hard());
+    thrown<taskring::cancelled_error>([&] { pending.get(); });
+    CHECK(done.get() == 9 && running.is_running());
+    running.cancel();
+}
+
+void semantics_b10_a_task_has_time_limits_of_its_own(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    pool.submit(taskring::options().soft_limit(50ms), until_asked).get();
+    if (in_threads(kind)) {
+        CHECK(status_of([&] { pool.submit(taskring::options().hard_limit(50ms), square, 3); }) == TASKRING_UNSUPPORTED);
+    } else {
+        auto limited = pool.submit(taskring::options().hard_limit(50ms), until_asked);
+        CHECK(thrown<taskring::time_limit_error>([&] { limited.get(); }).find("longer than 50ms") != std::string::npos);
+    }
+    thrown<taskring::invalid_argument_error>([&] { pool.submit(taskring::options().soft_limit(9ms).hard_limit(9ms), square, 3); });
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
+void semantics_b10_a_pool_has_time_limits_for_its_tasks(std::uint32_t kind) {
+    auto chosen = make_config(kind, 1);
+    chosen.task_soft_limit(30ms);
+    if (!in_threads(kind))
+        chosen.task_hard_limit(10s);
+    taskring::pool pool(chosen);
+    pool.submit(until_asked).get();
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
+const taskring::task<void()> tells{"tells"};
+
+void semantics_b10_a_running_task_tells_how_far_it_has_come(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto silent = busy(pool);
+    CHECK(!silent.progress() && !silent.reported<std::string>());
+    silent.cancel();
+    auto task = pool.submit(tells);
+    while (!task.progress() || task.progress()->done != 2)
+        std::this_thread::sleep_for(1ms);
+    CHECK(task.progress()->total == 3 && task.reported<std::string>() == "one");
+    if (in_threads(kind))
+        task.cancel();
+    else
+        CHECK(task.cancel_hard());
+    task.wait();
+    CHECK(task.progress()->done == 2);
+    CHECK(status_of([] { taskring::report(3); }) == TASKRING_UNSUPPORTED);
+}
+
+const semantics_case cases[] = {
+    CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
+    CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
+    CASE(semantics_b10_a_task_has_time_limits_of_its_own),
+    CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
+    CASE(semantics_b10_a_running_task_tells_how_far_it_has_come),
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+    taskring::define(tells, [] {
+        taskring::report_progress(1, 3);
+        taskring::report(std::string("one"));
+        taskring::report_progress(2, 3);
+        wait_until_asked();
+    });
+    return run_cases(argc, argv, cases);
+}

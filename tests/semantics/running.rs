@@ -1,0 +1,235 @@
+//! Section B, row B10: what can be done about a task that runs.
+
+use crate::held::{Held, can_die, given, second_pool_of};
+use crate::process_support::common::{Board, count_in, hold, square};
+use crate::process_support::{pid_alive, unique, wait_until};
+use crate::support::pool_of;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, StartMethod, State, SubmitOptions, task};
+
+taskring::task! {
+    /// Tells of its progress, and is held then.
+    fn tells(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        for done in 1..=1000 {
+            task::progress(done, 1000)?;
+            if done == 500 {
+                task::report(&"half of it".to_owned())?;
+            }
+        }
+        hold.call((board, cell))
+    }
+    fn reports_too_much() -> bool {
+        matches!(task::report(&vec![7_u8; 65]), Err(Error::PayloadTooLarge { max: 64, .. }))
+    }
+    /// Runs until it is asked to stop. How long that took, in milliseconds.
+    fn until_asked() -> u64 {
+        let start = Instant::now();
+        wait_until("it is asked", task::cancel_requested);
+        start.elapsed().as_millis() as u64
+    }
+    /// Whether it was asked to stop while it slept.
+    fn is_asked(ms: u64) -> bool {
+        std::thread::sleep(Duration::from_millis(ms));
+        task::cancel_requested()
+    }
+    /// Waits for another task of its pool, which then runs on top of it if nobody else has begun it.
+    fn waits_for_held(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        let pool = taskring::current_pool()?;
+        Ok(pool.submit(crate::process_support::common::hold, (board, cell))?.result()?)
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Cancels a running task hard, and says whether that is possible here. Where it is, the task is over as cancelled and its worker is gone.
+#[track_caller]
+fn is_killed(kind: StartMethod, future: &Future<u64>) -> bool {
+    let pid = future.worker_pid().expect("it runs");
+    if !can_die(kind) {
+        assert!(matches!(future.cancel_hard(), Err(Error::Unsupported { .. })));
+        assert_eq!(future.state(), State::Running, "nothing was changed");
+        return false;
+    }
+    assert_eq!(future.cancel_hard(), Ok(true));
+    assert_eq!(future.result(), Err(Error::Cancelled));
+    assert_eq!((future.state(), future.cancel_hard()), (State::Cancelled, Ok(true)), "it says so again");
+    wait_until("its worker is gone", || !pid_alive(pid));
+    true
+}
+
+cases! {
+    fn semantics_b10_a_running_task_is_killed_and_all_others_go_on(kind) {
+        let pool = pool_of(kind, 2);
+        let (held, board) = (Held::new(2), Board::new(1));
+        let [victim, other] = [held.start(&pool, 0), held.start(&pool, 1)];
+        let other_pid = other.worker_pid();
+        let pending: Vec<_> = (0..20).map(|_| pool.submit(count_in, (board.name(), 0)).unwrap()).collect();
+        if !is_killed(kind, &victim) {
+            held.let_go(0);
+            assert_eq!(victim.result(), Ok(given(0)));
+        }
+        assert!(pending.iter().all(|f| f.result().is_ok()), "another worker takes the place of the killed one");
+        assert_eq!(board[0].load(SeqCst), 20);
+        assert_eq!((other.state(), other.worker_pid()), (State::Running, other_pid), "the one beside it goes on");
+        held.let_go(1);
+        assert_eq!(other.result(), Ok(given(1)));
+        wait_until("both workers are there", || pool.workers() == 2);
+    }
+
+    fn semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel(kind) {
+        let pool = pool_of(kind, 1);
+        let (held, board) = (Held::new(1), Board::new(1));
+        let done = pool.submit(square, 3).unwrap();
+        wait_until("it is over", || done.is_done());
+        let running = held.start(&pool, 0);
+        let pid = running.worker_pid();
+        let pending = pool.submit(count_in, (board.name(), 0)).unwrap();
+        assert_eq!(pending.cancel_hard(), Ok(true));
+        assert_eq!((pending.state(), pending.result()), (State::Cancelled, Err(Error::Cancelled)));
+        assert_eq!((done.cancel_hard(), done.result(), done.cancel_hard()), (Ok(false), Ok(9), Ok(false)));
+        assert_eq!(running.worker_pid(), pid, "no worker was killed for either");
+        held.let_go(0);
+        assert_eq!(running.result(), Ok(given(0)));
+        pool.shutdown(true, false).unwrap();
+        assert_eq!(board[0].load(SeqCst), 0);
+    }
+
+    fn semantics_b10_a_killed_task_is_not_run_again(kind) {
+        let builder = Executor::builder().workers(1).start(kind).on_worker_death(OnWorkerDeath::Retry(5)).kills_max(9);
+        let pool = builder.build().unwrap();
+        let held = Held::new(1);
+        let victim = held.start(&pool, 0);
+        if !is_killed(kind, &victim) {
+            held.let_go(0);
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+        assert_eq!(held.times_begun(0), 1);
+    }
+
+    fn semantics_b10_a_killed_task_breaks_no_pool(kind) {
+        let pool = Executor::builder().workers(1).start(kind).on_worker_death(OnWorkerDeath::BreakPool).build().unwrap();
+        let held = Held::new(2);
+        let victim = held.start(&pool, 0);
+        let pending = pool.submit(square, 4).unwrap();
+        if !is_killed(kind, &victim) {
+            held.let_go(0);
+        }
+        assert_eq!(pending.result(), Ok(16));
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+    }
+
+    fn semantics_b10_who_attached_by_name_kills_its_task_as_the_owner_does(kind) {
+        let name = unique("hard");
+        let pool = Executor::builder().workers(1).start(kind).create_named(&name).unwrap();
+        let attached = Executor::attach(&name).unwrap();
+        let held = Held::new(1);
+        let victim = held.start(&attached, 0);
+        if !is_killed(kind, &victim) {
+            held.let_go(0);
+        }
+        assert_eq!(attached.submit(square, 5).unwrap().result(), Ok(25));
+        assert_eq!(pool.submit(square, 6).unwrap().result(), Ok(36));
+    }
+
+    fn semantics_b10_a_task_is_asked_to_stop_at_its_soft_limit(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(60));
+        let asked = pool.submit_with(&limited, until_asked, ()).unwrap();
+        let longer = SubmitOptions::new().soft_limit(ms(10_000));
+        let others = [pool.submit(is_asked, 150).unwrap(), pool.submit_with(&longer, is_asked, 150).unwrap()];
+        assert!(asked.result().unwrap() >= 40, "not before its time, which began a little earlier; and it ends as it likes");
+        assert_eq!(others.map(|f| f.result()), [Ok(false), Ok(false)], "nobody else is asked");
+        let again = pool.submit_with(&limited, is_asked, 150).unwrap();
+        assert_eq!(again.result(), Ok(true));
+    }
+
+    fn semantics_b10_a_task_is_killed_at_its_hard_limit(kind) {
+        let pool = Executor::builder().workers(2).start(kind).on_worker_death(OnWorkerDeath::Retry(5)).build().unwrap();
+        let held = Held::new(2);
+        let other = held.start(&pool, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(40)).hard_limit(ms(120));
+        let victim = pool.submit_with(&limited, hold, held.input(0));
+        if can_die(kind) {
+            let victim = victim.unwrap();
+            assert_eq!(victim.result(), Err(Error::TimeLimit { limit: ms(120) }));
+            assert_eq!((held.times_begun(0), victim.state()), (1, State::Done), "it is not run again");
+            assert_eq!(victim.cancel_hard(), Ok(false), "it had ended");
+        } else {
+            assert!(matches!(victim, Err(Error::Unsupported { .. })));
+            let refused = Executor::builder().workers(1).start(kind).task_hard_limit(ms(9)).build();
+            assert!(matches!(refused, Err(Error::Unsupported { .. })));
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+        assert_eq!(other.state(), State::Running, "the one beside it goes on");
+        held.let_go(1);
+        assert_eq!(other.result(), Ok(given(1)));
+    }
+
+    fn semantics_b10_a_time_limit_counts_from_the_start_of_the_task(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(1);
+        let first = held.start(&pool, 0);
+        let options = SubmitOptions::new().soft_limit(ms(400));
+        let options = if can_die(kind) { options.hard_limit(ms(10_000)) } else { options };
+        let pending = pool.submit_with(&options, is_asked, 5).unwrap();
+        std::thread::sleep(ms(500));
+        held.let_go(0);
+        assert_eq!((first.result(), pending.result()), (Ok(given(0)), Ok(false)));
+    }
+
+    fn semantics_b10_a_pools_time_limit_is_for_tasks_without_their_own(kind) {
+        let pool = Executor::builder().workers(1).start(kind).task_soft_limit(ms(300)).build().unwrap();
+        assert!(pool.submit(until_asked, ()).unwrap().result().unwrap() >= 250);
+        let longer = SubmitOptions::new().soft_limit(ms(60_000));
+        assert_eq!(pool.submit_with(&longer, is_asked, 400).unwrap().result(), Ok(false));
+        let asked: Vec<bool> = pool.map(is_asked, [5, 500, 5]).unwrap().map(|r| r.unwrap()).collect();
+        assert_eq!(asked, [false, true, false]);
+        for wrong in [SubmitOptions::new().soft_limit(ms(0)), SubmitOptions::new().soft_limit(ms(7)).hard_limit(ms(7))] {
+            let refused = pool.submit_with(&wrong, is_asked, 5).map(drop);
+            assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+        }
+    }
+
+    fn semantics_b10_a_running_task_tells_how_far_it_has_come(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(2);
+        let silent = held.start(&pool, 1);
+        assert_eq!((silent.progress(), silent.reported::<String>()), (None, Ok(None)));
+        held.let_go(1);
+        let telling = pool.submit(tells, held.input(0)).unwrap();
+        let told = |done| Some(Progress { done, total: 1000 });
+        wait_until("it has told all", || telling.progress() == told(1000));
+        assert_eq!(telling.reported(), Ok(Some("half of it".to_owned())));
+        assert!(matches!(telling.reported::<(u64, u64, u64)>(), Err(Error::Decode { .. })));
+        if !is_killed(kind, &telling) {
+            held.let_go(0);
+            assert_eq!(telling.result(), Ok(given(0)));
+        }
+        assert_eq!(telling.progress(), told(1000), "for as long as nobody else tells anything there");
+        assert_eq!(task::progress(1, 2), Err(Error::Unsupported { what: "to tell of progress", with: "outside a task" }));
+        assert_eq!(pool.submit(reports_too_much, ()).unwrap().result(), Ok(true));
+    }
+
+    /// One worker has both, and dies with either.
+    fn semantics_b10_a_task_that_waits_for_another_is_killed_as_any(kind) {
+        let pool = pool_of(kind, 1);
+        let held = Held::new(1);
+        let below = pool.submit(waits_for_held, held.input(0)).unwrap();
+        wait_until("both run", || held.times_begun(0) == 1);
+        if can_die(kind) {
+            let pid = below.worker_pid().unwrap();
+            assert_eq!(below.cancel_hard(), Ok(true));
+            assert_eq!(below.result(), Err(Error::Cancelled));
+            wait_until("its worker is gone", || !pid_alive(pid));
+        } else {
+            held.let_go(0);
+            assert_eq!(below.result(), Ok(given(0)));
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
+        let other = second_pool_of(kind, 1);
+        assert_eq!(other.submit(square, 6).unwrap().result(), Ok(36));
+    }
+}
