@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "status",
     "init",
     "handle",
