@@ -624,7 +624,7 @@ typedef struct taskring_config {
      */
     uint32_t start_method;
     /**
-     * Workers, 1 to 192. Default: the CPUs that this process may use.
+     * Workers, 1 to 192. Default: the CPUs that this process may use; of threads and interpreters 4 more, but at most 32.
      */
     uint32_t workers;
     /**
