@@ -93,7 +93,7 @@ taskring::task! {
 }
 
 fn failure(message: &str) -> Error {
-    Error::TaskFailed { message: message.into() }
+    Error::TaskFailed { summary: message.into(), source: None }
 }
 
 /// Message and backtrace of a task that must have panicked.
@@ -110,7 +110,7 @@ both_kinds! {
         assert_eq!(pool.submit(parse, "12".into()).unwrap().result(), Ok(12));
         assert_eq!(pool.submit(parse, "x".into()).unwrap().result(), Err(failure("invalid digit found in string")));
         let missing = pool.submit(open, "/no/such/file".into()).unwrap().result().unwrap_err();
-        assert!(matches!(&missing, Error::TaskFailed { message } if message.contains("No such file")), "{missing:?}");
+        assert!(matches!(&missing, Error::TaskFailed { summary: message, .. } if message.contains("No such file")), "{missing:?}");
         assert_eq!(pool.submit(early, 5).unwrap().result(), Err(failure("stopped at 5")));
         assert_eq!(pool.submit(fail_with, String::new()).unwrap().result(), Err(failure("")));
     }
@@ -231,7 +231,7 @@ both_kinds! {
         let pool = pool_of(kind, 1);
         let wrong: Task<(), u64> = Task::named(square.name());
         let error = pool.submit(wrong, ()).unwrap().result().unwrap_err();
-        assert!(matches!(&error, Error::TaskFailed { message } if message.contains("arguments")), "{error:?}");
+        assert!(matches!(&error, Error::TaskFailed { summary: message, .. } if message.contains("arguments")), "{error:?}");
         let too_few: Task<u64, u64> = Task::named(pair.name());
         assert!(matches!(pool.submit(too_few, 1).unwrap().result(), Err(Error::TaskFailed { .. })));
         let too_many: Task<(u64, u64, u64), u64> = Task::named(pair.name());

@@ -105,7 +105,7 @@ cases! {
         let pool = builder.build().unwrap();
         let failed: Vec<_> = ["a", "b"].map(|text| pool.submit(fail_with, text.into()).unwrap()).into();
         for (future, text) in failed.iter().zip(["a", "b"]) {
-            assert_eq!(future.result(), Err(Error::TaskFailed { message: text.into() }));
+            assert_eq!(future.result(), Err(Error::TaskFailed { summary: text.into(), source: None }));
         }
         if can_die(kind) {
             let held = Held::new(1);
@@ -117,7 +117,7 @@ cases! {
             assert_eq!(errors.into_iter().filter(|e| matches!(e, Error::Broken { cause, .. } if !cause.is_empty())).count(), 10);
         }
         // A failure that was told before stays what it was.
-        assert_eq!(failed[1].result(), Err(Error::TaskFailed { message: "b".into() }));
+        assert_eq!(failed[1].result(), Err(Error::TaskFailed { summary: "b".into(), source: None }));
     }
 
     /// Different from the reference in that `exit` ends the worker, and that only the one task hears of a death.
@@ -137,7 +137,7 @@ cases! {
         let panicked = pool.submit(unwind_with, "so it is".into()).unwrap().result();
         assert!(matches!(&panicked, Err(Error::Panicked { message, .. }) if message.starts_with("so it is")), "{panicked:?}");
         let failed = pool.submit(fail_with, "why".into()).unwrap().result();
-        assert_eq!(failed, Err(Error::TaskFailed { message: "why".into() }));
+        assert_eq!(failed, Err(Error::TaskFailed { summary: "why".into(), source: None }));
         assert_eq!(pool.submit(own_pid, ()).unwrap().result(), worker, "the worker lives");
     }
 

@@ -112,7 +112,7 @@ cases! {
         let Err(Error::Panicked { message, backtrace }) = panicked else { panic!("{panicked:?}") };
         assert!(message.contains("divide by zero") && message.contains("threads.rs:"), "{message}");
         assert!(backtrace.contains("named_in_the_backtrace"), "{backtrace}");
-        assert_eq!(pool.submit(fail_with, "why".into()).unwrap().result(), Err(Error::TaskFailed { message: "why".into() }));
+        assert_eq!(pool.submit(fail_with, "why".into()).unwrap().result(), Err(Error::TaskFailed { summary: "why".into(), source: None }));
     }
 
     /// Different from the reference, whose workers cannot have children.
