@@ -117,8 +117,11 @@ both_kinds! {
 
     fn an_error_brings_its_sources_along(kind) {
         let pool = pool_of(kind, 1);
-        let wanted = failure("outer: inner, invalid digit found in string: invalid digit found in string");
-        assert_eq!(pool.submit(chain, "x".into()).unwrap().result(), Err(wanted));
+        let error = pool.submit(chain, "x".into()).unwrap().result().unwrap_err();
+        assert_eq!(error.to_string(), "the task failed: outer: inner, invalid digit found in string: invalid digit found in string");
+        let sources = std::iter::successors(std::error::Error::source(&error), |source| source.source());
+        let sources: Vec<String> = sources.map(ToString::to_string).collect();
+        assert_eq!(sources, ["inner, invalid digit found in string", "invalid digit found in string"]);
     }
 
     fn a_failure_keeps_its_whole_message(kind) {

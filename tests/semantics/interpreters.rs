@@ -124,7 +124,7 @@ cases! {
         assert_eq!(error.to_string(), format!("the task failed: {}", WANTED.join(": ")));
         // Of an item of a chunk, from a promise, and what is too long for a slot.
         let chunks = taskring::MapOptions::new().chunk(2);
-        let mapped: Vec<_> = pool.map_with(&chunks, lay, ["1", "x", "3"].map(String::from).into_iter()).unwrap().collect();
+        let mapped: Vec<_> = pool.map_with(&chunks, lay, ["1", "x", "3"].map(String::from)).unwrap().collect();
         assert_eq!((mapped[0].clone(), texts(mapped[1].as_ref().unwrap_err()), mapped[2].clone()), (Ok(1), WANTED.map(String::from).into(), Ok(3)));
         let promise = taskring::Promise::<u64>::new().unwrap();
         let future = promise.future().unwrap();
