@@ -637,7 +637,7 @@ typedef struct taskring_config {
      */
     uint32_t start_method;
     /**
-     * Workers, 1 to 192. Default: the CPUs that this process may use.
+     * Workers, 1 to 192. Default: the CPUs that this process may use; of threads and interpreters 4 more, but at most 32.
      */
     uint32_t workers;
     /**
@@ -919,6 +919,18 @@ taskring_status taskring_call_set_result(struct taskring_call *call, const void 
  */
 taskring_status taskring_call_fail(struct taskring_call *call,
                                    const char *message);
+
+/**
+ * Says what brought the failure about that the function is about to tell of: what taskring_last_source tells the submitter. May be called again, for what
+ * brought that about in its turn.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * call is NULL or the call that this thread is in; text is NULL or a string.
+ */
+taskring_status taskring_call_source(struct taskring_call *call,
+                                     const char *text);
 
 /**
  * Whether the submitter asked the task that this thread runs to stop: 1 or 0. A long task looks now and then, and returns early.
@@ -1878,6 +1890,12 @@ const char *taskring_status_message(int32_t status);
  * message. Never NULL. It is valid until the next such call in this thread, and not to be freed.
  */
 const char *taskring_last_error(void);
+
+/**
+ * What brought the last TASKRING_TASK_FAILED of this thread about, as far as the function has said it: the texts of its error's sources, with ": " between
+ * them. Empty when it had none, and after any other error; never NULL. Valid until the next such call in this thread, and not to be freed.
+ */
+const char *taskring_last_source(void);
 
 /**
  * Tells more about the last TASKRING_WORKER_LOST of this thread.

@@ -66,7 +66,8 @@ impl Builder {
         }
     }
 
-    /// Workers, 1 to 192. The default is the number of CPUs that this process may use.
+    /// Workers, 1 to 192. The default is the number of CPUs that this process may use; for threads and interpreters 4 more, but at most 32: what threads
+    /// do is to wait more often than not.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.workers = Some(workers);
         self
@@ -274,7 +275,7 @@ impl Builder {
 
     /// Takes the constants out: what is shared is to lie in memory once.
     fn check(&mut self) -> Result<(SegmentPlan, Plan)> {
-        let workers = self.workers.unwrap_or_else(|| sys::cpu_count().min(WORKERS_MAX));
+        let workers = self.workers.unwrap_or_else(|| self.method.workers_default(sys::cpu_count()));
         let workers = if self.method == StartMethod::None && self.workers.is_none() { 0 } else { workers };
         if self.method != StartMethod::None && !(1..=WORKERS_MAX).contains(&workers) {
             return Err(Error::invalid("workers", workers, format!("1 to {WORKERS_MAX}")));

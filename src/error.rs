@@ -131,9 +131,9 @@ pub enum Error {
     /// The task set was discarded and takes no new tasks.
     #[error("the task set was discarded")]
     Discarded,
-    /// The task returned an error.
-    #[error("the task failed: {message}")]
-    TaskFailed { message: String },
+    /// The task returned an error: what that said, and what had brought it about, if it had a source.
+    #[error("the task failed: {}", whole(summary, source.as_deref()))]
+    TaskFailed { summary: String, source: Option<Box<TaskSource>> },
     /// The task panicked. The worker lives on.
     #[error("the task panicked: {message}")]
     Panicked { message: String, backtrace: String },
@@ -203,6 +203,43 @@ impl Error {
     }
 }
 
+/// What brought the error of a task about, as its text: the `source` of [`Error::TaskFailed`], and in its turn of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSource {
+    text: String,
+    source: Option<Box<TaskSource>>,
+}
+
+impl TaskSource {
+    /// It and its sources in one line.
+    pub(crate) fn whole(&self) -> String {
+        whole(&self.text, self.source.as_deref())
+    }
+
+    /// The chain of these texts, each brought about by the next one.
+    pub(crate) fn chain<'a>(texts: impl DoubleEndedIterator<Item = &'a str>) -> Option<Box<TaskSource>> {
+        texts.rev().fold(None, |source, text| Some(Box::new(TaskSource { text: text.to_owned(), source })))
+    }
+}
+
+impl std::fmt::Display for TaskSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for TaskSource {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A summary and all of its sources in one line.
+pub(crate) fn whole(summary: &str, source: Option<&TaskSource>) -> String {
+    let sources = std::iter::successors(source, |source| source.source.as_deref());
+    sources.fold(summary.to_owned(), |text, source| text + ": " + &source.text)
+}
+
 impl From<crate::sys::SysError> for Error {
     fn from(e: crate::sys::SysError) -> Error {
         Error::System { call: e.call, errno: e.errno }
@@ -218,37 +255,41 @@ impl From<crate::sys::SysError> for Error {
 /// }
 /// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
 /// ```
-pub struct TaskError(String);
+pub struct TaskError {
+    summary: String,
+    /// Texts of its sources, each brought about by the next one.
+    sources: Vec<String>,
+}
 
 impl TaskError {
+    /// As it is stored: the summary, and its sources.
+    pub(crate) fn texts(&self) -> (&str, &[String]) {
+        (&self.summary, &self.sources)
+    }
+
     /// A failure with this message.
     pub fn new(message: impl Into<String>) -> TaskError {
-        TaskError(message.into())
+        TaskError { summary: message.into(), sources: Vec::new() }
     }
 }
 
 impl std::fmt::Display for TaskError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.summary)?;
+        self.sources.iter().try_for_each(|source| write!(f, ": {source}"))
     }
 }
 
 impl std::fmt::Debug for TaskError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TaskError({:?})", self.0)
+        write!(f, "TaskError({:?})", self.to_string())
     }
 }
 
 // `TaskError` is deliberately no `std::error::Error`: that is what allows this conversion from every error.
 impl<E: std::error::Error> From<E> for TaskError {
     fn from(e: E) -> TaskError {
-        let mut message = e.to_string();
-        let mut source = e.source();
-        while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        TaskError(message)
+        let sources = std::iter::successors(e.source(), |source| source.source());
+        TaskError { summary: e.to_string(), sources: sources.map(ToString::to_string).collect() }
     }
 }

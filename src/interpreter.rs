@@ -242,13 +242,13 @@ impl<C: 'static> InterpreterPool<C> {
     ///
     /// # Errors
     /// As [`Executor::map`].
-    pub fn map<A: Payload, R: Payload, I: Iterator<Item = A>>(
+    pub fn map<A: Payload, R: Payload, I: IntoIterator<Item = A>>(
         &self,
         code: fn(&mut C, A) -> R,
         inputs: I,
     ) -> Result<impl Iterator<Item = Result<R>> + use<C, A, R, I>> {
         let number = numbered(code);
-        self.executor.map(task(), inputs.map(move |args| Numbered(number, args)))
+        self.executor.map(task(), inputs.into_iter().map(move |args| Numbered(number, args)))
     }
 
     fn launch<A: Payload, R: Payload>(&self, number: u64, args: A, when_full: WhenFull) -> Result<Future<R>> {

@@ -120,7 +120,7 @@ mod public {
     pub use crate::builder::Builder;
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::ending::Ending;
-    pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError};
+    pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError, TaskSource};
     pub use crate::executor::{Executor, SubmitOptions};
     pub use crate::future::{Future, State};
     pub use crate::inside::current_pool;

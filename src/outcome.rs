@@ -5,7 +5,7 @@
 //!           code:16    cause:8   kind:8        cause and code only of a lost task, whose worker's pid lies in `result_block`
 //! ```
 
-use crate::error::{Cause, Error, Result, Stage};
+use crate::error::{Cause, Error, Result, Stage, TaskSource};
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
 use crate::payload::{Held, Lease};
@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     NoMemory = 10,
     /// Its time was up: `result_len` is its hard limit in milliseconds. 11 is taken, see `ITEM_CANCELLED`.
     TimeLimit = 12,
+    /// As `Failed`, with sources: each of the texts, the error's own first, behind its length (4 bytes).
+    FailedBecause = 13,
 }
 
 /// The outcome word of a task whose time was up.
@@ -61,9 +63,35 @@ impl Kind {
             9 => Kind::TooLarge,
             10 => Kind::NoMemory,
             12 => Kind::TimeLimit,
+            13 => Kind::FailedBecause,
             _ => return None,
         })
     }
+}
+
+/// Appends a failure as it is stored.
+#[cold]
+pub(crate) fn store_failure(out: &mut Vec<u8>, summary: &str, sources: &[String]) -> Kind {
+    if sources.is_empty() {
+        out.extend_from_slice(summary.as_bytes());
+        return Kind::Failed;
+    }
+    for text in std::iter::once(summary).chain(sources.iter().map(String::as_str)) {
+        out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    Kind::FailedBecause
+}
+
+/// Reads it. What nobody can have written ends the list.
+fn failure_texts(mut bytes: &[u8]) -> Vec<String> {
+    let next = move || {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        bytes = rest;
+        Some(String::from_utf8_lossy(text).into_owned())
+    };
+    std::iter::from_fn(next).collect()
 }
 
 /// A panic as it is stored.
@@ -341,7 +369,7 @@ pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome
             let (needed, available) = (bytes(&slot.result_len), bytes(&slot.result_block));
             return Outcome::error(Error::OutOfMemory { what: "payload", needed, available });
         }
-        Kind::Value | Kind::Failed | Kind::Panicked | Kind::Unstorable => {}
+        Kind::Value | Kind::Failed | Kind::FailedBecause | Kind::Panicked | Kind::Unstorable => {}
     }
     let bytes = match load_bytes(segment, slot, request) {
         Ok(bytes) => bytes,
@@ -358,7 +386,12 @@ pub(crate) fn text_error(kind: Kind, bytes: &[u8]) -> Option<Error> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match kind {
         Kind::Value => return None,
-        Kind::Failed => Error::TaskFailed { message: text(bytes) },
+        Kind::Failed => Error::TaskFailed { summary: text(bytes), source: None },
+        Kind::FailedBecause => {
+            let texts = failure_texts(bytes);
+            let source = TaskSource::chain(texts.iter().skip(1).map(String::as_str));
+            Error::TaskFailed { summary: texts.first().cloned().unwrap_or_default(), source }
+        }
         Kind::Panicked => {
             let (len, rest) = bytes.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
             let (message, backtrace) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]));

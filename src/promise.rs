@@ -10,7 +10,7 @@ use crate::error::{Error, Result, TaskError};
 use crate::future::Future;
 use crate::layout::{Geometry, MutexKind};
 use crate::limits::PAYLOAD_AREA_DEFAULT;
-use crate::outcome::{self, Kind as OutcomeKind};
+use crate::outcome::{self, Kind as OutcomeKind, store_failure};
 use crate::policy::Policy;
 use crate::pool::{Pool, Ticket, lock};
 use crate::record::Kind;
@@ -273,7 +273,10 @@ impl<R> Promise<R> {
     /// [`Error::InvalidState`] when the future was cancelled, or this was completed before; [`Error::PayloadTooLarge`], [`Error::OutOfMemory`],
     /// [`Error::Forked`]. Nothing was changed then.
     pub fn set_error(&self, error: impl Into<TaskError>) -> Result<()> {
-        self.maker.complete(OutcomeKind::Failed, error.into().to_string().as_bytes())
+        let (error, mut bytes) = (error.into(), Vec::new());
+        let (summary, sources) = error.texts();
+        let kind = store_failure(&mut bytes, summary, sources);
+        self.maker.complete(kind, &bytes)
     }
 
     /// Whether the future was asked to cancel this after it was set running: see [`Future::cancel`].

@@ -5,7 +5,7 @@
 //! its initializer until after its exit hook.
 
 use crate::constants::{self, Place, What};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, whole};
 use crate::life::Broken;
 use crate::limits::FAILURE_TEXT_MAX;
 use crate::outcome::{Kind, text_error};
@@ -199,7 +199,7 @@ fn run(member: &Member, place: &Place, runner: Option<Runner>) -> std::result::R
     let failed = panic.map_or_else(|| text_error(kind, &out), |panic| text_error(Kind::Panicked, &panic));
     match failed {
         None => Ok(()),
-        Some(Error::TaskFailed { message }) => Err(message),
+        Some(Error::TaskFailed { summary, source }) => Err(whole(&summary, source.as_deref())),
         Some(Error::Panicked { message, .. }) => Err(format!("it panicked: {message}")),
         Some(other) => Err(other.to_string()),
     }

@@ -5,6 +5,7 @@
 //! program that was started with the variable and builds a pool before it called `init` is refused: that is how it would start itself for ever.
 
 use crate::error::{Error, PoolKind, Result};
+use crate::limits::WORKERS_MAX;
 use crate::record::Kind;
 use crate::segment::Segment;
 use crate::sys;
@@ -20,6 +21,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 const MARK: &str = "TASKRING_WORKER";
 /// Exit code of a worker that could not attach.
 const EXIT_NOT_ATTACHED: i32 = 70;
+
+/// Threads beyond the number of CPUs, and of all of them at most, when nobody says how many: as `ThreadPoolExecutor` of Python has them.
+const THREADS_MORE: usize = 4;
+const THREADS_DEFAULT_MAX: usize = 32;
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -47,6 +52,11 @@ impl StartMethod {
     /// Whether its workers are threads, which no signal ends alone.
     pub(crate) fn is_thread(self) -> bool {
         self.kind() != PoolKind::Process
+    }
+
+    /// How many workers there are when nobody says, where this process may use so many CPUs.
+    pub(crate) fn workers_default(self, cpus: usize) -> usize {
+        if self.is_thread() { THREADS_DEFAULT_MAX.min(cpus + THREADS_MORE) } else { cpus.min(WORKERS_MAX) }
     }
 
     /// What its workers are.
@@ -237,4 +247,18 @@ macro_rules! test_support {
             static START: extern "C" fn() = start;
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_number_of_workers_is_bounded() {
+        let of = |method: StartMethod| [1, 2, 27, 28, 29, 192, 500].map(|cpus| method.workers_default(cpus));
+        assert_eq!(of(StartMethod::Spawn), [1, 2, 27, 28, 29, 192, 192]);
+        assert_eq!(of(StartMethod::ForkServer), of(StartMethod::Fork));
+        assert_eq!(of(StartMethod::Thread), [5, 6, 31, 32, 32, 32, 32]);
+        assert_eq!(of(StartMethod::Interpreter), of(StartMethod::Thread));
+    }
 }

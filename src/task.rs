@@ -3,7 +3,7 @@
 use crate::codec::{Payload, PayloadRef, TIME_LEN, TIMED, begin_result, end_item, items, set_kind};
 use crate::error::{Result, TaskError};
 use crate::functions::check_name;
-use crate::outcome::{ITEM_CANCELLED, Kind};
+use crate::outcome::{ITEM_CANCELLED, Kind, store_failure};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -417,7 +417,11 @@ fn evaluate<R: Payload>(
     };
     let value = match value {
         Ok(value) => value,
-        Err(e) => return fail(out, at, Kind::Failed, &e.to_string()),
+        Err(e) => {
+            out.truncate(at);
+            let (summary, sources) = e.texts();
+            return store_failure(out, summary, sources);
+        }
     };
     match value.encode(out) {
         Ok(()) => Kind::Value,

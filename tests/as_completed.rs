@@ -146,7 +146,7 @@ both_kinds! {
         futures.push(pool.submit(fail_with, "f".into()).unwrap());
         let ends = as_completed(futures, Some(SOON)).map(|f| f.unwrap().result());
         let (good, bad): (Vec<_>, Vec<_>) = ends.partition(Result::is_ok);
-        assert_eq!((good.len(), bad), (5, vec![Err(Error::TaskFailed { message: "f".into() })]));
+        assert_eq!((good.len(), bad), (5, vec![Err(Error::TaskFailed { summary: "f".into(), source: None })]));
     }
 
     fn a_time_out_comes_after_what_has_ended_and_is_the_last(kind) {

@@ -93,7 +93,7 @@ taskring::task! {
 }
 
 fn failure(message: &str) -> Error {
-    Error::TaskFailed { message: message.into() }
+    Error::TaskFailed { summary: message.into(), source: None }
 }
 
 /// Message and backtrace of a task that must have panicked.
@@ -110,15 +110,18 @@ both_kinds! {
         assert_eq!(pool.submit(parse, "12".into()).unwrap().result(), Ok(12));
         assert_eq!(pool.submit(parse, "x".into()).unwrap().result(), Err(failure("invalid digit found in string")));
         let missing = pool.submit(open, "/no/such/file".into()).unwrap().result().unwrap_err();
-        assert!(matches!(&missing, Error::TaskFailed { message } if message.contains("No such file")), "{missing:?}");
+        assert!(matches!(&missing, Error::TaskFailed { summary: message, .. } if message.contains("No such file")), "{missing:?}");
         assert_eq!(pool.submit(early, 5).unwrap().result(), Err(failure("stopped at 5")));
         assert_eq!(pool.submit(fail_with, String::new()).unwrap().result(), Err(failure("")));
     }
 
     fn an_error_brings_its_sources_along(kind) {
         let pool = pool_of(kind, 1);
-        let wanted = failure("outer: inner, invalid digit found in string: invalid digit found in string");
-        assert_eq!(pool.submit(chain, "x".into()).unwrap().result(), Err(wanted));
+        let error = pool.submit(chain, "x".into()).unwrap().result().unwrap_err();
+        assert_eq!(error.to_string(), "the task failed: outer: inner, invalid digit found in string: invalid digit found in string");
+        let sources = std::iter::successors(std::error::Error::source(&error), |source| source.source());
+        let sources: Vec<String> = sources.map(ToString::to_string).collect();
+        assert_eq!(sources, ["inner, invalid digit found in string", "invalid digit found in string"]);
     }
 
     fn a_failure_keeps_its_whole_message(kind) {
@@ -231,7 +234,7 @@ both_kinds! {
         let pool = pool_of(kind, 1);
         let wrong: Task<(), u64> = Task::named(square.name());
         let error = pool.submit(wrong, ()).unwrap().result().unwrap_err();
-        assert!(matches!(&error, Error::TaskFailed { message } if message.contains("arguments")), "{error:?}");
+        assert!(matches!(&error, Error::TaskFailed { summary: message, .. } if message.contains("arguments")), "{error:?}");
         let too_few: Task<u64, u64> = Task::named(pair.name());
         assert!(matches!(pool.submit(too_few, 1).unwrap().result(), Err(Error::TaskFailed { .. })));
         let too_many: Task<(u64, u64, u64), u64> = Task::named(pair.name());

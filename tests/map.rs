@@ -163,7 +163,7 @@ both_kinds! {
             let results: Vec<_> = pool.map_with(&options(4, chunk), no_threes, 0..100).unwrap().collect();
             assert_eq!(results.len(), 100);
             for (x, result) in results.iter().enumerate() {
-                let wanted = if x % 3 == 0 { Err(Error::TaskFailed { message: "three".into() }) } else { Ok(x as u64) };
+                let wanted = if x % 3 == 0 { Err(Error::TaskFailed { summary: "three".into(), source: None }) } else { Ok(x as u64) };
                 assert_eq!(*result, wanted);
             }
         }

@@ -61,12 +61,12 @@ both_kinds! {
         let found: Vec<_> = pool.map(sum_in_place, (0..100).map(|n| Bytes(vec![n; 3]))).unwrap().map(|r| r.unwrap().1).collect();
         assert_eq!(found, (0..100).map(|n| 3 * n).collect::<Vec<u64>>());
         assert_eq!(pool.submit(first_word, "a task ring".into()).unwrap().result().as_deref(), Ok("a"));
-        assert_eq!(pool.submit(first_word, " ".into()).unwrap().result(), Err(Error::TaskFailed { message: "no word".into() }));
+        assert_eq!(pool.submit(first_word, " ".into()).unwrap().result(), Err(Error::TaskFailed { summary: "no word".into(), source: None }));
         assert_eq!(pool.submit(length_of, (1, "word".into())).unwrap().result(), Ok(4));
         // No text.
         let untyped = taskring::Task::<Bytes, String>::named(first_word.name());
         match pool.submit(untyped, vec![1, 0xff].into()).unwrap().result() {
-            Err(Error::TaskFailed { message }) => assert!(message.contains("the arguments are of another type"), "{message}"),
+            Err(Error::TaskFailed { summary: message, .. }) => assert!(message.contains("the arguments are of another type"), "{message}"),
             other => panic!("{other:?}"),
         }
     }

@@ -320,7 +320,7 @@ impl Submitter<'_> {
         let event = match future.result_timeout(limit) {
             Ok(value) if value == answer(task) => Event::Value,
             Ok(value) => wrong(task, &format!("{value}")),
-            Err(Error::TaskFailed { message }) if deed == Deed::Fail && message == AS_TOLD => Event::Failed,
+            Err(Error::TaskFailed { summary: message, .. }) if deed == Deed::Fail && message == AS_TOLD => Event::Failed,
             Err(Error::Panicked { message, .. }) if deed == Deed::Panic && message.starts_with(AS_TOLD) => Event::Panicked,
             Err(e @ (Error::TaskFailed { .. } | Error::Panicked { .. })) => wrong(task, &format!("{deed:?}: {e}")),
             // The message is too long for a slot, and the nemesis has taken the room for it.

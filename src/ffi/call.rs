@@ -4,7 +4,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::ticket_of_task;
 use super::{bytes, guard, guard_value, null, put, text};
 use crate::error::Error;
-use crate::outcome::{Bytes, Kind};
+use crate::outcome::{Bytes, Kind, store_failure};
 use std::ffi::{c_char, c_void};
 
 /// What arguments are aligned to.
@@ -16,6 +16,8 @@ pub struct taskring_call {
     args_len: usize,
     out: Vec<u8>,
     failure: Option<String>,
+    /// What brought that about.
+    sources: Vec<String>,
 }
 
 /// A task function: 0 when it succeeded, anything else when it failed. It must not let a C++ exception out, nor jump out.
@@ -57,7 +59,13 @@ pub(super) fn run(args: &[u8], out: &mut Vec<u8>, body: impl FnOnce(*mut taskrin
     // The items of a chunk lie behind each other.
     let mut copy = (!args.as_ptr().addr().is_multiple_of(ALIGN)).then(|| Bytes::from(args));
     let args = copy.as_mut().map_or(args, |copy| copy.pin());
-    let mut call = taskring_call { args: args.as_ptr(), args_len: args.len(), out: std::mem::take(out), failure: None };
+    let mut call = taskring_call {
+        args: args.as_ptr(),
+        args_len: args.len(),
+        out: std::mem::take(out),
+        failure: None,
+        sources: Vec::new(),
+    };
     // The result begins here: of a chunk's items each has its own.
     let before = if at == 0 { None } else { Some(std::mem::take(&mut call.out)) };
     let code = body(&raw mut call).unwrap_or_else(|why| {
@@ -79,8 +87,7 @@ pub(super) fn run(args: &[u8], out: &mut Vec<u8>, body: impl FnOnce(*mut taskrin
     }
     out.truncate(at);
     let message = call.failure.unwrap_or_else(|| format!("the function returned {code}"));
-    out.extend_from_slice(message.as_bytes());
-    Kind::Failed
+    store_failure(out, &message, &call.sources)
 }
 
 /// Registers a function by name, for this process as a worker and (after a fork) its children. Spawned workers run main anew, so it
@@ -203,6 +210,26 @@ pub unsafe extern "C" fn taskring_call_fail(call: *mut taskring_call, message: *
         // SAFETY: as this function's contract says.
         let (call, message) = unsafe { (current(call)?, std::ffi::CStr::from_ptr(message)) };
         call.failure = Some(message.to_string_lossy().into_owned());
+        Ok(())
+    })
+}
+
+/// Says what brought the failure about that the function is about to tell of: what taskring_last_source tells the submitter. May be called again, for what
+/// brought that about in its turn.
+///
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
+///
+/// # Safety
+/// `call` is NULL or the call that this thread is in; `text` is NULL or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_call_source(call: *mut taskring_call, text: *const c_char) -> taskring_status {
+    guard(|| {
+        if text.is_null() {
+            return Err(null("text"));
+        }
+        // SAFETY: as this function's contract says.
+        let (call, text) = unsafe { (current(call)?, std::ffi::CStr::from_ptr(text)) };
+        call.sources.push(text.to_string_lossy().into_owned());
         Ok(())
     })
 }

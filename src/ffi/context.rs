@@ -4,8 +4,8 @@ use super::call::{run, taskring_call, taskring_destructor};
 use super::status::taskring_status;
 use super::{guard, null, text};
 use crate::context;
-use crate::error::TaskError;
-use crate::outcome::Kind;
+use crate::error::{Error, TaskError, whole};
+use crate::outcome::{Kind, text_error};
 use crate::task::{register_in_context, register_raw, run_items};
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -89,7 +89,10 @@ pub unsafe extern "C" fn taskring_register_context(
                 let kind = run(&args, &mut said, |call| Ok(unsafe { init(call, &raw mut made, data.data) }));
                 match kind {
                     Kind::Value => Ok(Raw { context: made, exit, data: data.clone() }),
-                    _ => Err(TaskError::new(String::from_utf8_lossy(&said))),
+                    _ => Err(TaskError::new(match text_error(kind, &said) {
+                        Some(Error::TaskFailed { summary, source }) => whole(&summary, source.as_deref()),
+                        _ => "it failed".to_owned(),
+                    })),
                 }
             };
             match context::establish(make) {

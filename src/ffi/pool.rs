@@ -61,7 +61,7 @@ pub struct taskring_config {
     pub struct_size: u32,
     /// TASKRING_SPAWN and so on.
     pub start_method: u32,
-    /// Workers, 1 to 192. Default: the CPUs that this process may use.
+    /// Workers, 1 to 192. Default: the CPUs that this process may use; of threads and interpreters 4 more, but at most 32.
     pub workers: u32,
     /// Slots of each submitter's lane, 1 to 1048576, rounded up to a power of two. Default: 1024.
     pub capacity: u32,

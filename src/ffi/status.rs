@@ -1,7 +1,7 @@
 //! Statuses, and what this thread knows of the last one that was not `TASKRING_OK`.
 
 use super::{guard, guard_value, put};
-use crate::error::{Cause, Error, PoolKind, Stage};
+use crate::error::{Cause, Error, PoolKind, Stage, whole};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use taskring_status::*;
@@ -204,7 +204,7 @@ impl Fault {
     fn text(&self) -> String {
         match self {
             // What the task itself said, without our words around it.
-            Fault::Error(Error::TaskFailed { message }) => message.clone(),
+            Fault::Error(Error::TaskFailed { summary, source }) => whole(summary, source.as_deref()),
             Fault::Error(e) => e.to_string(),
             Fault::End { what } => (*what).to_owned(),
             Fault::TooSmall { needed, given } => format!("the result has {needed} bytes, the buffer {given}"),
@@ -216,6 +216,8 @@ impl Fault {
 #[derive(Default)]
 struct Last {
     fault: Option<Fault>,
+    /// Of a failed task, made when it is asked for.
+    source: Option<CString>,
     /// Made when it is asked for: time-outs and full rings are frequent, questions about them are not.
     text: Option<CString>,
 }
@@ -228,7 +230,7 @@ thread_local! {
 pub(super) fn remember(fault: Fault) -> taskring_status {
     let status = fault.status();
     // A thread that is ending has nobody to ask.
-    let _ = LAST.try_with(|last| *last.borrow_mut() = Last { fault: Some(fault), text: None });
+    let _ = LAST.try_with(|last| *last.borrow_mut() = Last { fault: Some(fault), source: None, text: None });
     status
 }
 
@@ -256,9 +258,24 @@ pub extern "C" fn taskring_last_error() -> *const c_char {
     guard_value(c"".as_ptr(), || {
         LAST.with(|last| {
             let mut last = last.borrow_mut();
-            let Last { fault, text } = &mut *last;
+            let Last { fault, text, .. } = &mut *last;
             let Some(fault) = fault else { return c"".as_ptr() };
             text.get_or_insert_with(|| CString::new(fault.text().replace('\0', "\u{fffd}")).unwrap_or_default()).as_ptr()
+        })
+    })
+}
+
+/// What brought the last TASKRING_TASK_FAILED of this thread about, as far as the function has said it: the texts of its error's sources, with ": " between
+/// them. Empty when it had none, and after any other error; never NULL. Valid until the next such call in this thread, and not to be freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn taskring_last_source() -> *const c_char {
+    guard_value(c"".as_ptr(), || {
+        LAST.with(|last| {
+            let mut last = last.borrow_mut();
+            let Last { fault, source, .. } = &mut *last;
+            let Some(Fault::Error(Error::TaskFailed { source: Some(found), .. })) = fault else { return c"".as_ptr() };
+            let make = || CString::new(found.whole().replace('\0', "\u{fffd}")).unwrap_or_default();
+            source.get_or_insert_with(make).as_ptr()
         })
     })
 }

@@ -48,6 +48,25 @@ static int32_t serve(taskring_call *call, void *context, void *data) {
     return taskring_call_set_result(call, &desk->served, sizeof desk->served);
 }
 
+static int32_t lay(taskring_call *call, void *context) {
+    (void)context;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_call_source(call, NULL));
+    OK(taskring_call_source(call, "no wood"));
+    OK(taskring_call_fail(call, "no table"));
+    OK(taskring_call_source(call, "no tree"));
+    return 1;
+}
+
+static void semantics_i3_an_error_comes_back_with_its_summary_and_its_source(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "lay", NULL, 0), SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "no table: no wood: no tree") == 0);
+    CHECK(strcmp(taskring_last_source(), "no wood: no tree") == 0);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "fail_code", NULL, 0), SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_source(), "") == 0);
+    OK(taskring_free(pool));
+}
+
 /* Waits for a task of the same pool: the one that its argument names. */
 static int32_t ask_for(taskring_call *call, void *context, void *data) {
     taskring_pool *pool = NULL;
@@ -146,6 +165,7 @@ static void semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_o
 
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
+    CASE(semantics_i3_an_error_comes_back_with_its_summary_and_its_source),
     CASE(semantics_i4_a_failing_initializer_breaks_a_pool_that_says_of_which_kind_it_is),
     CASE(semantics_i4_a_context_is_its_workers_own_and_kept_from_task_to_task),
     CASE(semantics_i4_each_interpreter_makes_a_context_and_ends_it_in_its_thread),
@@ -158,6 +178,7 @@ int main(int argc, char **argv) {
     OK(taskring_register_context("furnish", furnish, clear, for_all, NULL));
     OK(taskring_register_in_context("serve", serve, NULL, NULL));
     OK(taskring_register_in_context("ask_for", ask_for, NULL, NULL));
+    OK(taskring_register("lay", lay, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -29,7 +29,16 @@ const taskring::task<number(number)> serve{"serve"};
 const taskring::task<std::string()> owner{"owner"};
 const taskring::task<int(std::string)> ask_for{"ask_for"};
 
+const taskring::task<void(std::string)> lay{"lay"};
+
 void define_contexts() {
+    taskring::define(lay, [](std::string why) {
+        try {
+            throw std::runtime_error(why);
+        } catch (...) {
+            std::throw_with_nested(std::logic_error("no table"));
+        }
+    });
     taskring::define(desks, [](std::string whose, number first) { return desk(std::move(whose), first); });
     taskring::define(numbers_only, [] { return 7; });
     taskring::define(desks, serve, [](desk &own, number by) {
@@ -93,7 +102,24 @@ void semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one(std:
     CHECK(pool.submit(serve, 2).get() >= 2);
 }
 
+void semantics_i3_an_error_comes_back_with_its_summary_and_what_was_nested(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    try {
+        pool.submit(lay, "no wood").get();
+        CHECK(!"it throws");
+    } catch (const taskring::task_error &e) {
+        CHECK(e.what() == std::string("no table: no wood") && e.source() == "no wood");
+    }
+    try {
+        pool.submit(complain, "alas").get();
+        CHECK(!"it throws");
+    } catch (const taskring::task_error &e) {
+        CHECK(e.what() == std::string("alas") && e.source().empty());
+    }
+}
+
 const semantics_case cases[] = {
+    CASE(semantics_i3_an_error_comes_back_with_its_summary_and_what_was_nested),
     CASE(semantics_i4_a_failing_initializer_breaks_a_pool_with_a_class_of_its_own),
     CASE(semantics_i4_a_context_that_cannot_be_made_breaks_the_pool),
     CASE(semantics_i4_each_interpreter_makes_a_context_and_destroys_it_in_its_thread),

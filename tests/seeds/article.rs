@@ -254,12 +254,12 @@ fn cancelling_with_callbacks() -> Outcome {
 fn errors_in_tasks() -> Outcome {
     let pool = threads(2)?;
     let future = pool.submit(no_good, 5)?;
-    if let Some(Error::TaskFailed { message }) = future.result().err() {
+    if let Some(Error::TaskFailed { summary: message, .. }) = future.result().err() {
         println!("main: the error is {message:?}");
     }
     match future.result() {
         Ok(value) => println!("main: {value}"),
-        Err(Error::TaskFailed { message }) => println!("main: instead of a result: {message:?}"),
+        Err(Error::TaskFailed { summary: message, .. }) => println!("main: instead of a result: {message:?}"),
         Err(e) => return Err(e.into()),
     }
     Ok(())

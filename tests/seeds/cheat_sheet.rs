@@ -115,7 +115,7 @@ pub fn futures() -> Outcome {
     // Get the result, or what went wrong
     match pool.submit(fail_with, "a reason".to_owned())?.result() {
         Ok(_) => panic!("it fails"),
-        Err(e) => assert_eq!(e, Error::TaskFailed { message: "a reason".to_owned() }),
+        Err(e) => assert_eq!(e, Error::TaskFailed { summary: "a reason".to_owned(), source: None }),
     }
     // Get the result within a time
     let running = pool.submit(hold, (board.name(), 0))?;

@@ -121,7 +121,7 @@ fn pages() -> Outcome {
         let page = page_of[&future.id()];
         match future.result() {
             Ok(len) => println!("{page} has {len} bytes"),
-            Err(Error::TaskFailed { message }) => println!("{page} generated an exception: {message}"),
+            Err(Error::TaskFailed { summary: message, .. }) => println!("{page} generated an exception: {message}"),
             Err(e) => return Err(e.into()),
         }
     }

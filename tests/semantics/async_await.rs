@@ -93,7 +93,7 @@ cases! {
         });
         assert_eq!(sum, Ok((0..50).map(|x| x * x).sum()));
         let failed = block_on(async { pool.submit(fail_with, "no luck".to_owned())?.await });
-        assert_eq!(failed, Err(Error::TaskFailed { message: "no luck".into() }));
+        assert_eq!(failed, Err(Error::TaskFailed { summary: "no luck".into(), source: None }));
         assert_eq!(block_on(async { pool.submit(nap, 30)?.await }), Ok(30), "which is waited for");
     }
 

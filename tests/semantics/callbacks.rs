@@ -97,7 +97,7 @@ cases! {
         assert_eq!(pool.submit(square, 2).unwrap().exception(None), Ok(None));
         let failed = pool.submit(fail_with, "no luck".to_owned()).unwrap();
         for _ in 0..2 {
-            assert_eq!(failed.exception(None), Ok(Some(Error::TaskFailed { message: "no luck".into() })));
+            assert_eq!(failed.exception(None), Ok(Some(Error::TaskFailed { summary: "no luck".into(), source: None })));
         }
         let panicked = pool.submit(panic_with, "oh".to_owned()).unwrap().exception(None);
         assert!(matches!(panicked, Ok(Some(Error::Panicked { .. }))), "{panicked:?}");
@@ -204,7 +204,7 @@ cases! {
         board[1].store(1, SeqCst);
         running.result().unwrap();
         assert_eq!(receive(), Ok(None));
-        assert_eq!(receive(), Ok(Some(Error::TaskFailed { message: "no luck".into() })));
+        assert_eq!(receive(), Ok(Some(Error::TaskFailed { summary: "no luck".into(), source: None })));
         let panicked = receive();
         assert!(matches!(&panicked, Ok(Some(Error::Panicked { message, .. })) if message.starts_with("oh")), "{panicked:?}");
         if !is_thread(kind) {

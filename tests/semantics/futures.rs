@@ -55,7 +55,7 @@ cases! {
         held.let_go(0);
         assert_eq!(running.result_timeout(LIMIT), Ok(given(0)), "a time-out is not the end of it");
         assert_eq!(running.result_timeout(Duration::ZERO), Ok(given(0)), "what is over needs no time");
-        let wanted = Err(Error::TaskFailed { message: "why".into() });
+        let wanted = Err(Error::TaskFailed { summary: "why".into(), source: None });
         assert_eq!((failing.result(), failing.result_timeout(Duration::ZERO)), (wanted.clone(), wanted));
     }
 

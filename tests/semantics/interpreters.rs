@@ -1,13 +1,14 @@
 //! Section I: pools of interpreters, and what every kind of pool says when it is broken. The kind of workers matters only where a case uses it.
 
-use crate::process_support::common::{Board, fail_with, square};
-use crate::process_support::wait_until;
+use crate::process_support::common::{Board, fail_with, hold, square};
+use crate::process_support::{kill, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::ThreadId;
-use taskring::{Error, Executor, InterpreterPool, PoolKind, StartMethod, TaskError};
+use std::time::Duration;
+use taskring::{Error, Executor, InterpreterPool, OnWorkerDeath, PoolKind, StartMethod, TaskError};
 
 /// A context that no thread could give to another one. Cell 0 of its board counts those that were made, cell 1 those that were dropped where they were made.
 struct Desk {
@@ -67,7 +68,28 @@ fn ask_for(_: &mut Desk, name: String) -> Result<u64, TaskError> {
     Ok(taskring::current_pool()?.submit(task, 3)?.result()?)
 }
 
+/// An error that another one has brought about.
+#[derive(Debug)]
+struct NoTable(std::num::ParseIntError);
+
+impl std::fmt::Display for NoTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no table")
+    }
+}
+
+impl std::error::Error for NoTable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn lay_table(_: &mut Desk, seats: String) -> Result<u64, TaskError> {
+    Ok(seats.parse().map_err(NoTable)?)
+}
+
 taskring::task! {
+    fn lay(seats: String) -> Result<u64, NoTable> { seats.parse().map_err(NoTable) }
     fn fail_at_once(text: String) -> Result<(), TaskError> { Err(TaskError::new(text)) }
 }
 
@@ -86,7 +108,69 @@ fn kind_of_break(result: Result<impl std::fmt::Debug, Error>) -> (PoolKind, Stri
     }
 }
 
+/// What the error of a task says, and each of its sources.
+fn texts(error: &Error) -> Vec<String> {
+    let Error::TaskFailed { summary, .. } = error else { panic!("{error:?}") };
+    let sources = std::iter::successors(std::error::Error::source(error), |source| source.source());
+    std::iter::once(summary.clone()).chain(sources.map(ToString::to_string)).collect()
+}
+
 cases! {
+    fn semantics_i3_an_error_comes_back_with_its_summary_and_its_sources(kind) {
+        const WANTED: [&str; 2] = ["no table", "invalid digit found in string"];
+        let pool = pool_of(kind, 1);
+        let error = pool.submit(lay, "x".into()).unwrap().result().unwrap_err();
+        assert_eq!(texts(&error), WANTED);
+        assert_eq!(error.to_string(), format!("the task failed: {}", WANTED.join(": ")));
+        // Of an item of a chunk, from a promise, and what is too long for a slot.
+        let chunks = taskring::MapOptions::new().chunk(2);
+        let mapped: Vec<_> = pool.map_with(&chunks, lay, ["1", "x", "3"].map(String::from)).unwrap().collect();
+        assert_eq!((mapped[0].clone(), texts(mapped[1].as_ref().unwrap_err()), mapped[2].clone()), (Ok(1), WANTED.map(String::from).into(), Ok(3)));
+        let promise = taskring::Promise::<u64>::new().unwrap();
+        let future = promise.future().unwrap();
+        promise.set_error(NoTable("x".parse::<u64>().unwrap_err())).unwrap();
+        assert_eq!(future.result(), Err(error));
+        let long = "why ".repeat(1000);
+        let failed = pool.submit(fail_with, long.clone()).unwrap().result();
+        assert_eq!(failed, Err(Error::TaskFailed { summary: long, source: None }), "an error without a source has none");
+        if kind == StartMethod::Interpreter {
+            let board = Board::new(3);
+            let pool = InterpreterPool::new(1, furnish, (board.name(), 0)).expect("a pool");
+            let failed = pool.submit_fallible(lay_table, "x".into()).unwrap().result();
+            drop(pool);
+            assert_eq!(texts(&failed.unwrap_err()), WANTED);
+        }
+    }
+
+    fn semantics_f16_each_error_has_a_value_of_its_own_and_a_broken_pool_its_kind(kind) {
+        let builder = Executor::builder().workers(1).start(kind).on_worker_death(OnWorkerDeath::BreakPool);
+        let pool = builder.build().expect("a pool");
+        let board = Board::new(2);
+        let running = pool.submit(hold, (board.name(), 0)).unwrap();
+        wait_until("it runs", || board[0].load(SeqCst) == 1);
+        let (cancelled, pending) = (pool.submit(square, 1).unwrap(), pool.submit(square, 2).unwrap());
+        assert!(cancelled.cancel());
+        assert_eq!(cancelled.result(), Err(Error::Cancelled));
+        assert!(matches!(pending.result_timeout(Duration::from_millis(1)), Err(Error::TimedOut { .. })));
+        let promise = taskring::Promise::<u64>::new().unwrap();
+        promise.set_result(1).unwrap();
+        assert!(matches!(promise.set_result(2), Err(Error::InvalidState { .. })));
+        assert!(matches!(Executor::builder().workers(0).start(kind).build(), Err(Error::InvalidArgument { .. })));
+        if is_thread(kind) {
+            board[1].store(1, SeqCst);
+            assert_eq!((running.result(), pending.result()), (Ok(0), Ok(4)));
+        } else {
+            kill(running.worker_pid().expect("it runs"));
+            assert!(matches!(running.result(), Err(Error::WorkerLost { .. })));
+            let (found, cause) = kind_of_break(pending.result());
+            assert!(found == PoolKind::Process && cause.contains("signal 9"), "{found:?}: {cause}");
+            assert_eq!(kind_of_break(pool.submit(square, 3)).0, PoolKind::Process);
+            return;
+        }
+        pool.shutdown(true, false).expect("over");
+        assert!(matches!(pool.submit(square, 3).map(drop), Err(Error::ShutDown)));
+    }
+
     fn semantics_i4_a_failing_initializer_breaks_a_pool_that_says_of_which_kind_it_is(kind) {
         let builder = Executor::builder().workers(2).start(kind).initializer(fail_at_once, "no interpreter".into());
         let pool = builder.build().expect("a pool");

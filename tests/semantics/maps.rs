@@ -153,7 +153,7 @@ cases! {
         board[0].store(0, SeqCst);
         let inputs = (0..40).map(|x| if x % 7 == 5 { (board.name(), 3 + x) } else { (board.name(), 0) });
         let error = pool.for_each(fails_by_cell, inputs).unwrap_err();
-        assert_eq!(error, Error::TaskFailed { message: "8".into() });
+        assert_eq!(error, Error::TaskFailed { summary: "8".into(), source: None });
         assert_eq!(board[0].load(SeqCst), 35, "a failure stops nothing");
         assert_eq!(pool.for_each(square, []), Ok(()));
     }
@@ -173,7 +173,7 @@ cases! {
                         board[1].store(1, SeqCst);
                     }
                     Err(e) => {
-                        assert_eq!(e, Error::TaskFailed { message: "the third".into() });
+                        assert_eq!(e, Error::TaskFailed { summary: "the third".into(), source: None });
                         failed += 1;
                     }
                 }
@@ -204,7 +204,7 @@ cases! {
         assert_eq!(at_once.next(), None);
         // Failures of tasks are not those of the input.
         let results: Vec<_> = pool.try_map(no_threes, failing_at(5)).unwrap().collect();
-        let failed = || Ok(Err(Error::TaskFailed { message: "three".into() }));
+        let failed = || Ok(Err(Error::TaskFailed { summary: "three".into(), source: None }));
         assert_eq!(results, [failed(), Ok(Ok(1)), Ok(Ok(2)), failed(), Ok(Ok(4)), Err("the input failed")]);
     }
 
@@ -238,7 +238,7 @@ cases! {
             map.cancel();
             board[1].store(1, SeqCst);
             let results: Vec<_> = map.by_ref().collect();
-            let mut wanted = vec![Ok(1), Ok(2), Err(Error::TaskFailed { message: "the third".into() })];
+            let mut wanted = vec![Ok(1), Ok(2), Err(Error::TaskFailed { summary: "the third".into(), source: None })];
             wanted.resize(16, Err(Error::Cancelled));
             // Of the unordered map the second chunk may come first, for it was over at once.
             let at = if ordered { 0 } else { results.iter().position(Result::is_ok).unwrap() };

@@ -43,7 +43,7 @@ cases! {
         let results: Vec<u64> = pool.map(slow_first, 0..10).unwrap().collect::<Result<_, _>>().unwrap();
         assert!(results.into_iter().eq(0..10), "though the first ones end last");
         for (x, result) in pool.map(no_threes, 0..30).unwrap().enumerate() {
-            let failed = Err(Error::TaskFailed { message: "three".into() });
+            let failed = Err(Error::TaskFailed { summary: "three".into(), source: None });
             assert_eq!(result, if x % 3 == 0 { failed } else { Ok(x as u64) });
         }
     }

@@ -43,7 +43,7 @@ cases! {
         let pool = multi_pool(kind, 2);
         assert_eq!(pool.apply(square, 7), Ok(49));
         assert_eq!(pool.apply(power, (2, 10)), Ok(1024));
-        assert_eq!(pool.apply(odd_only, 4), Err(Error::TaskFailed { message: "4 is even".into() }));
+        assert_eq!(pool.apply(odd_only, 4), Err(Error::TaskFailed { summary: "4 is even".into(), source: None }));
     }
 
     fn semantics_l4_map_gives_a_list_in_the_order_of_its_inputs(kind) {
@@ -75,7 +75,7 @@ cases! {
         let board = Board::new(1);
         // The failing inputs come first; the others have all been counted when the error is given.
         let counted = pool.map_async(crate::process_support::common::count_in, (0..50).map(|_| (board.name(), 0)), Some(1)).unwrap();
-        assert_eq!(pool.map(odd_only, 1..40), Err(Error::TaskFailed { message: "2 is even".into() }));
+        assert_eq!(pool.map(odd_only, 1..40), Err(Error::TaskFailed { summary: "2 is even".into(), source: None }));
         assert_eq!(counted.get(None).map(|all| all.len()), Ok(50));
         let board = Board::new(1);
         let inputs = (0..20).map(|n| (board.name(), n));
@@ -94,7 +94,7 @@ cases! {
         let told = Told::default();
         let failed = pool.apply_async_with(fail_with, "on purpose".into(), teller(&told)).unwrap();
         assert!(failed.get(None).is_err());
-        assert_eq!(*told.lock().unwrap(), [Err(Error::TaskFailed { message: "on purpose".into() })]);
+        assert_eq!(*told.lock().unwrap(), [Err(Error::TaskFailed { summary: "on purpose".into(), source: None })]);
     }
 
     fn semantics_l9_a_result_can_be_waited_for_and_asked(kind) {

@@ -143,7 +143,7 @@ cases! {
         // Every slot of the worker's lane holds a task of its own stack: there will be no room.
         let pool = small_pool(kind, 1, 16);
         match pool.submit(depth, 30).unwrap().result() {
-            Err(Error::TaskFailed { message }) => assert!(message.contains("could never end"), "{message}"),
+            Err(Error::TaskFailed { summary: message, .. }) => assert!(message.contains("could never end"), "{message}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(pool.submit(depth, 5).unwrap().result(), Ok(5));
@@ -158,7 +158,7 @@ cases! {
         let pool = pool_of(kind, 1);
         assert_eq!(pool.submit(depth, 64).unwrap().result(), Ok(64));
         match pool.submit(depth, 66).unwrap().result() {
-            Err(Error::TaskFailed { message }) => assert!(message.contains("the limit is 64"), "{message}"),
+            Err(Error::TaskFailed { summary: message, .. }) => assert!(message.contains("the limit is 64"), "{message}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));

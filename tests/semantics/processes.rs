@@ -4,7 +4,7 @@ use crate::held::{Held, can_die, given, second_pool_of, unwind_with};
 use crate::process_support::common::Board;
 use crate::process_support::common::{count_in, fail_with, nap, own_pid, square};
 use crate::process_support::{LIMIT, kill, pid_alive, thread_count, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -77,6 +77,19 @@ fn shut_down(kind: StartMethod, waits: bool, cancels: bool) {
     assert_eq!(board[0].load(SeqCst), if cancels { 0 } else { 20 });
 }
 
+/// Lets this process use so many CPUs of those that it may use, and its children too. How many there are then.
+pub fn keep_cpus(count: usize) -> usize {
+    // SAFETY: an all-zero set is a valid one, and the calls read and write the locals.
+    unsafe {
+        let (mut allowed, mut kept): (libc::cpu_set_t, libc::cpu_set_t) = (std::mem::zeroed(), std::mem::zeroed());
+        assert_eq!(libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed), 0);
+        let all = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &allowed));
+        all.take(count).for_each(|cpu| libc::CPU_SET(cpu, &mut kept));
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&kept), &raw const kept), 0);
+        libc::CPU_COUNT(&kept) as usize
+    }
+}
+
 cases! {
     fn semantics_p2_a_number_of_workers_out_of_range_is_refused(kind) {
         for workers in [0, 193, usize::MAX] {
@@ -92,7 +105,7 @@ cases! {
         let pool = builder.build().unwrap();
         let failed: Vec<_> = ["a", "b"].map(|text| pool.submit(fail_with, text.into()).unwrap()).into();
         for (future, text) in failed.iter().zip(["a", "b"]) {
-            assert_eq!(future.result(), Err(Error::TaskFailed { message: text.into() }));
+            assert_eq!(future.result(), Err(Error::TaskFailed { summary: text.into(), source: None }));
         }
         if can_die(kind) {
             let held = Held::new(1);
@@ -104,7 +117,7 @@ cases! {
             assert_eq!(errors.into_iter().filter(|e| matches!(e, Error::Broken { cause, .. } if !cause.is_empty())).count(), 10);
         }
         // A failure that was told before stays what it was.
-        assert_eq!(failed[1].result(), Err(Error::TaskFailed { message: "b".into() }));
+        assert_eq!(failed[1].result(), Err(Error::TaskFailed { summary: "b".into(), source: None }));
     }
 
     /// Different from the reference in that `exit` ends the worker, and that only the one task hears of a death.
@@ -124,7 +137,7 @@ cases! {
         let panicked = pool.submit(unwind_with, "so it is".into()).unwrap().result();
         assert!(matches!(&panicked, Err(Error::Panicked { message, .. }) if message.starts_with("so it is")), "{panicked:?}");
         let failed = pool.submit(fail_with, "why".into()).unwrap().result();
-        assert_eq!(failed, Err(Error::TaskFailed { message: "why".into() }));
+        assert_eq!(failed, Err(Error::TaskFailed { summary: "why".into(), source: None }));
         assert_eq!(pool.submit(own_pid, ()).unwrap().result(), worker, "the worker lives");
     }
 
@@ -240,17 +253,9 @@ cases! {
     }
 
     fn semantics_p35_the_number_of_cpus_is_that_of_those_allowed(kind) {
-        // SAFETY: an all-zero set is a valid one, and the calls read and write the local.
-        unsafe {
-            let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-            assert_eq!(libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed), 0);
-            let first = (0..libc::CPU_SETSIZE as usize).find(|&cpu| libc::CPU_ISSET(cpu, &allowed)).unwrap();
-            libc::CPU_ZERO(&mut allowed);
-            libc::CPU_SET(first, &mut allowed);
-            assert_eq!(libc::sched_setaffinity(0, size_of_val(&allowed), &raw const allowed), 0);
-        }
+        assert_eq!(keep_cpus(1), 1);
         let pool = Executor::builder().start(kind).build().unwrap();
-        assert_eq!(pool.workers(), 1);
+        assert_eq!(pool.workers(), if is_thread(kind) { 5 } else { 1 });
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     }
 

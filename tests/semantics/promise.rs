@@ -64,7 +64,7 @@ cases! {
             assert!(result.is_done() && error.is_done());
             assert_eq!(result.result(), Ok("value".into()));
             let message = "invalid digit found in string".to_owned();
-            assert_eq!(error.result(), Err(Error::TaskFailed { message }));
+            assert_eq!(error.result(), Err(Error::TaskFailed { summary: message, source: None }));
         }
     }
 
@@ -79,7 +79,7 @@ cases! {
                 assert!(is_invalid(promise.set_error(taskring::TaskError::new("late")), state), "{state} {collected}");
             }
             assert_eq!(result.result(), Ok(1));
-            assert_eq!(error.result(), Err(Error::TaskFailed { message: "first".into() }));
+            assert_eq!(error.result(), Err(Error::TaskFailed { summary: "first".into(), source: None }));
             assert_eq!(cancelled.result(), Err(Error::Cancelled));
         }
         let text = third.set_result(9).unwrap_err().to_string();
@@ -139,7 +139,7 @@ cases! {
             let [cancelled, failed] = waiters.map(|waiter| waiter.join().expect("no panic"));
             assert_eq!(cancelled, Err(Error::Cancelled));
             let message = "the promise was dropped before it was completed".to_owned();
-            assert_eq!(failed, Err(Error::TaskFailed { message }));
+            assert_eq!(failed, Err(Error::TaskFailed { summary: message, source: None }));
         });
         assert_eq!(result.result(), Ok(3));
     }

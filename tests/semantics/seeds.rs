@@ -38,7 +38,7 @@ cases! {
         let pool = pool_of(kind, 2);
         assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
         let failed = pool.submit(fail_with, "a reason".to_owned()).unwrap().result();
-        assert_eq!(failed, Err(Error::TaskFailed { message: "a reason".to_owned() }));
+        assert_eq!(failed, Err(Error::TaskFailed { summary: "a reason".to_owned(), source: None }));
         assert_eq!(pool.submit(square, 6).unwrap().result(), Ok(36), "the pool goes on");
     }
 
@@ -70,7 +70,7 @@ cases! {
             assert_eq!(results, inputs.iter().map(|(a, b)| a - b).collect::<Vec<_>>(), "chunks of {chunk}");
         }
         let mut results = pool.map(difference, [(1, 2), (2, 1)]).unwrap();
-        assert_eq!(results.next(), Some(Err(Error::TaskFailed { message: "1 is less than 2".to_owned() })));
+        assert_eq!(results.next(), Some(Err(Error::TaskFailed { summary: "1 is less than 2".to_owned(), source: None })));
         assert_eq!(results.next(), Some(Ok(1)));
     }
 

@@ -27,7 +27,7 @@ cases! {
         let options = MapOptions::new().window(2);
         let map = pool.map_with(&options, fail_with, (0..100).map(|x| x.to_string())).unwrap();
         let messages: Vec<_> = map.map(|r| r.unwrap_err()).collect();
-        assert!(messages.into_iter().zip(0..).all(|(e, x)| e == Error::TaskFailed { message: x.to_string() }));
+        assert!(messages.into_iter().zip(0..).all(|(e, x)| e == Error::TaskFailed { summary: x.to_string(), source: None }));
 
         let held = Held::new(1);
         let inputs = (0..2).map(|x| if x == 0 { held.input(0) } else { resume_unwind(Box::new("the input is broken")) });

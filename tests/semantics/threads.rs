@@ -1,10 +1,13 @@
 //! Sections T and L: what is said of pools of threads and of `multiprocessing.Pool`, as far as an executor keeps it. Processes keep it, too.
 
 use crate::held::{can_die, second_pool_of};
-use crate::process_support::common::{fail_with, own_pid, square};
+use crate::process_support::common::{Board, fail_with, hold, own_pid, square};
 use crate::process_support::{children_of, fd_count, thread_count, wait_until};
-use crate::support::pool_of;
+use crate::processes::keep_cpus;
+use crate::support::{is_thread, pool_of};
 use std::panic::resume_unwind;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 use taskring::{Error, Executor, StartMethod};
 
 taskring::task! {
@@ -52,6 +55,28 @@ cases! {
         assert_eq!(pool.worker_pids().len(), 1);
     }
 
+    fn semantics_t1_the_default_number_of_threads_is_that_of_the_cpus_and_4(kind) {
+        for allowed in [2, 1] {
+            let cpus = keep_cpus(allowed);
+            assert!(allowed == 2 || cpus == 1);
+            let wanted = if is_thread(kind) { cpus + 4 } else { cpus };
+            let pool = Executor::builder().start(kind).build().expect("a pool");
+            assert_eq!(pool.workers(), wanted);
+            // All of them are there, and no more.
+            let board = Board::new(2);
+            let held = pool.submit_bulk(hold, (0..=wanted).map(|_| (board.name(), 0))).unwrap();
+            wait_until("all of them are at work", || board[0].load(SeqCst) == wanted as u64);
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(board[0].load(SeqCst), wanted as u64);
+            board[1].store(1, SeqCst);
+            assert!(held.iter().all(|future| future.result() == Ok(0)));
+        }
+        if is_thread(kind) {
+            let closures = taskring::ThreadPool::build(Executor::builder()).expect("a pool");
+            assert_eq!(closures.executor().workers(), 5);
+        }
+    }
+
     fn semantics_t6_a_task_may_fork_and_the_child_may_have_a_pool(kind) {
         let pool = pool_of(kind, 2);
         for _ in 0..3 {
@@ -87,7 +112,7 @@ cases! {
         let Err(Error::Panicked { message, backtrace }) = panicked else { panic!("{panicked:?}") };
         assert!(message.contains("divide by zero") && message.contains("threads.rs:"), "{message}");
         assert!(backtrace.contains("named_in_the_backtrace"), "{backtrace}");
-        assert_eq!(pool.submit(fail_with, "why".into()).unwrap().result(), Err(Error::TaskFailed { message: "why".into() }));
+        assert_eq!(pool.submit(fail_with, "why".into()).unwrap().result(), Err(Error::TaskFailed { summary: "why".into(), source: None }));
     }
 
     /// Different from the reference, whose workers cannot have children.

@@ -27,7 +27,13 @@ private:
 
 /// The task returned an error, threw, or panicked: what() is its own message.
 class task_error : public error {
-    using error::error;
+public:
+    task_error(taskring_status status, const std::string &text, std::string source = {}) : error(status, text), source_(std::move(source)) {}
+    /// What brought it about, as far as the task has said: of an exception with others nested in it, theirs. Empty when there is none.
+    const std::string &source() const noexcept { return source_; }
+
+private:
+    std::string source_;
 };
 /// The task, in Rust, panicked.
 class panicked_error : public task_error {
@@ -101,6 +107,8 @@ struct failure {
     taskring_loss loss{};
     /// Of a broken pool: what its workers are.
     std::uint32_t pool_kind = TASKRING_POOL_OF_PROCESSES;
+    /// Of a failed task.
+    std::string source{};
 };
 
 /// What the library has to say of the call that this thread just made.
@@ -108,6 +116,8 @@ inline failure last_failure(taskring_status status) {
     failure why{status, taskring_last_error()};
     if (status == TASKRING_WORKER_LOST)
         taskring_last_loss(&why.loss);
+    if (status == TASKRING_TASK_FAILED)
+        why.source = taskring_last_source();
     if (status == TASKRING_BROKEN)
         taskring_last_broken(&why.pool_kind);
     return why;
@@ -116,7 +126,7 @@ inline failure last_failure(taskring_status status) {
 [[noreturn]] inline void fail(const failure &why) {
     switch (why.status) {
     case TASKRING_TASK_FAILED:
-        throw task_error(why.status, why.message);
+        throw task_error(why.status, why.message, why.source);
     case TASKRING_PANICKED:
         throw panicked_error(why.status, why.message);
     case TASKRING_CANCELLED:

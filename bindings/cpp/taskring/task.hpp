@@ -30,6 +30,18 @@ namespace detail {
 template <class> inline constexpr bool is_task = false;
 template <class S> inline constexpr bool is_task<task<S>> = true;
 
+/// Tells what is nested in an exception, and in that, and so on.
+inline void tell_sources(taskring_call *call, const std::exception &e) {
+    try {
+        std::rethrow_if_nested(e);
+    } catch (const std::exception &inner) {
+        taskring_call_source(call, inner.what());
+        tell_sources(call, inner);
+    } catch (...) {
+        taskring_call_source(call, "an exception that is no std::exception");
+    }
+}
+
 /// Runs `body`, which gives the encoded result, for a call. No exception goes further.
 template <class F> std::int32_t answer(taskring_call *call, F &&body) noexcept {
     try {
@@ -37,6 +49,7 @@ template <class F> std::int32_t answer(taskring_call *call, F &&body) noexcept {
         return taskring_call_set_result(call, result.data(), result.size());
     } catch (const std::exception &e) {
         taskring_call_fail(call, e.what());
+        tell_sources(call, e);
     } catch (...) {
         taskring_call_fail(call, "an exception that is no std::exception");
     }
