@@ -94,11 +94,15 @@ impl SubmitOptions {
         self
     }
 
+    /// After so many tasks with these options were published.
     #[inline]
-    pub(crate) fn count_submitted(&self, tasks: usize) {
+    pub(crate) fn note_submitted(&self, pool: &Pool, tasks: usize) {
         if let Some(set) = &self.set {
             // Release: pairs with `TaskSet::discard`, which so sees a late cancellation that was counted before.
             set.submitted.fetch_add(tasks, Release);
+        }
+        if let Some(number) = self.worker {
+            pool.segment().wake_target(Target::Number(number));
         }
     }
 }
@@ -214,10 +218,7 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
             pool.submit_bytes(&request, bytes, when_full)
         })?,
     };
-    options.count_submitted(1);
-    if let Some(number) = options.worker {
-        pool.segment().wake_target(Target::Number(number));
-    }
+    options.note_submitted(pool, 1);
     Ok(Future::new(pool.clone(), ticket))
 }
 
@@ -426,7 +427,7 @@ impl Executor {
             args.encode(bytes).map_err(|message| Error::Encode { message })?;
             pool.submit_each(&requests, bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
         });
-        options.count_submitted(futures.len());
+        options.note_submitted(pool, futures.len());
         sent.map(|()| futures)
     }
 

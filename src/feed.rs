@@ -311,7 +311,7 @@ impl<S: Source> Feed<S> {
         let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();
         let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
         let ticket = self.pool.submit_bytes(&request, &self.bytes, when_full)?;
-        self.plan.submit.count_submitted(1);
+        self.plan.submit.note_submitted(&self.pool, 1);
         if self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();
         }

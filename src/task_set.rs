@@ -104,7 +104,7 @@ impl TaskSet {
         }
         let (swept, running) = (sweep.cancelled, sweep.claimed.len());
         let swept_before = self.swept.fetch_add(swept, Relaxed);
-        // In this order: whoever cancels late counts that first and the submit afterwards. Acquire: pairs with `count_submitted`.
+        // In this order: whoever cancels late counts that first and the submit afterwards. Acquire: pairs with `note_submitted`.
         let submitted = self.shared.submitted.load(Acquire);
         let found_late = sets.cancelled(set);
         let over = [swept_before, swept, found_late, running].into_iter().fold(0_usize, usize::saturating_add);

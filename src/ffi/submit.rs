@@ -208,7 +208,7 @@ unsafe fn submit(
         let options = unsafe { read_options(options) }?;
         let request = options.request(executor, function(executor)?)?;
         let ticket = pool.submit_bytes(&request, args, when_full)?;
-        options.submit.count_submitted(1);
+        options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, ticket);
         ticket
     };
@@ -355,7 +355,7 @@ pub unsafe extern "C" fn taskring_submit_bulk(
         };
         let published = publish();
         // What was submitted counts for its set also when the rest was not, and is delivered.
-        options.submit.count_submitted(done);
+        options.submit.note_submitted(pool, done);
         for nth in 0..done {
             // SAFETY: `done` tickets were written.
             options.deliver(handle, executor, nth, ticket_of_number(unsafe { *tickets.add(nth) }));

@@ -6,7 +6,6 @@ use super::submit::{checked_function, read_options, taskring_options, ticket_num
 use super::{bytes, guard, null, put};
 use crate::error::Error;
 use crate::executor::requests_of_all;
-use crate::target::Target;
 use std::ffi::c_void;
 
 /// Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
@@ -44,8 +43,7 @@ pub unsafe extern "C" fn taskring_submit_to(
         options.submit = options.submit.worker(worker);
         let request = options.request(executor, checked_function(executor, function)?)?;
         let done = pool.submit_bytes(&request, args, when_full(timeout_ns))?;
-        pool.segment().wake_target(Target::Number(worker));
-        options.submit.count_submitted(1);
+        options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, done);
         // SAFETY: as this function's contract says.
         unsafe { put(ticket, ticket_number(done)) };
@@ -95,7 +93,7 @@ pub unsafe extern "C" fn taskring_broadcast(
             done += 1;
         });
         // What was submitted counts for its set also when the rest was not.
-        options.submit.count_submitted(done);
+        options.submit.note_submitted(pool, done);
         Ok(sent?)
     });
     // SAFETY: `submitted` is NULL or valid for a write, as this function's contract says.

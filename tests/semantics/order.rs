@@ -7,7 +7,7 @@ use crate::process_support::{kill, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use taskring::{Cause, Error, Executor, Future, OnWorkerDeath, State, SubmitOptions, current_pool};
+use taskring::{Cause, Error, Executor, Future, MapOptions, OnWorkerDeath, State, SubmitOptions, current_pool};
 
 taskring::task! {
     /// The worker that runs it.
@@ -51,6 +51,8 @@ cases! {
         }
         let with = SubmitOptions::new().worker(2);
         assert_eq!(pool.submit_with(&with, number, ()).unwrap().result(), Ok(2));
+        let options = MapOptions::new().submit(with);
+        assert!(pool.map_with(&options, number_after, [0; 10]).unwrap().all(|result| result == Ok(2)));
     }
 
     fn semantics_order_others_pass_a_task_whose_worker_is_busy(kind) {
