@@ -663,6 +663,11 @@ typedef struct taskring_config {
      * How many, at most 64.
      */
     uint64_t shared_count;
+    /**
+     * After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
+     * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
+     */
+    uint64_t max_tasks_per_worker;
 } taskring_config;
 
 /**
@@ -1805,7 +1810,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
@@ -1816,7 +1821,7 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 128);
+TASKRING_ASSERT_SIZE(taskring_config, 136);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 40);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

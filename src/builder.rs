@@ -18,6 +18,7 @@ use crate::task::{Shared, Task, is_known};
 use crate::zygote::Zygote;
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub struct Builder {
     payload_max: u64,
     mutexes: MutexKind,
     constants: Constants,
-    /// What could not be encoded.
+    /// What could not be encoded, or was refused when it was said.
     refused: Option<Error>,
 }
 
@@ -103,6 +104,34 @@ impl Builder {
     /// How many workers one task may kill before it is given up, at least 1. The default is 2.
     pub fn kills_max(mut self, kills: u8) -> Builder {
         self.policy.kills_max = kills;
+        self
+    }
+    /// After how many tasks a worker leaves and another one takes its place, with its number: 1 to 4294967295. The default is no limit.
+    ///
+    /// The next one is started when the old one has few tasks left. It attaches, runs the initializer, and waits; the old one takes tasks until
+    /// the next one is ready, so there is no pause: where tasks are shorter than a start, it runs some more than `tasks`. Until it has handed over, its
+    /// place is held by two workers, of which one takes tasks. A next one that cannot be started counts as any worker that cannot: three in a row break the
+    /// pool. What a task runs while it waits (`current_pool`) counts as well. Workers that attach by the pool's name stay.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn pid() -> u32 { std::process::id() } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).max_tasks_per_worker(10).build()?;
+    ///     let first = pool.submit(pid, ())?.result()?;
+    ///     while pool.submit(pid, ())?.result()? == first {}
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn max_tasks_per_worker(mut self, tasks: u32) -> Builder {
+        match NonZeroU32::new(tasks) {
+            Some(tasks) => self.policy.tasks_max = Some(tasks),
+            None => {
+                let refused = Error::invalid("max_tasks_per_worker", tasks, format!("1 to {}", u32::MAX));
+                self.refused.get_or_insert(refused);
+            }
+        }
         self
     }
     /// How long a started worker may take to attach, and a task may wait for a worker that knows its function. The default is 10 s.

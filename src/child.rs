@@ -68,6 +68,11 @@ impl WorkerThread {
         id != 0 && sys::thread_is_gone(id) && !self.ended.load(Acquire)
     }
 
+    /// Its number in the system; 0 before it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.id.load(Relaxed)
+    }
+
     pub(crate) fn join(self) {
         if !self.has_vanished() {
             let _ = self.handle.join();

@@ -9,6 +9,7 @@ use crate::segment::{Segment, validate};
 use crate::state::Phase;
 use crate::sync::Ordering::Relaxed;
 use crate::sys;
+use crate::turn::Turn;
 use std::os::fd::AsFd;
 
 /// What [`inspect`] saw. `Display` prints it as a report.
@@ -63,6 +64,8 @@ pub struct ParticipantView {
     pub name: Option<String>,
     /// Whether its seat is locked, as that of every living participant is.
     pub seated: bool,
+    /// A worker that takes no tasks yet: it is to follow one that is about to leave (`Builder::max_tasks_per_worker`).
+    pub waits: bool,
     /// Tasks that it has finished.
     pub finished: u64,
 }
@@ -120,7 +123,8 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         let seated = sys::is_locked(segment.file(), index as u64)?;
         let number = record.number.load(Relaxed).checked_sub(1).filter(|_| state.is_worker());
         let name = number.map(|number| crate::setup::name_of(&segment, number));
-        view.participants.push(ParticipantView { pid, role, name, seated, finished: record.finished.load(Relaxed) });
+        let (waits, finished) = (Turn::of(record) == Turn::Waiting, record.finished.load(Relaxed));
+        view.participants.push(ParticipantView { pid, role, name, seated, waits, finished });
     }
     Ok(view)
 }
@@ -162,7 +166,8 @@ impl std::fmt::Display for Snapshot {
         for p in &self.participants {
             let seat = if p.seated { "" } else { ", seat not locked: dead or about to be found so" };
             let name = p.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
-            writeln!(f, "{} {}{name}: {} tasks finished{seat}", p.role, p.pid, p.finished)?;
+            let turn = if p.waits { ", waits for its turn" } else { "" };
+            writeln!(f, "{} {}{name}: {} tasks finished{turn}{seat}", p.role, p.pid, p.finished)?;
         }
         for (pid, cause) in &self.last_deaths {
             writeln!(f, "gone: {pid}: {cause}")?;

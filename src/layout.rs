@@ -157,7 +157,9 @@ pub(crate) struct Record {
     pub(crate) thread: AtomicU32,
     /// Of a worker that the owner has started: its number, plus one. Of a submitter that a worker is for its tasks: `OF_TASKS`. Written by it alone.
     pub(crate) number: AtomicU32,
-    /// What a worker sleeps on.
+    /// Of a worker in a pool whose workers leave after a number of tasks: whether it serves, is about to leave, or waits. See `turn.rs`. Written by it alone.
+    pub(crate) turn: AtomicU32,
+    /// What a worker sleeps on; the owner's is its bell.
     pub(crate) park: Apart<AtomicU32>,
     /// Counts announcements to this submitter; what its waiting threads sleep on, beside.
     pub(crate) event: AtomicU32,
@@ -315,7 +317,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        3, // the version of layout and encodings, for changes that no size shows
+        4, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

@@ -1,6 +1,7 @@
 //! A pool's policies: chosen by its owner, written once into the header, and followed by whoever acts for a dead participant.
 
 use crate::limits::KILLS_MAX_DEFAULT;
+use std::num::NonZeroU32;
 
 /// What becomes of the task that a dead worker was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -36,11 +37,18 @@ pub(crate) struct Policy {
     pub(crate) on_worker_death: OnWorkerDeath,
     pub(crate) orphans: Orphans,
     pub(crate) kills_max: u8,
+    /// Tasks after which a worker that the owner has started is followed by another.
+    pub(crate) tasks_max: Option<NonZeroU32>,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { on_worker_death: OnWorkerDeath::FailTask, orphans: Orphans::Run, kills_max: KILLS_MAX_DEFAULT }
+        Policy {
+            on_worker_death: OnWorkerDeath::FailTask,
+            orphans: Orphans::Run,
+            kills_max: KILLS_MAX_DEFAULT,
+            tasks_max: None,
+        }
     }
 }
 
@@ -54,6 +62,7 @@ impl Policy {
         kind | u64::from(retries) << 8
             | u64::from(self.orphans == Orphans::CancelPending) << 16
             | u64::from(self.kills_max) << 24
+            | u64::from(self.tasks_max.map_or(0, NonZeroU32::get)) << 32
     }
 
     /// Unknown bits read as the default.
@@ -66,6 +75,7 @@ impl Policy {
             },
             orphans: if bits >> 16 & 1 == 1 { Orphans::CancelPending } else { Orphans::Run },
             kills_max: (bits >> 24) as u8,
+            tasks_max: NonZeroU32::new((bits >> 32) as u32),
         }
     }
 }

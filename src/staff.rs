@@ -2,10 +2,11 @@
 
 use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, Result};
+use crate::layout::Record;
 use crate::life::{Bit, Broken};
-use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX};
+use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX, SUCCESSORS_MAX};
 use crate::pool::lock;
-use crate::record::Kind;
+use crate::record::{Kind, RecordState};
 use crate::setup;
 use crate::start::{self, StartMethod};
 use crate::state::Participant;
@@ -13,14 +14,27 @@ use crate::supervisor::{Supervisor, Watch};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::sys;
+use crate::turn::Turn;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+
+/// The place of a number among the workers.
+#[derive(Default)]
+struct Place {
+    /// Two while one follows another.
+    workers: usize,
+    is_leaving: bool,
+}
 
 impl Supervisor {
     pub(crate) fn note_attached(&self, watch: &mut Watch) {
         let now = now_ns();
         let mut late = None;
         for child in lock(&self.children).iter_mut().filter(|c| c.attached.is_none()) {
-            let who = if child.thread.is_some() { self.thread_participant() } else { self.participant_of(child) };
+            let who = match &child.thread {
+                Some(thread) => self.thread_participant(thread.id()),
+                None => self.participant_of(child),
+            };
             let ready = who.filter(|w| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1);
             if ready.is_some() {
                 child.attached = ready;
@@ -37,10 +51,13 @@ impl Supervisor {
         }
     }
 
-    /// Any thread worker stands for any other: they are told apart only by their tasks.
-    fn thread_participant(&self) -> Option<Participant> {
-        let is_thread = |s: crate::record::RecordState| s.kind() == Some(Kind::ThreadWorker);
-        self.pool.member.participants().find(|&(_, state, _)| is_thread(state)).map(|(who, ..)| who)
+    fn thread_participant(&self, id: u32) -> Option<Participant> {
+        let is_it = |&(_, state, record): &(Participant, RecordState, &Record)| {
+            state.kind() == Some(Kind::ThreadWorker)
+                && record.pid.load(Relaxed) == sys::pid()
+                && record.thread.load(Relaxed) == id
+        };
+        self.pool.member.participants().find(is_it).map(|(who, ..)| who)
     }
 
     pub(crate) fn not_a_worker(&self, exit: String) -> Error {
@@ -68,36 +85,65 @@ impl Supervisor {
     pub(crate) fn start_failed(&self, watch: &mut Watch, error: Error) {
         watch.failures += 1;
         watch.last_start = now_ns();
+        watch.last_failure = watch.last_start;
         log::warn!(target: "taskring", "a worker could not be started: {error}");
         if watch.failures >= START_FAILURES_MAX {
             self.break_pool(Broken::CannotStart, error);
         }
     }
 
-    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is.
+    /// Starts workers until there are as many as planned, and those that are to follow others; once the pool is closing, one if a task is left and no
+    /// worker is, and those that follow others as long as a task is left.
     pub(crate) fn refill(&self, watch: &mut Watch) -> Result<()> {
         const BACK_OFF_NS: u64 = 50_000_000;
         let now = now_ns();
         if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
             return Ok(());
         }
-        let mut numbers: Vec<u32> = lock(&self.children).iter().map(|child| child.number).collect();
-        numbers.extend(&watch.requested);
-        let present = numbers.len();
-        let wanted = match (self.is_stopping(), self.plan.method) {
-            (_, StartMethod::None) => 0,
-            _ if self.is_ending() => 0,
-            (false, _) => self.plan.workers,
-            (true, _) if present == 0 && self.has_work_left() && now - watch.last_start > BACK_OFF_NS => 1,
-            (true, _) => 0,
+        if self.plan.method == StartMethod::None || self.is_ending() {
+            return Ok(());
+        }
+        let staff = self.staff(watch);
+        let is_stopping = self.is_stopping();
+        let wanted = match is_stopping {
+            false => self.plan.workers,
+            true => usize::from(staff.is_empty()),
         };
-        for _ in present..wanted {
+        let mut missing: Vec<u32> = (0..wanted as u32).filter(|number| !staff.contains_key(number)).collect();
+        let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
+        let to_follow = staff.iter().filter(|(_, place)| place.workers == 1 && place.is_leaving);
+        missing.extend(to_follow.map(|(&number, _)| number).take(SUCCESSORS_MAX.saturating_sub(beyond)));
+        // At the end nobody counts the failures.
+        let since = if staff.is_empty() { watch.last_start } else { watch.last_failure };
+        if missing.is_empty() || is_stopping && !(now - since > BACK_OFF_NS && self.has_work_left()) {
+            return Ok(());
+        }
+        for number in missing {
             watch.last_start = now;
-            let number = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
-            numbers.push(number);
             self.start_one(watch, number)?;
         }
         Ok(())
+    }
+
+    /// Who is there and who was asked for, by number.
+    fn staff(&self, watch: &Watch) -> BTreeMap<u32, Place> {
+        let mut staff: BTreeMap<u32, Place> = BTreeMap::new();
+        for child in lock(&self.children).iter() {
+            let place = staff.entry(child.number).or_default();
+            place.workers += 1;
+            place.is_leaving |= child.attached.is_some_and(|who| self.is_leaving(who));
+        }
+        for &number in &watch.requested {
+            staff.entry(number).or_default().workers += 1;
+        }
+        staff
+    }
+
+    /// Whether a worker is about to leave, and another is to follow it.
+    fn is_leaving(&self, who: Participant) -> bool {
+        let record = &self.pool.segment().records()[who.index()];
+        let turn = Turn::of(record);
+        RecordState::of(record).is_active_as(who) && matches!(turn, Turn::Near | Turn::Handed)
     }
 
     fn has_work_left(&self) -> bool {

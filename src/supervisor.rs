@@ -1,6 +1,7 @@
 //! The supervisor: a thread of the owner that starts the workers, learns at once when one ends, writes down why, has its task settled, and
 //! starts another in its place. It sleeps in `poll` on the workers' pidfds.
 
+use crate::bell::Bell;
 use crate::child::Child;
 use crate::error::{Cause, Error, Result};
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
@@ -71,12 +72,16 @@ pub(crate) struct Watch {
     pub(crate) ever_attached: bool,
     last_tick: u64,
     pub(crate) last_start: u64,
+    /// When a worker last ended that had not become ready, or could not be started.
+    pub(crate) last_failure: u64,
     /// The numbers of workers that the zygote was asked for, and has not answered.
     pub(crate) requested: Vec<u32>,
     /// When there was nothing left to wait for but these.
     over_since: Option<u64>,
     /// It was said that the pool is broken.
     has_told_broken: bool,
+    /// Of a pool whose workers announce that they are about to leave. Last: its thread ends with this.
+    bell: Option<Bell>,
     lookout: Lookout,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
@@ -101,7 +106,11 @@ impl Supervisor {
         });
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
-        if let Err(e) = supervisor.refill(&mut watch) {
+        let begun = match supervisor.policy().tasks_max {
+            Some(_) => Bell::hang(&supervisor.pool, supervisor.bell.as_fd()).map(|bell| watch.bell = Some(bell)),
+            None => Ok(()),
+        };
+        if let Err(e) = begun.and_then(|()| supervisor.refill(&mut watch)) {
             supervisor.give_up();
             return Err(e);
         }
@@ -357,6 +366,10 @@ impl Supervisor {
         }
     }
 
+    fn policy(&self) -> Policy {
+        Policy::from_bits(self.pool.segment().header().identity.policy.load(Relaxed))
+    }
+
     /// Settles what ended workers have left. Returns how many there were.
     fn collect_ended(&self, watch: &mut Watch) -> usize {
         let mut ended = Vec::new();
@@ -386,6 +399,7 @@ impl Supervisor {
             // It may have died before we came to see that it was ready.
             let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
             let was_ready = child.attached.is_some() || who.is_some_and(ready);
+            let has_left = child.attached.is_some_and(|who| !self.is_there(who));
             if let Some(who) = who {
                 self.pool.member.write_cause(who, cause);
                 self.pool.member.reap_now(who);
@@ -395,7 +409,7 @@ impl Supervisor {
             }
             self.pool.segment().count_workers();
             // After the recovery: a logger may take its time.
-            if self.is_stopping() {
+            if self.is_stopping() || has_left {
                 log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
                 let name = self.name_of(child.number);
@@ -404,8 +418,11 @@ impl Supervisor {
             if was_ready {
                 watch.failures = 0;
                 watch.ever_attached = true;
-            } else if !self.is_stopping() {
-                self.ended_unattached(watch, cause);
+            } else {
+                watch.last_failure = now_ns();
+                if !self.is_stopping() {
+                    self.ended_unattached(watch, cause);
+                }
             }
         }
         count
@@ -413,8 +430,7 @@ impl Supervisor {
 
     /// Where a worker's death breaks the pool: which ones have died, and of what. Before anybody can see the pool broken, who acts for the dead.
     fn note_breach(&self, ended: &[Child]) {
-        let policy = Policy::from_bits(self.pool.segment().header().identity.policy.load(Relaxed));
-        if policy.on_worker_death != OnWorkerDeath::BreakPool {
+        if self.policy().on_worker_death != OnWorkerDeath::BreakPool {
             return;
         }
         // One that has left in good order is no participant any more.
@@ -435,6 +451,10 @@ impl Supervisor {
             state.kind() == Some(Kind::Worker) && record.pid.load(Relaxed) == child.pid
         };
         self.pool.member.participants().find(mine).map(|(who, ..)| who)
+    }
+
+    fn is_there(&self, who: Participant) -> bool {
+        RecordState::of(&self.pool.segment().records()[who.index()]).is_active_as(who)
     }
 
     pub(crate) fn break_pool(&self, why: Broken, error: Error) {

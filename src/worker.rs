@@ -17,6 +17,8 @@ use crate::state::{Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task::{Runner, install_panic_hook, known};
+use crate::turn::Turn;
+use crate::turnover::Turnover;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(crate) struct Worker {
     pace: WorkerPace,
     /// What makes this worker leave at once. A named pool's workers go on without its owner.
     stop_bits: u32,
+    /// When it is to leave for another one, where that is so.
+    turnover: Option<Turnover>,
     orphaned_at: Option<u64>,
 }
 
@@ -79,11 +83,15 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         member.segment.add_server(member.who(), index as u16);
     }
     member.record().ready.store(1, Relaxed);
-    member.segment.count_workers();
-    let search = Search::new(member.who());
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
+    let turnover = Turnover::new(&member, number);
+    if let Some(turnover) = &turnover {
+        turnover.await_turn(&member, stop_bits);
+    }
+    member.segment.count_workers();
+    let search = Search::new(member.who());
     let performer = Rc::new(Performer { member, runners, is_out: Cell::new(false) });
     let mut worker = Worker {
         performer: performer.clone(),
@@ -91,11 +99,15 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         search,
         out: Vec::new(),
         stop_bits,
+        turnover,
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
     };
     let serving = nested::serve(performer);
     worker.run();
+    if let Some(turnover) = &worker.turnover {
+        turnover.hand_over(&worker.performer.member);
+    }
     if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
         setup.finish(&worker.performer.member, |name| runner_of(name, &worker.names, &worker.performer.runners));
     }
@@ -114,7 +126,8 @@ impl Segment {
     pub(crate) fn count_workers(&self) {
         let ready = |r: &&crate::layout::Record| {
             let state = RecordState::of(r);
-            state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1
+            let is_ready = state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1;
+            is_ready && Turn::of(r).takes_tasks()
         };
         self.life().workers.store(self.records().iter().filter(ready).count() as u32, Relaxed);
     }
@@ -127,6 +140,11 @@ impl Worker {
         let segment = performer.member.segment.clone();
         loop {
             if self.must_stop() {
+                return;
+            }
+            if let Some(turnover) = &mut self.turnover
+                && turnover.is_over(&performer.member)
+            {
                 return;
             }
             let task = match self.next(&segment) {
@@ -207,8 +225,11 @@ impl Worker {
     fn rest(&mut self, segment: &Segment) -> Option<Task> {
         let sleepers = segment.sleepers();
         let bits = self.stop_bits | Bit::Closing as u32;
-        let ended = || segment.life().flags.load(Relaxed) & bits != 0;
         let performer = self.performer.clone();
+        let turnover = &self.turnover;
+        // Who waits for our turn may have come, and its wake gone by, after the last look.
+        let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
+        let ended = || segment.life().flags.load(Relaxed) & bits != 0 || is_over();
         let mut runnable = |f: u16| performer.has(f);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;

@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 /// Each is there in C and in C++.
-const SUBJECTS: [&str; 5] = ["futures", "waits", "maps", "pools", "multi"];
+const SUBJECTS: [&str; 6] = ["futures", "waits", "maps", "pools", "multi", "workers"];
 
 pub fn programs() -> Vec<Program> {
     let sources = |(language, folder, ending)| {

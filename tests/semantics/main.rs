@@ -37,6 +37,7 @@ mod setup;
 mod terminate;
 mod thread_pool;
 mod threads;
+mod turnover;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ const FILES: &[&[Case]] = &[
     terminate::CASES,
     thread_pool::CASES,
     threads::CASES,
+    turnover::CASES,
     waits::CASES,
 ];
 /// A case with a kind of workers, in a language.

@@ -37,9 +37,18 @@ public:
         return *this;
     }
 
+    /// After how many tasks a worker leaves and another one takes its place, at least 1. See taskring_config.
+    setup &max_tasks_per_worker(std::uint32_t tasks) {
+        if (tasks == 0)
+            throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, "max_tasks_per_worker is 0; wanted 1 to 4294967295");
+        return max_tasks_per_worker_ = tasks, *this;
+    }
+
     config apply(config chosen = config()) {
         if (!names_.empty())
             chosen.worker_names = names_.c_str();
+        if (max_tasks_per_worker_ != 0)
+            chosen.max_tasks_per_worker = max_tasks_per_worker_;
         if (has_initializer_)
             chosen.initializer = &(raw_initializer_ = initializer_.raw());
         if (has_exit_hook_)
@@ -69,6 +78,7 @@ private:
 
     std::string names_;
     named initializer_, exit_hook_;
+    std::uint32_t max_tasks_per_worker_ = 0;
     bool has_initializer_ = false, has_exit_hook_ = false;
     std::vector<named> shared_;
     taskring_named_bytes raw_initializer_{}, raw_exit_hook_{};
