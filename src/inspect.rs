@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 pub struct Snapshot {
     /// The pool's name.
     pub name: String,
-    /// `open`, `closing`, `broken`, `corrupt`; with `orphaned` when the owner is gone.
+    /// `open`, `closing`, `broken`, `corrupt`; with `paused` while no task is started, and `orphaned` when the owner is gone.
     pub life: String,
     /// Slots of each lane.
     pub capacity: usize,
@@ -138,6 +138,9 @@ fn life(segment: &Segment) -> String {
     }
     if words.is_empty() {
         words.push("open");
+    }
+    if segment.is_paused() {
+        words.push("paused");
     }
     if segment.has(Bit::Orphaned) {
         words.push("orphaned");

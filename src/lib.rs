@@ -97,6 +97,7 @@ mod setup;
 mod spin;
 mod staff;
 mod start;
+mod steer;
 mod submit;
 mod supervisor;
 mod sys;

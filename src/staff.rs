@@ -106,12 +106,15 @@ impl Supervisor {
         let staff = self.staff(watch);
         let is_stopping = self.is_stopping();
         let wanted = match is_stopping {
-            false => self.plan.workers,
+            false => self.planned_workers(),
             true => usize::from(staff.is_empty()),
         };
         let mut missing: Vec<u32> = (0..wanted as u32).filter(|number| !staff.contains_key(number)).collect();
         let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
-        let to_follow = staff.iter().filter(|(_, place)| place.workers == 1 && place.is_leaving);
+        let planned = self.planned_workers();
+        let is_to_be_followed =
+            |number: u32, place: &Place| place.workers == 1 && place.is_leaving && (number as usize) < planned;
+        let to_follow = staff.iter().filter(|&(&number, place)| is_to_be_followed(number, place));
         missing.extend(to_follow.map(|(&number, _)| number).take(SUCCESSORS_MAX.saturating_sub(beyond)));
         // At the end nobody counts the failures.
         let since = if staff.is_empty() { watch.last_start } else { watch.last_failure };
@@ -123,6 +126,61 @@ impl Supervisor {
             self.start_one(watch, number)?;
         }
         Ok(())
+    }
+
+    /// From now on there are to be so many.
+    pub(crate) fn resize(&self, workers: usize) {
+        let steering = lock(&self.steering);
+        let segment = self.pool.segment();
+        let before = self.wanted.swap(workers, Relaxed);
+        segment.life().wanted.store(workers as u32, Relaxed);
+        if workers < before {
+            for child in lock(&self.children).iter_mut() {
+                child.dismissed |= child.number as usize >= workers;
+            }
+            // The number is seen by whoever sees the bit.
+            segment.set(Bit::Shrunk);
+            segment.wake_everybody();
+        }
+        drop(steering);
+        self.ring();
+    }
+
+    /// Once nobody is there beyond the number, workers need not look at theirs any more.
+    pub(crate) fn note_size(&self, watch: &Watch) {
+        let segment = self.pool.segment();
+        if !segment.has(Bit::Shrunk) {
+            return;
+        }
+        let _steering = lock(&self.steering);
+        let wanted = self.planned_workers();
+        // Whatever stands there: else workers could be started to leave at once, again and again.
+        segment.life().wanted.store(wanted as u32, Relaxed);
+        let mut numbers = lock(&self.children).iter().map(|child| child.number).collect::<Vec<_>>();
+        numbers.extend(&watch.requested);
+        if numbers.iter().all(|&number| (number as usize) < wanted) {
+            segment.unset(Bit::Shrunk);
+        }
+    }
+
+    /// Begins or ends a pause. Under the lock, so that the bit and what justifies it belong together.
+    pub(crate) fn pause(&self, begins: bool) {
+        let _steering = lock(&self.steering);
+        self.has_paused.store(begins, Relaxed);
+        let segment = self.pool.segment();
+        if begins {
+            segment.set(Bit::Paused);
+        } else {
+            segment.unset(Bit::Paused);
+        }
+    }
+
+    /// A pause that nobody can end would hang everybody.
+    pub(crate) fn check_pause(&self) {
+        let _steering = lock(&self.steering);
+        if self.pool.segment().has(Bit::Paused) && !self.has_paused.load(Relaxed) {
+            self.pool.segment().poison("a pause that nobody has asked for");
+        }
     }
 
     /// Who is there and who was asked for, by number.

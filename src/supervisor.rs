@@ -42,6 +42,11 @@ pub(crate) struct Supervisor {
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
     pub(crate) children: Mutex<Vec<Child>>,
+    /// How many workers there are to be. Written under the lock of `steering`, as is what the segment says of it, and of a pause.
+    pub(crate) wanted: AtomicUsize,
+    pub(crate) steering: Mutex<()>,
+    /// Whether it was this process that has paused the pool.
+    pub(crate) has_paused: AtomicBool,
     /// The signal that ends the workers, or 0. Written under the lock of `children`: who adds one there, and looks here, misses no signal.
     ending: AtomicI32,
     /// Tasks that were cancelled since, by whichever thread came by first, and workers that were sent it.
@@ -90,6 +95,8 @@ pub(crate) struct Watch {
 impl Supervisor {
     /// Starts the workers and the thread. `zygote` was made before, while the process had one thread.
     pub(crate) fn start(pool: Arc<Pool>, plan: Plan, zygote: Option<Zygote>) -> Result<Arc<Supervisor>> {
+        let workers = plan.workers;
+        pool.segment().life().wanted.store(workers as u32, Relaxed);
         let supervisor = Arc::new(Supervisor {
             pool,
             plan,
@@ -97,6 +104,9 @@ impl Supervisor {
             zygote,
             zygote_gone: AtomicBool::new(false),
             children: Mutex::default(),
+            wanted: AtomicUsize::new(workers),
+            steering: Mutex::default(),
+            has_paused: AtomicBool::new(false),
             ending: AtomicI32::new(0),
             cancelled: AtomicUsize::new(0),
             signalled: AtomicUsize::new(0),
@@ -162,7 +172,7 @@ impl Supervisor {
     }
 
     pub(crate) fn planned_workers(&self) -> usize {
-        self.plan.workers
+        self.wanted.load(Relaxed)
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -241,6 +251,7 @@ impl Supervisor {
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
             self.note_broken(&mut watch);
+            self.note_size(&watch);
             self.tick(&mut watch);
             if self.is_ending() {
                 // What was put back into the ring, for its worker died, runs nowhere any more.
@@ -340,7 +351,9 @@ impl Supervisor {
             Ok(News::Started(pid, number)) => {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
-                self.add(Child::of_zygote(pid, number));
+                let mut child = Child::of_zygote(pid, number);
+                child.dismissed = number as usize >= self.planned_workers();
+                self.add(child);
             }
             Ok(News::NotStarted(number, errno)) => {
                 watch.requested.retain(|&other| other != number);
@@ -420,7 +433,7 @@ impl Supervisor {
                 watch.ever_attached = true;
             } else {
                 watch.last_failure = now_ns();
-                if !self.is_stopping() {
+                if !self.is_stopping() && !child.dismissed {
                     self.ended_unattached(watch, cause);
                 }
             }
@@ -499,6 +512,7 @@ impl Supervisor {
         watch.last_tick = now;
         self.reap_unexpected(watch);
         self.pool.expire_unserved();
+        self.check_pause();
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));
     }

@@ -1,4 +1,6 @@
-//! Turns: how a worker that has run its number of tasks is followed by another one of the same number, without a pause in between.
+//! Who takes tasks: turns, a pause, and workers that are too many.
+//!
+//! Turns are how a worker that has run its number of tasks is followed by another one of the same number, without a pause in between.
 //!
 //! Each worker writes its own word, and nobody else's:
 //!
@@ -12,10 +14,12 @@
 //! The wakes are of park words, which recovery wakes as well, and each sleep has an end.
 
 use crate::layout::Record;
+use crate::life::Bit;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
+use crate::segment::Segment;
 use crate::state::Participant;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// A worker's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,5 +88,25 @@ impl Member {
         if let Some((who, ..)) = owner {
             self.segment.sleepers().wake(who.index());
         }
+    }
+}
+
+impl Segment {
+    /// Takes a bit away that is not of the pool's end.
+    pub(crate) fn unset(&self, bit: Bit) {
+        // AcqRel: pairs as `set` does.
+        self.life().flags.fetch_and(!(bit as u32), AcqRel);
+    }
+
+    /// Whether workers are to start nothing. A pool that is closing does what is left, and one without its owner would be paused for ever.
+    pub(crate) fn is_paused(&self) -> bool {
+        let ends = Bit::Closing as u32 | Bit::Orphaned as u32;
+        // Acquire: pairs with `set`.
+        self.life().flags.load(Acquire) & (Bit::Paused as u32 | ends) == Bit::Paused as u32
+    }
+
+    /// Whether the worker of this number is one too many.
+    pub(crate) fn is_surplus(&self, number: u32) -> bool {
+        self.has(Bit::Shrunk) && number >= self.life().wanted.load(Relaxed)
     }
 }

@@ -39,7 +39,9 @@ impl Turnover {
         loop {
             // Acquire: pairs with the Release of who wakes us: either its word is visible below, or the park word differs from this.
             let seen = record.park.load(Acquire);
-            if member.segment.life().flags.load(Relaxed) & stop_bits != 0 || !member.is_served(self.number) {
+            let segment = &member.segment;
+            let is_called_off = segment.life().flags.load(Relaxed) & stop_bits != 0 || segment.is_surplus(self.number);
+            if is_called_off || !member.is_served(self.number) {
                 break;
             }
             // It may sleep, and is to see us.

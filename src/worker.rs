@@ -14,8 +14,8 @@ use crate::segment::Segment;
 use crate::setup::Setup;
 use crate::spin;
 use crate::state::{Phase, State};
-use crate::sync::Ordering::Relaxed;
-use crate::sync::now_ns;
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{fence, futex_wait, now_ns};
 use crate::task::{Runner, install_panic_hook, known};
 use crate::turn::Turn;
 use crate::turnover::Turnover;
@@ -38,11 +38,38 @@ pub(crate) struct Worker {
     /// A result's bytes: one allocation for all tasks.
     out: Vec<u8>,
     pace: WorkerPace,
-    /// What makes this worker leave at once. A named pool's workers go on without its owner.
-    stop_bits: u32,
+    calls: Calls,
     /// When it is to leave for another one, where that is so.
     turnover: Option<Turnover>,
     orphaned_at: Option<u64>,
+}
+
+/// What calls a worker away from its tasks.
+#[derive(Clone, Copy)]
+struct Calls {
+    /// What makes it leave at once. A named pool's workers go on without its owner.
+    stop_bits: u32,
+    /// These, and what makes it look whether it is to rest or to leave.
+    call_bits: u32,
+    /// Of one that the owner has started.
+    number: Option<u32>,
+}
+
+impl Calls {
+    fn is_to_leave(self, segment: &Segment) -> bool {
+        let stops = segment.life().flags.load(Relaxed) & self.stop_bits != 0;
+        stops || self.number.is_some_and(|number| segment.is_surplus(number))
+    }
+
+    fn is_to_attend(self, segment: &Segment) -> bool {
+        let is_called = segment.life().flags.load(Relaxed) & self.call_bits != 0;
+        is_called && (self.is_to_leave(segment) || segment.is_paused())
+    }
+
+    fn ends_idleness(self, segment: &Segment) -> bool {
+        segment.life().flags.load(Relaxed) & (self.call_bits | Bit::Closing as u32) != 0
+            && (segment.has(Bit::Closing) || self.is_to_attend(segment))
+    }
 }
 
 /// How a worker came to its pool.
@@ -98,13 +125,16 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         names,
         search,
         out: Vec::new(),
-        stop_bits,
+        calls: Calls { stop_bits, call_bits: stop_bits | Bit::Paused as u32 | Bit::Shrunk as u32, number },
         turnover,
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
     };
     let serving = nested::serve(performer);
+    // Pairs with the fence of who pauses the pool: either it sees that we take tasks, or we see the bit.
+    fence(SeqCst);
     worker.run();
+    worker.performer.member.record().rests.store(1, Relaxed);
     if let Some(turnover) = &worker.turnover {
         turnover.hand_over(&worker.performer.member);
     }
@@ -139,7 +169,7 @@ impl Worker {
         let performer = self.performer.clone();
         let segment = performer.member.segment.clone();
         loop {
-            if self.must_stop() {
+            if self.is_called() && !self.attend(&segment) {
                 return;
             }
             if let Some(turnover) = &mut self.turnover
@@ -178,10 +208,37 @@ impl Worker {
         self.next(segment)
     }
 
-    /// Whether to leave at once, whatever is pending.
+    /// Rests for as long as the pool is paused; false when this worker is to leave.
+    #[cold]
+    fn attend(&mut self, segment: &Segment) -> bool {
+        let performer = self.performer.clone();
+        let record = performer.member.record();
+        let calls = self.calls;
+        while !performer.is_out.get() && calls.is_to_attend(segment) {
+            if calls.is_to_leave(segment) {
+                return false;
+            }
+            // Acquire: pairs with the wake by who ends the pause or the pool: that is seen below, or the word differs from this.
+            let seen = record.park.load(Acquire);
+            // Release: pairs with the Acquire of who pauses the pool: our last task is over.
+            record.rests.store(1, Release);
+            if calls.is_to_attend(segment) {
+                let _ = futex_wait(&record.park, seen, Some(now_ns() + SLEEP_NS_MAX));
+            }
+            if self.pace.is_overdue(now_ns()) {
+                self.keep_house();
+            }
+            record.rests.store(0, Relaxed);
+            // Pairs with the fence of who pauses the pool again: either it sees this, or we, who look at the bits next, see the new bit.
+            fence(SeqCst);
+        }
+        !performer.is_out.get()
+    }
+
+    /// Whether to leave or to rest, or whether that is to be looked into.
     #[inline]
-    fn must_stop(&self) -> bool {
-        self.performer.member.segment.life().flags.load(Relaxed) & self.stop_bits != 0 || self.performer.is_out.get()
+    fn is_called(&self) -> bool {
+        self.performer.member.segment.life().flags.load(Relaxed) & self.calls.call_bits != 0 || self.performer.is_out.get()
     }
 
     #[inline]
@@ -200,9 +257,8 @@ impl Worker {
         if searching {
             sleepers.start_searching(me);
         }
-        let bits = self.stop_bits | Bit::Closing as u32;
-        let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
-        let looking = || if ended(segment) { Some(None) } else { self.next(segment).map(Some) };
+        let calls = self.calls;
+        let looking = || if calls.ends_idleness(segment) { Some(None) } else { self.next(segment).map(Some) };
         let found = spin::until(segment, 0, u64::MAX, looking).flatten();
         if searching {
             sleepers.stop_searching(me);
@@ -224,12 +280,11 @@ impl Worker {
     /// Sleeps, unless there is work after all.
     fn rest(&mut self, segment: &Segment) -> Option<Task> {
         let sleepers = segment.sleepers();
-        let bits = self.stop_bits | Bit::Closing as u32;
-        let performer = self.performer.clone();
+        let (calls, performer) = (self.calls, self.performer.clone());
         let turnover = &self.turnover;
         // Who waits for our turn may have come, and its wake gone by, after the last look.
         let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
-        let ended = || segment.life().flags.load(Relaxed) & bits != 0 || is_over();
+        let ended = || calls.ends_idleness(segment) || is_over();
         let mut runnable = |f: u16| performer.has(f);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
@@ -259,6 +314,9 @@ impl Worker {
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
     fn woken(&mut self, segment: &Segment) -> Option<Task> {
+        if self.calls.is_to_attend(segment) {
+            return None;
+        }
         let task = self.next(segment);
         let sleepers = segment.sleepers();
         if task.is_some() && self.has_backlog() {

@@ -34,6 +34,7 @@ mod promise;
 mod seeds;
 mod sentences;
 mod setup;
+mod steering;
 mod terminate;
 mod thread_pool;
 mod threads;
@@ -65,6 +66,7 @@ const FILES: &[&[Case]] = &[
     seeds::CASES,
     sentences::CASES,
     setup::CASES,
+    steering::CASES,
     terminate::CASES,
     thread_pool::CASES,
     threads::CASES,
