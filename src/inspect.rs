@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub life: String,
     /// Slots of each lane.
     pub capacity: usize,
+    /// How many workers the owner wants; 0 where others start them.
+    pub workers: usize,
     /// The lanes in use.
     pub lanes: Vec<LaneView>,
     /// The participants attached.
@@ -84,6 +86,7 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         name: name.to_owned(),
         life: life(&segment),
         capacity: geometry.capacity,
+        workers: segment.life().wanted.load(Relaxed) as usize,
         blocks: segment.blocks_in_use(),
         ..Snapshot::default()
     };
@@ -152,8 +155,8 @@ impl std::fmt::Display for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "pool {:?}: {}, {} slots a lane, {} payload blocks in use",
-            self.name, self.life, self.capacity, self.blocks
+            "pool {:?}: {}, {} workers wanted, {} slots a lane, {} payload blocks in use",
+            self.name, self.life, self.workers, self.capacity, self.blocks
         )?;
         for lane in &self.lanes {
             let [pending, running, cancelled, done] = lane.slots;

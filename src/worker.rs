@@ -134,7 +134,9 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     // Pairs with the fence of who pauses the pool: either it sees that we take tasks, or we see the bit.
     fence(SeqCst);
     worker.run();
-    worker.performer.member.record().rests.store(1, Relaxed);
+    if !worker.performer.is_out.get() {
+        worker.performer.member.record().rests.store(1, Relaxed);
+    }
     if let Some(turnover) = &worker.turnover {
         turnover.hand_over(&worker.performer.member);
     }
@@ -159,7 +161,15 @@ impl Segment {
             let is_ready = state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1;
             is_ready && Turn::of(r).takes_tasks()
         };
-        self.life().workers.store(self.records().iter().filter(ready).count() as u32, Relaxed);
+        loop {
+            let count = self.records().iter().filter(ready).count() as u32;
+            self.life().workers.store(count, Relaxed);
+            // Others count at the same time: whoever stores last looks again. Pairs with the fence of the others, between their store and their look.
+            fence(SeqCst);
+            if self.records().iter().filter(ready).count() as u32 == count {
+                return;
+            }
+        }
     }
 }
 

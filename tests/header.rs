@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "status",
     "init",
     "handle",
@@ -20,6 +20,7 @@ const FILES: [&str; 16] = [
     "inside",
     "promise",
     "setup",
+    "steer",
     "log",
 ];
 

@@ -22,6 +22,7 @@ mod promise;
 mod set;
 mod setup;
 mod status;
+mod steer;
 mod submit;
 
 use crate::error::Error;
@@ -43,6 +44,7 @@ pub use promise::*;
 pub use set::*;
 pub use setup::*;
 pub use status::*;
+pub use steer::*;
 pub use submit::*;
 
 /// The time that never comes: wait as long as it takes.

@@ -62,6 +62,7 @@ cases! {
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
         pool.resize(4).expect("more");
         assert_eq!(pool.workers(), 4);
+        assert_eq!(inspect(&name).unwrap().workers, 4);
         wait_until("all of them, without a task", || inspect(&name).unwrap().participants.iter().filter(|p| p.name.is_some()).count() == 4);
         assert_eq!(numbers(&pool, 4), BTreeSet::from([0, 1, 2, 3]));
         end(pool);
