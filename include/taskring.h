@@ -735,6 +735,10 @@ typedef struct taskring_config {
      * TASKRING_UNSUPPORTED with TASKRING_THREAD.
      */
     uint64_t task_hard_limit_ns;
+     * After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
+     * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
+     */
+    uint64_t max_tasks_per_worker;
 } taskring_config;
 
 /**
@@ -1916,6 +1920,64 @@ taskring_status taskring_last_loss(struct taskring_loss *loss);
  * kind is NULL or valid for a write.
  */
 taskring_status taskring_last_broken(uint32_t *kind);
+ * From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave after the
+ * task that they are running, and nothing is lost; this does not wait for them. Workers that came by the pool's name stay. From any thread of the owner.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a number out of range; TASKRING_UNSUPPORTED for an attached pool, and in one whose workers others
+ * start; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_resize(struct taskring_pool *pool,
+                                uint32_t workers);
+
+/**
+ * From now on no worker starts a task, until taskring_resume. What runs goes on to its end; a task that waits for a pending one of its pool still runs
+ * that one. Tasks can be submitted, cancelled and waited for. When this returns, every worker runs a task that it had begun, or rests.
+ * A pause ends with the pool: taskring_shutdown, taskring_free and the end of the program run what is pending as ever, unless it is cancelled. From any
+ * thread of the owner; a second pause changes nothing.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_STALLED when a worker that runs no task does not answer for 5 seconds, as a
+ * stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_pause(struct taskring_pool *pool);
+
+/**
+ * Ends a pause: workers start tasks again. Without one it changes nothing.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library.
+ */
+taskring_status taskring_resume(struct taskring_pool *pool);
+
+/**
+ * Whether the pool is paused: writes 1 or 0. Any submitter may ask.
+ *
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; paused is NULL or valid for a write.
+ */
+taskring_status taskring_is_paused(struct taskring_pool *pool, uint32_t *paused);
+
+/**
+ * Cancels everything that is pending, and writes how many tasks that were: of the owner the tasks of all submitters, of an attached pool its own. Whoever
+ * waits for such a task is told at once. What runs goes on, and the pool takes new tasks. cancelled may be NULL. From any thread; a task that is
+ * submitted meanwhile may be cancelled or not.
+ *
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
+ */
+taskring_status taskring_purge(struct taskring_pool *pool,
+                               uint64_t *cancelled);
 
 /**
  * Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
@@ -2052,6 +2114,8 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 /* What a struct begins with. Every field but the size is 0: its default. */
 #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -2062,6 +2126,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 TASKRING_ASSERT_SIZE(taskring_config, 168);
+TASKRING_ASSERT_SIZE(taskring_config, 136);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

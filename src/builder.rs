@@ -21,6 +21,7 @@ use crate::time_limits::TimeLimits;
 use crate::zygote::Zygote;
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub struct Builder {
     constants: Constants,
     resources: Resources,
     limits: [Option<Duration>; 2],
-    /// What could not be encoded.
+    /// What could not be encoded, or was refused when it was said.
     refused: Option<Error>,
 }
 
@@ -143,6 +144,34 @@ impl Builder {
     /// none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
+        self
+    }
+    /// After how many tasks a worker leaves and another one takes its place, with its number: 1 to 4294967295. The default is no limit.
+    ///
+    /// The next one is started when the old one has few tasks left. It attaches, runs the initializer, and waits; the old one takes tasks until
+    /// the next one is ready, so there is no pause: where tasks are shorter than a start, it runs some more than `tasks`. Until it has handed over, its
+    /// place is held by two workers, of which one takes tasks. A next one that cannot be started counts as any worker that cannot: three in a row break the
+    /// pool. What a task runs while it waits (`current_pool`) counts as well. Workers that attach by the pool's name stay.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn pid() -> u32 { std::process::id() } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).max_tasks_per_worker(10).build()?;
+    ///     let first = pool.submit(pid, ())?.result()?;
+    ///     while pool.submit(pid, ())?.result()? == first {}
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn max_tasks_per_worker(mut self, tasks: u32) -> Builder {
+        match NonZeroU32::new(tasks) {
+            Some(tasks) => self.policy.tasks_max = Some(tasks),
+            None => {
+                let refused = Error::invalid("max_tasks_per_worker", tasks, format!("1 to {}", u32::MAX));
+                self.refused.get_or_insert(refused);
+            }
+        }
         self
     }
     /// How long a started worker may take to attach, and a task may wait for a worker that knows its function. The default is 10 s.
@@ -356,7 +385,7 @@ impl Builder {
             _ => None,
         };
         let mut pool = Pool::join(segment, Kind::Owner, self.start_timeout)?;
-        pool.segment().life().planned.store(plan.workers as u32, Relaxed);
+        pool.segment().life().wanted.store(plan.workers as u32, Relaxed);
         publish(&mut pool)?;
         let supervisor = Supervisor::start(Arc::new(pool), plan, zygote)?;
         exit::remember(&supervisor, self.detach_on_exit, self.exit_wait_max);

@@ -29,6 +29,8 @@ pub(crate) struct Child {
     pub(crate) of_zygote: bool,
     pub(crate) thread: Option<WorkerThread>,
     pub(crate) started_at: u64,
+    /// It is to leave, for there are to be fewer.
+    pub(crate) dismissed: bool,
     pub(crate) attached: Option<Participant>,
     pub(crate) ended: Option<Cause>,
     /// It is over, and since then nobody has told how.
@@ -68,6 +70,11 @@ impl WorkerThread {
         id != 0 && sys::thread_is_gone(id) && !self.ended.load(Acquire)
     }
 
+    /// Its number in the system; 0 before it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.id.load(Relaxed)
+    }
+
     pub(crate) fn join(self) {
         if !self.has_vanished() {
             let _ = self.handle.join();
@@ -95,6 +102,7 @@ impl Child {
             of_zygote: false,
             thread,
             started_at: now_ns(),
+            dismissed: false,
             attached: None,
             ended: None,
             over_since: None,

@@ -9,6 +9,7 @@ use crate::segment::{Segment, validate};
 use crate::state::Phase;
 use crate::sync::Ordering::Relaxed;
 use crate::sys;
+use crate::turn::Turn;
 use std::os::fd::AsFd;
 
 /// What [`inspect`] saw. `Display` prints it as a report.
@@ -17,10 +18,12 @@ use std::os::fd::AsFd;
 pub struct Snapshot {
     /// The pool's name.
     pub name: String,
-    /// `open`, `closing`, `broken`, `corrupt`; with `orphaned` when the owner is gone.
+    /// `open`, `closing`, `broken`, `corrupt`; with `paused` while no task is started, and `orphaned` when the owner is gone.
     pub life: String,
     /// Slots of each lane.
     pub capacity: usize,
+    /// How many workers the owner wants; 0 where others start them.
+    pub workers: usize,
     /// The lanes in use.
     pub lanes: Vec<LaneView>,
     /// The participants attached.
@@ -63,6 +66,8 @@ pub struct ParticipantView {
     pub name: Option<String>,
     /// Whether its seat is locked, as that of every living participant is.
     pub seated: bool,
+    /// A worker that takes no tasks yet: it is to follow one that is about to leave (`Builder::max_tasks_per_worker`).
+    pub waits: bool,
     /// Tasks that it has finished.
     pub finished: u64,
 }
@@ -81,6 +86,7 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         name: name.to_owned(),
         life: life(&segment),
         capacity: geometry.capacity,
+        workers: segment.life().wanted.load(Relaxed) as usize,
         blocks: segment.blocks_in_use(),
         ..Snapshot::default()
     };
@@ -120,7 +126,8 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         let seated = sys::is_locked(segment.file(), index as u64)?;
         let number = record.number.load(Relaxed).checked_sub(1).filter(|_| state.is_worker());
         let name = number.map(|number| crate::setup::name_of(&segment, number));
-        view.participants.push(ParticipantView { pid, role, name, seated, finished: record.finished.load(Relaxed) });
+        let (waits, finished) = (Turn::of(record) == Turn::Waiting, record.finished.load(Relaxed));
+        view.participants.push(ParticipantView { pid, role, name, seated, waits, finished });
     }
     Ok(view)
 }
@@ -135,6 +142,9 @@ fn life(segment: &Segment) -> String {
     if words.is_empty() {
         words.push("open");
     }
+    if segment.is_paused() {
+        words.push("paused");
+    }
     if segment.has(Bit::Orphaned) {
         words.push("orphaned");
     }
@@ -145,8 +155,8 @@ impl std::fmt::Display for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "pool {:?}: {}, {} slots a lane, {} payload blocks in use",
-            self.name, self.life, self.capacity, self.blocks
+            "pool {:?}: {}, {} workers wanted, {} slots a lane, {} payload blocks in use",
+            self.name, self.life, self.workers, self.capacity, self.blocks
         )?;
         for lane in &self.lanes {
             let [pending, running, cancelled, done] = lane.slots;
@@ -162,7 +172,8 @@ impl std::fmt::Display for Snapshot {
         for p in &self.participants {
             let seat = if p.seated { "" } else { ", seat not locked: dead or about to be found so" };
             let name = p.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
-            writeln!(f, "{} {}{name}: {} tasks finished{seat}", p.role, p.pid, p.finished)?;
+            let turn = if p.waits { ", waits for its turn" } else { "" };
+            writeln!(f, "{} {}{name}: {} tasks finished{turn}{seat}", p.role, p.pid, p.finished)?;
         }
         for (pid, cause) in &self.last_deaths {
             writeln!(f, "gone: {pid}: {cause}")?;

@@ -99,7 +99,8 @@ pub(crate) struct Identity {
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct Life {
-    /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. Bits are only ever set.
+    /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. These are only ever set. Written by the owner alone:
+    /// bit 4: paused; bit 5: workers whose number is not below `wanted` leave.
     pub(crate) flags: AtomicU32,
     /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.
     pub(crate) epoch: AtomicU32,
@@ -109,8 +110,8 @@ pub(crate) struct Life {
     pub(crate) broken: AtomicU32,
     /// Ready workers: a hint, for whether spinning is polite.
     pub(crate) workers: AtomicU32,
-    /// Workers that the owner keeps: the numbers below this are theirs. Written by the owner, before anybody else can find the pool.
-    pub(crate) planned: AtomicU32,
+    /// Workers that the owner keeps: the numbers below this are theirs. Written by it alone, first before anybody else can find the pool.
+    pub(crate) wanted: AtomicU32,
     /// One bit for each lane whose extras are in use.
     pub(crate) extras: AtomicU64,
 }
@@ -164,7 +165,11 @@ pub(crate) struct Record {
     pub(crate) thread: AtomicU32,
     /// Of a worker that the owner has started: its number, plus one. Of a submitter that a worker is for its tasks: `OF_TASKS`. Written by it alone.
     pub(crate) number: AtomicU32,
-    /// What a worker sleeps on.
+    /// Of a worker in a pool whose workers leave after a number of tasks: whether it serves, is about to leave, or waits. See `turn.rs`. Written by it alone.
+    pub(crate) turn: AtomicU32,
+    /// 1 while a worker takes no tasks because the pool is paused, or because it leaves. Written by it alone.
+    pub(crate) rests: AtomicU32,
+    /// What a worker sleeps on; the owner's is its bell.
     pub(crate) park: Apart<AtomicU32>,
     /// Counts announcements to this submitter; what its waiting threads sleep on, beside.
     pub(crate) event: AtomicU32,

@@ -11,7 +11,7 @@ use crate::state::{Flag, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{fence_after_swap, futex_wake, futex_wake_low};
 
-/// Bits of the pool's flags word. Bits are only ever set.
+/// Bits of the pool's flags word. Those of the pool's end are only ever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bit {
     /// No new tasks; workers leave when nothing is pending.
@@ -22,7 +22,14 @@ pub(crate) enum Bit {
     Corrupt = 4,
     /// The owner is gone. An anonymous pool's workers leave at once.
     Orphaned = 8,
+    /// The owner wants no task to be started for now. It means nothing once the pool is closing or the owner gone.
+    Paused = 16,
+    /// Workers whose number is not below the wanted one leave. The owner takes it away when they have.
+    Shrunk = 32,
 }
+
+/// Bits that say nothing of a pool's end.
+const PASSING: u32 = Bit::Paused as u32 | Bit::Shrunk as u32;
 
 /// Why a pool is broken, as it stands in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +74,8 @@ impl Segment {
     }
 
     pub(crate) fn has_unknown_bits(&self) -> bool {
-        let known = Bit::Closing as u32 | Bit::Broken as u32 | Bit::Corrupt as u32 | Bit::Orphaned as u32;
-        self.life().flags.load(Relaxed) & !known != 0
+        let ends = Bit::Closing as u32 | Bit::Broken as u32 | Bit::Corrupt as u32 | Bit::Orphaned as u32;
+        self.life().flags.load(Relaxed) & !(ends | PASSING) != 0
     }
 
     /// The error of a pool that was poisoned; `None` when it was not.
@@ -80,7 +87,7 @@ impl Segment {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         // Acquire: pairs with `set`.
-        self.life().flags.load(Acquire) & !(Bit::Orphaned as u32) == 0
+        self.life().flags.load(Acquire) & !(Bit::Orphaned as u32 | PASSING) == 0
     }
 
     /// Refuses when the pool can take no tasks.

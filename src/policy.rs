@@ -2,6 +2,7 @@
 
 use crate::error::PoolKind;
 use crate::limits::KILLS_MAX_DEFAULT;
+use std::num::NonZeroU32;
 
 /// What becomes of the task that a dead worker was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -39,6 +40,8 @@ pub(crate) struct Policy {
     pub(crate) kills_max: u8,
     /// Nothing follows from it but what a broken pool is called, and that interpreters run nothing that has captured anything.
     pub(crate) workers: PoolKind,
+    /// Tasks after which a worker that the owner has started is followed by another.
+    pub(crate) tasks_max: Option<NonZeroU32>,
 }
 
 impl Default for Policy {
@@ -48,6 +51,7 @@ impl Default for Policy {
             orphans: Orphans::Run,
             kills_max: KILLS_MAX_DEFAULT,
             workers: PoolKind::Process,
+            tasks_max: None,
         }
     }
 }
@@ -62,7 +66,8 @@ impl Policy {
         kind | u64::from(retries) << 8
             | u64::from(self.orphans == Orphans::CancelPending) << 16
             | u64::from(self.kills_max) << 24
-            | (self.workers as u64) << 32
+            | (self.workers as u64) << 18
+            | u64::from(self.tasks_max.map_or(0, NonZeroU32::get)) << 32
     }
 
     /// Unknown bits read as the default.
@@ -75,11 +80,12 @@ impl Policy {
             },
             orphans: if bits >> 16 & 1 == 1 { Orphans::CancelPending } else { Orphans::Run },
             kills_max: (bits >> 24) as u8,
-            workers: match bits >> 32 & 0xff {
+            workers: match bits >> 18 & 0x3 {
                 1 => PoolKind::Thread,
                 2 => PoolKind::Interpreter,
                 _ => PoolKind::Process,
             },
+            tasks_max: NonZeroU32::new((bits >> 32) as u32),
         }
     }
 }

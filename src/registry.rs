@@ -59,6 +59,8 @@ impl Seat {
             record.cause.store(0, Relaxed);
             record.thread.store(if kind == Kind::ThreadWorker { sys::thread_id() } else { 0 }, Relaxed);
             record.number.store(0, Relaxed);
+            record.turn.store(0, Relaxed);
+            record.rests.store(0, Relaxed);
             record.lane.store(0, Relaxed);
             record.ready.store(0, Relaxed);
             record.finished.store(0, Relaxed);

@@ -2,11 +2,11 @@
 
 use crate::child::{Child, WorkerThread};
 use crate::error::{Cause, Error, PoolKind, Result};
-use crate::layout::Slot;
+use crate::layout::{Record, Slot};
 use crate::life::{Bit, Broken};
-use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX};
+use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX, SUCCESSORS_MAX};
 use crate::pool::lock;
-use crate::record::Kind;
+use crate::record::{Kind, RecordState};
 use crate::setup;
 use crate::start::{self, StartMethod};
 use crate::state::{Participant, Phase};
@@ -15,14 +15,27 @@ use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::sys;
 use crate::target::Target;
+use crate::turn::Turn;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+
+/// The place of a number among the workers.
+#[derive(Default)]
+struct Place {
+    /// Two while one follows another.
+    workers: usize,
+    is_leaving: bool,
+}
 
 impl Supervisor {
     pub(crate) fn note_attached(&self, watch: &mut Watch) {
         let now = now_ns();
         let mut late = None;
         for child in lock(&self.children).iter_mut().filter(|c| c.attached.is_none()) {
-            let who = if child.thread.is_some() { self.thread_participant() } else { self.participant_of(child) };
+            let who = match &child.thread {
+                Some(thread) => self.thread_participant(thread.id()),
+                None => self.participant_of(child),
+            };
             let ready = who.filter(|w| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1);
             if ready.is_some() {
                 child.attached = ready;
@@ -39,10 +52,13 @@ impl Supervisor {
         }
     }
 
-    /// Any thread worker stands for any other: they are told apart only by their tasks.
-    fn thread_participant(&self) -> Option<Participant> {
-        let is_thread = |s: crate::record::RecordState| s.kind() == Some(Kind::ThreadWorker);
-        self.pool.member.participants().find(|&(_, state, _)| is_thread(state)).map(|(who, ..)| who)
+    fn thread_participant(&self, id: u32) -> Option<Participant> {
+        let is_it = |&(_, state, record): &(Participant, RecordState, &Record)| {
+            state.kind() == Some(Kind::ThreadWorker)
+                && record.pid.load(Relaxed) == sys::pid()
+                && record.thread.load(Relaxed) == id
+        };
+        self.pool.member.participants().find(is_it).map(|(who, ..)| who)
     }
 
     pub(crate) fn not_a_worker(&self, exit: String) -> Error {
@@ -70,49 +86,134 @@ impl Supervisor {
     pub(crate) fn start_failed(&self, watch: &mut Watch, error: Error) {
         watch.failures += 1;
         watch.last_start = now_ns();
+        watch.last_failure = watch.last_start;
         log::warn!(target: "taskring", "a worker could not be started: {error}");
         if watch.failures >= START_FAILURES_MAX {
             self.break_pool(Broken::CannotStart, error);
         }
     }
 
-    /// Starts workers until there are as many as planned; once the pool is closing, one if a task is left and no worker is that can run it.
+    /// Starts workers until there are as many as planned, and those that are to follow others; once the pool is closing, one that a task is left for if
+    /// no worker is that can run it, and those that follow others as long as a task is left.
     pub(crate) fn refill(&self, watch: &mut Watch) -> Result<()> {
         const BACK_OFF_NS: u64 = 50_000_000;
         let now = now_ns();
         if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
             return Ok(());
         }
-        let mut numbers: Vec<u32> = lock(&self.children).iter().map(|child| child.number).collect();
-        numbers.extend(&watch.requested);
         if self.plan.method == StartMethod::None || self.is_ending() {
             return Ok(());
         }
-        if self.is_stopping() {
-            let is_due = now - watch.last_start > BACK_OFF_NS && self.has_work_left();
-            return if is_due { self.start_for_the_rest(watch, &numbers) } else { Ok(()) };
+        let staff = self.staff(watch);
+        let is_stopping = self.is_stopping();
+        // At the end nobody counts the failures.
+        let since = if staff.is_empty() { watch.last_start } else { watch.last_failure };
+        if is_stopping && !(now - since > BACK_OFF_NS && self.has_work_left()) {
+            return Ok(());
         }
-        for _ in numbers.len()..self.plan.workers {
+        let planned = self.planned_workers();
+        let mut missing: Vec<u32> = match is_stopping {
+            false => (0..planned as u32).filter(|number| !staff.contains_key(number)).collect(),
+            true => self.one_for_the_rest(&staff).into_iter().collect(),
+        };
+        let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
+        let is_to_be_followed =
+            |number: u32, place: &Place| place.workers == 1 && place.is_leaving && (number as usize) < planned;
+        let to_follow = staff.iter().filter(|&(&number, place)| is_to_be_followed(number, place));
+        missing.extend(to_follow.map(|(&number, _)| number).take(SUCCESSORS_MAX.saturating_sub(beyond)));
+        for number in missing {
             watch.last_start = now;
-            let number = (0..).find(|number| !numbers.contains(number)).unwrap_or_default();
-            numbers.push(number);
             self.start_one(watch, number)?;
         }
         Ok(())
     }
 
-    /// Of a closing pool: starts the worker that a task is left for, or any when there is none.
-    fn start_for_the_rest(&self, watch: &mut Watch, present: &[u32]) -> Result<()> {
+    /// Of a closing pool: the worker that a task is left for, or any when there is none.
+    fn one_for_the_rest(&self, present: &BTreeMap<u32, Place>) -> Option<u32> {
         let segment = self.pool.segment();
         let missing = |slot: &Slot| match Target::of(slot.wanted()).filter(|_| slot.load().is(Phase::Pending)) {
-            Some(Target::Number(number)) => Some(number).filter(|number| !present.contains(number)),
+            Some(Target::Number(number)) => Some(number).filter(|number| !present.contains_key(number)),
             Some(Target::Seat(_)) | None => None,
         };
-        let planned = self.plan.workers as u32;
+        let planned = self.planned_workers() as u32;
         let wanted = segment.lanes().find_map(|(_, lane)| lane.slots.iter().find_map(missing)).filter(|&n| n < planned);
-        let Some(number) = wanted.or_else(|| present.is_empty().then_some(0)) else { return Ok(()) };
-        watch.last_start = now_ns();
-        self.start_one(watch, number)
+        wanted.or_else(|| present.is_empty().then_some(0))
+    }
+
+    /// From now on there are to be so many.
+    pub(crate) fn resize(&self, workers: usize) {
+        let steering = lock(&self.steering);
+        let segment = self.pool.segment();
+        let before = self.wanted.swap(workers, Relaxed);
+        segment.life().wanted.store(workers as u32, Relaxed);
+        if workers < before {
+            for child in lock(&self.children).iter_mut() {
+                child.dismissed |= child.number as usize >= workers;
+            }
+            // The number is seen by whoever sees the bit.
+            segment.set(Bit::Shrunk);
+            segment.wake_everybody();
+        }
+        drop(steering);
+        self.ring();
+    }
+
+    /// Once nobody is there beyond the number, workers need not look at theirs any more.
+    pub(crate) fn note_size(&self, watch: &Watch) {
+        let segment = self.pool.segment();
+        if !segment.has(Bit::Shrunk) {
+            return;
+        }
+        let _steering = lock(&self.steering);
+        let wanted = self.planned_workers();
+        // Whatever stands there: else workers could be started to leave at once, again and again.
+        segment.life().wanted.store(wanted as u32, Relaxed);
+        let mut numbers = lock(&self.children).iter().map(|child| child.number).collect::<Vec<_>>();
+        numbers.extend(&watch.requested);
+        if numbers.iter().all(|&number| (number as usize) < wanted) {
+            segment.unset(Bit::Shrunk);
+        }
+    }
+
+    /// Begins or ends a pause. Under the lock, so that the bit and what justifies it belong together.
+    pub(crate) fn pause(&self, begins: bool) {
+        let _steering = lock(&self.steering);
+        self.has_paused.store(begins, Relaxed);
+        let segment = self.pool.segment();
+        if begins {
+            segment.set(Bit::Paused);
+        } else {
+            segment.unset(Bit::Paused);
+        }
+    }
+
+    /// A pause that nobody can end would hang everybody.
+    pub(crate) fn check_pause(&self) {
+        let _steering = lock(&self.steering);
+        if self.pool.segment().has(Bit::Paused) && !self.has_paused.load(Relaxed) {
+            self.pool.segment().poison("a pause that nobody has asked for");
+        }
+    }
+
+    /// Who is there and who was asked for, by number.
+    fn staff(&self, watch: &Watch) -> BTreeMap<u32, Place> {
+        let mut staff: BTreeMap<u32, Place> = BTreeMap::new();
+        for child in lock(&self.children).iter() {
+            let place = staff.entry(child.number).or_default();
+            place.workers += 1;
+            place.is_leaving |= child.attached.is_some_and(|who| self.is_leaving(who));
+        }
+        for &number in &watch.requested {
+            staff.entry(number).or_default().workers += 1;
+        }
+        staff
+    }
+
+    /// Whether a worker is about to leave, and another is to follow it.
+    fn is_leaving(&self, who: Participant) -> bool {
+        let record = &self.pool.segment().records()[who.index()];
+        let turn = Turn::of(record);
+        RecordState::of(record).is_active_as(who) && matches!(turn, Turn::Near | Turn::Handed)
     }
 
     fn has_work_left(&self) -> bool {

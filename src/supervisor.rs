@@ -1,6 +1,7 @@
 //! The supervisor: a thread of the owner that starts the workers, learns at once when one ends, writes down why, has its task settled, and
 //! starts another in its place. It sleeps in `poll` on the workers' pidfds.
 
+use crate::bell::Bell;
 use crate::child::Child;
 use crate::error::{Cause, Error, PoolKind, Result};
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
@@ -43,6 +44,11 @@ pub(crate) struct Supervisor {
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
     pub(crate) children: Mutex<Vec<Child>>,
+    /// How many workers there are to be. Written under the lock of `steering`, as is what the segment says of it, and of a pause.
+    pub(crate) wanted: AtomicUsize,
+    pub(crate) steering: Mutex<()>,
+    /// Whether it was this process that has paused the pool.
+    pub(crate) has_paused: AtomicBool,
     /// The signal that ends the workers, or 0. Written under the lock of `children`: who adds one there, and looks here, misses no signal.
     ending: AtomicI32,
     /// Tasks that were cancelled since, by whichever thread came by first, and workers that were sent it.
@@ -73,12 +79,16 @@ pub(crate) struct Watch {
     pub(crate) ever_attached: bool,
     last_tick: u64,
     pub(crate) last_start: u64,
+    /// When a worker last ended that had not become ready, or could not be started.
+    pub(crate) last_failure: u64,
     /// The numbers of workers that the zygote was asked for, and has not answered.
     pub(crate) requested: Vec<u32>,
     /// When there was nothing left to wait for but these.
     over_since: Option<u64>,
     /// It was said that the pool is broken.
     has_told_broken: bool,
+    /// Of a pool whose workers announce that they are about to leave. Last: its thread ends with this.
+    bell: Option<Bell>,
     lookout: Lookout,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
@@ -87,6 +97,7 @@ pub(crate) struct Watch {
 impl Supervisor {
     /// Starts the workers and the thread. `zygote` was made before, while the process had one thread.
     pub(crate) fn start(pool: Arc<Pool>, plan: Plan, zygote: Option<Zygote>) -> Result<Arc<Supervisor>> {
+        let workers = plan.workers;
         let supervisor = Arc::new(Supervisor {
             pool,
             plan,
@@ -94,6 +105,9 @@ impl Supervisor {
             zygote,
             zygote_gone: AtomicBool::new(false),
             children: Mutex::default(),
+            wanted: AtomicUsize::new(workers),
+            steering: Mutex::default(),
+            has_paused: AtomicBool::new(false),
             ending: AtomicI32::new(0),
             cancelled: AtomicUsize::new(0),
             signalled: AtomicUsize::new(0),
@@ -103,7 +117,11 @@ impl Supervisor {
         });
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
-        if let Err(e) = supervisor.refill(&mut watch) {
+        let begun = match supervisor.policy().tasks_max {
+            Some(_) => Bell::hang(&supervisor.pool, supervisor.bell.as_fd()).map(|bell| watch.bell = Some(bell)),
+            None => Ok(()),
+        };
+        if let Err(e) = begun.and_then(|()| supervisor.refill(&mut watch)) {
             supervisor.give_up();
             return Err(e);
         }
@@ -155,7 +173,7 @@ impl Supervisor {
     }
 
     pub(crate) fn planned_workers(&self) -> usize {
-        self.plan.workers
+        self.wanted.load(Relaxed)
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -234,6 +252,7 @@ impl Supervisor {
             watch.lookout.look(&self.pool, |pid| lock(&self.children).iter().any(|child| child.pid == pid));
             self.note_attached(&mut watch);
             self.note_broken(&mut watch);
+            self.note_size(&watch);
             self.tick(&mut watch);
             if self.is_ending() {
                 // What was put back into the ring, for its worker died, runs nowhere any more.
@@ -333,7 +352,9 @@ impl Supervisor {
             Ok(News::Started(pid, number)) => {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
-                self.add(Child::of_zygote(pid, number));
+                let mut child = Child::of_zygote(pid, number);
+                child.dismissed = number as usize >= self.planned_workers();
+                self.add(child);
             }
             Ok(News::NotStarted(number, errno)) => {
                 watch.requested.retain(|&other| other != number);
@@ -357,6 +378,10 @@ impl Supervisor {
                 self.break_pool(Broken::CannotStart, e);
             }
         }
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::from_bits(self.pool.segment().header().identity.policy.load(Relaxed))
     }
 
     /// Settles what ended workers have left. Returns how many there were.
@@ -388,6 +413,7 @@ impl Supervisor {
             // It may have died before we came to see that it was ready.
             let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
             let was_ready = child.attached.is_some() || who.is_some_and(ready);
+            let has_left = child.attached.is_some_and(|who| !self.is_there(who));
             if let Some(who) = who {
                 self.pool.member.write_cause(who, cause);
                 self.pool.member.reap_now(who);
@@ -397,7 +423,7 @@ impl Supervisor {
             }
             self.pool.segment().count_workers();
             // After the recovery: a logger may take its time.
-            if self.is_stopping() {
+            if self.is_stopping() || has_left {
                 log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
                 let name = self.name_of(child.number);
@@ -406,8 +432,11 @@ impl Supervisor {
             if was_ready {
                 watch.failures = 0;
                 watch.ever_attached = true;
-            } else if !self.is_stopping() {
-                self.ended_unattached(watch, cause);
+            } else {
+                watch.last_failure = now_ns();
+                if !self.is_stopping() && !child.dismissed {
+                    self.ended_unattached(watch, cause);
+                }
             }
         }
         count
@@ -415,8 +444,7 @@ impl Supervisor {
 
     /// Where a worker's death breaks the pool: which ones have died, and of what. Before anybody can see the pool broken, who acts for the dead.
     fn note_breach(&self, ended: &[Child]) {
-        let policy = Policy::from_bits(self.pool.segment().header().identity.policy.load(Relaxed));
-        if policy.on_worker_death != OnWorkerDeath::BreakPool {
+        if self.policy().on_worker_death != OnWorkerDeath::BreakPool {
             return;
         }
         // One that has left in good order is no participant any more; one that was killed for its task takes nothing with it.
@@ -439,6 +467,10 @@ impl Supervisor {
             state.kind() == Some(Kind::Worker) && record.pid.load(Relaxed) == child.pid
         };
         self.pool.member.participants().find(mine).map(|(who, ..)| who)
+    }
+
+    fn is_there(&self, who: Participant) -> bool {
+        RecordState::of(&self.pool.segment().records()[who.index()]).is_active_as(who)
     }
 
     pub(crate) fn break_pool(&self, why: Broken, error: Error) {
@@ -485,6 +517,7 @@ impl Supervisor {
         self.pool.expire_unserved();
         self.pool.member.kill_condemned();
         self.pool.member.kill_overdue(now);
+        self.check_pause();
         // Who waits learns of it by the flag; this thread closes the pool.
         let _ = self.pool.member.audit(Some(self.pool.lane));
     }

@@ -80,7 +80,7 @@ impl Segment {
 
     /// Whether the owner keeps a worker of that name: when it dies, another one comes.
     pub(crate) fn is_kept(&self, target: Target) -> bool {
-        let planned = self.life().planned.load(Relaxed);
+        let planned = self.life().wanted.load(Relaxed);
         !self.has(Bit::Orphaned) && matches!(target, Target::Number(number) if number < planned)
     }
 
@@ -90,7 +90,7 @@ impl Segment {
         if (number as usize) < WORKERS_MAX && (self.is_kept(target) || self.attached_workers().any(|(_, w)| w == target)) {
             return Ok(target);
         }
-        let wanted = match self.life().planned.load(Relaxed) {
+        let wanted = match self.life().wanted.load(Relaxed) {
             0 => "the number of a worker: this pool's have none".to_owned(),
             planned => format!("a worker's number, below {planned}"),
         };
@@ -99,7 +99,7 @@ impl Segment {
 
     /// Every worker of the pool: those that the owner keeps, in the order of their numbers, and then the ready ones that came by its name.
     pub(crate) fn all_targets(&self) -> BTreeSet<Target> {
-        let kept = (0..self.life().planned.load(Relaxed)).map(Target::Number).filter(|&target| self.is_kept(target));
+        let kept = (0..self.life().wanted.load(Relaxed)).map(Target::Number).filter(|&target| self.is_kept(target));
         let is_ready = |seat: usize| self.records()[seat].ready.load(Relaxed) == 1;
         kept.chain(self.attached_workers().filter(|&(seat, _)| is_ready(seat)).map(|(_, target)| target)).collect()
     }

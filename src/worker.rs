@@ -14,10 +14,12 @@ use crate::segment::Segment;
 use crate::setup::Setup;
 use crate::spin;
 use crate::state::{Phase, State};
-use crate::sync::Ordering::Relaxed;
-use crate::sync::now_ns;
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{fence, futex_wait, now_ns};
 use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
+use crate::turn::Turn;
+use crate::turnover::Turnover;
 use crate::watchdog::Watchdog;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -38,9 +40,38 @@ pub(crate) struct Worker {
     /// A result's bytes: one allocation for all tasks.
     out: Vec<u8>,
     pace: WorkerPace,
-    /// What makes this worker leave at once. A named pool's workers go on without its owner.
-    stop_bits: u32,
+    calls: Calls,
+    /// When it is to leave for another one, where that is so.
+    turnover: Option<Turnover>,
     orphaned_at: Option<u64>,
+}
+
+/// What calls a worker away from its tasks.
+#[derive(Clone, Copy)]
+struct Calls {
+    /// What makes it leave at once. A named pool's workers go on without its owner.
+    stop_bits: u32,
+    /// These, and what makes it look whether it is to rest or to leave.
+    call_bits: u32,
+    /// Of one that the owner has started.
+    number: Option<u32>,
+}
+
+impl Calls {
+    fn is_to_leave(self, segment: &Segment) -> bool {
+        let stops = segment.life().flags.load(Relaxed) & self.stop_bits != 0;
+        stops || self.number.is_some_and(|number| segment.is_surplus(number))
+    }
+
+    fn is_to_attend(self, segment: &Segment) -> bool {
+        let is_called = segment.life().flags.load(Relaxed) & self.call_bits != 0;
+        is_called && (self.is_to_leave(segment) || segment.is_paused())
+    }
+
+    fn ends_idleness(self, segment: &Segment) -> bool {
+        segment.life().flags.load(Relaxed) & (self.call_bits | Bit::Closing as u32) != 0
+            && (segment.has(Bit::Closing) || self.is_to_attend(segment))
+    }
 }
 
 /// How a worker came to its pool.
@@ -83,11 +114,15 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         member.segment.add_server(member.who(), index as u16);
     }
     member.record().ready.store(1, Relaxed);
-    member.segment.count_workers();
-    let search = Search::new(member.who());
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
+    let turnover = Turnover::new(&member, number);
+    if let Some(turnover) = &turnover {
+        turnover.await_turn(&member, stop_bits);
+    }
+    member.segment.count_workers();
+    let search = Search::new(member.who());
     let target = Target::worker(number, member.who().index()).wanted();
     let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
     let mut worker = Worker {
@@ -95,12 +130,21 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         names,
         search,
         out: Vec::new(),
-        stop_bits,
+        calls: Calls { stop_bits, call_bits: stop_bits | Bit::Paused as u32 | Bit::Shrunk as u32, number },
+        turnover,
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
     };
     let serving = nested::serve(performer);
+    // Pairs with the fence of who pauses the pool: either it sees that we take tasks, or we see the bit.
+    fence(SeqCst);
     worker.run();
+    if !worker.performer.is_out.get() {
+        worker.performer.member.record().rests.store(1, Relaxed);
+    }
+    if let Some(turnover) = &worker.turnover {
+        turnover.hand_over(&worker.performer.member);
+    }
     if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
         setup.finish(&worker.performer.member, |name| runner_of(name, &worker.names, &worker.performer.runners));
     }
@@ -119,9 +163,18 @@ impl Segment {
     pub(crate) fn count_workers(&self) {
         let ready = |r: &&crate::layout::Record| {
             let state = RecordState::of(r);
-            state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1
+            let is_ready = state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1;
+            is_ready && Turn::of(r).takes_tasks()
         };
-        self.life().workers.store(self.records().iter().filter(ready).count() as u32, Relaxed);
+        loop {
+            let count = self.records().iter().filter(ready).count() as u32;
+            self.life().workers.store(count, Relaxed);
+            // Others count at the same time: whoever stores last looks again. Pairs with the fence of the others, between their store and their look.
+            fence(SeqCst);
+            if self.records().iter().filter(ready).count() as u32 == count {
+                return;
+            }
+        }
     }
 }
 
@@ -131,7 +184,12 @@ impl Worker {
         let performer = self.performer.clone();
         let segment = performer.member.segment.clone();
         loop {
-            if self.must_stop() {
+            if self.is_called() && !self.attend(&segment) {
+                return;
+            }
+            if let Some(turnover) = &mut self.turnover
+                && turnover.is_over(&performer.member)
+            {
                 return;
             }
             let task = match self.next(&segment) {
@@ -165,10 +223,37 @@ impl Worker {
         self.next(segment)
     }
 
-    /// Whether to leave at once, whatever is pending.
+    /// Rests for as long as the pool is paused; false when this worker is to leave.
+    #[cold]
+    fn attend(&mut self, segment: &Segment) -> bool {
+        let performer = self.performer.clone();
+        let record = performer.member.record();
+        let calls = self.calls;
+        while !performer.is_out.get() && calls.is_to_attend(segment) {
+            if calls.is_to_leave(segment) {
+                return false;
+            }
+            // Acquire: pairs with the wake by who ends the pause or the pool: that is seen below, or the word differs from this.
+            let seen = record.park.load(Acquire);
+            // Release: pairs with the Acquire of who pauses the pool: our last task is over.
+            record.rests.store(1, Release);
+            if calls.is_to_attend(segment) {
+                let _ = futex_wait(&record.park, seen, Some(now_ns() + SLEEP_NS_MAX));
+            }
+            if self.pace.is_overdue(now_ns()) {
+                self.keep_house();
+            }
+            record.rests.store(0, Relaxed);
+            // Pairs with the fence of who pauses the pool again: either it sees this, or we, who look at the bits next, see the new bit.
+            fence(SeqCst);
+        }
+        !performer.is_out.get()
+    }
+
+    /// Whether to leave or to rest, or whether that is to be looked into.
     #[inline]
-    fn must_stop(&self) -> bool {
-        self.performer.member.segment.life().flags.load(Relaxed) & self.stop_bits != 0 || self.performer.is_out.get()
+    fn is_called(&self) -> bool {
+        self.performer.member.segment.life().flags.load(Relaxed) & self.calls.call_bits != 0 || self.performer.is_out.get()
     }
 
     #[inline]
@@ -187,9 +272,8 @@ impl Worker {
         if searching {
             sleepers.start_searching(me);
         }
-        let bits = self.stop_bits | Bit::Closing as u32;
-        let ended = |s: &Segment| s.life().flags.load(Relaxed) & bits != 0;
-        let looking = || if ended(segment) { Some(None) } else { self.next(segment).map(Some) };
+        let calls = self.calls;
+        let looking = || if calls.ends_idleness(segment) { Some(None) } else { self.next(segment).map(Some) };
         let found = spin::until(segment, 0, u64::MAX, looking).flatten();
         if searching {
             sleepers.stop_searching(me);
@@ -211,9 +295,11 @@ impl Worker {
     /// Sleeps, unless there is work after all.
     fn rest(&mut self, segment: &Segment) -> Option<Task> {
         let sleepers = segment.sleepers();
-        let bits = self.stop_bits | Bit::Closing as u32;
-        let ended = || segment.life().flags.load(Relaxed) & bits != 0;
-        let performer = self.performer.clone();
+        let (calls, performer) = (self.calls, self.performer.clone());
+        let turnover = &self.turnover;
+        // Who waits for our turn may have come, and its wake gone by, after the last look.
+        let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
+        let ended = || calls.ends_idleness(segment) || is_over();
         let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
@@ -243,6 +329,9 @@ impl Worker {
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
     fn woken(&mut self, segment: &Segment) -> Option<Task> {
+        if self.calls.is_to_attend(segment) {
+            return None;
+        }
         let task = self.next(segment);
         let sleepers = segment.sleepers();
         if task.is_some() && self.has_backlog() {

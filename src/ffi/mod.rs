@@ -24,6 +24,7 @@ mod promise;
 mod set;
 mod setup;
 mod status;
+mod steer;
 mod submit;
 mod target;
 
@@ -48,6 +49,7 @@ pub use promise::*;
 pub use set::*;
 pub use setup::*;
 pub use status::*;
+pub use steer::*;
 pub use submit::*;
 pub use target::*;
 

@@ -112,6 +112,9 @@ pub struct taskring_config {
     pub task_soft_limit_ns: u64,
     /// TASKRING_UNSUPPORTED with TASKRING_THREAD.
     pub task_hard_limit_ns: u64,
+    /// After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
+    /// old one takes tasks until it is ready, which may be some more than this. Default: no limit.
+    pub max_tasks_per_worker: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.

@@ -39,6 +39,10 @@ pub(super) unsafe fn apply(mut builder: Builder, config: &taskring_config) -> Re
             builder = builder.run_encoded(what, name, args.to_vec());
         }
     }
+    if config.max_tasks_per_worker != 0 {
+        let wanted = || Error::invalid("max_tasks_per_worker", config.max_tasks_per_worker, format!("1 to {}", u32::MAX));
+        builder = builder.max_tasks_per_worker(u32::try_from(config.max_tasks_per_worker).map_err(|_| wanted())?);
+    }
     let count = usize::try_from(config.shared_count).unwrap_or(usize::MAX);
     if count > SHARED_MAX {
         return Err(Error::TooMany { what: "shared values", max: SHARED_MAX }.into());

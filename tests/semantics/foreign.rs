@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 /// Each is there in C and in C++.
-const SUBJECTS: [&str; 7] = ["futures", "waits", "maps", "pools", "multi", "interpreters", "running"];
+const SUBJECTS: [&str; 8] = ["futures", "waits", "maps", "pools", "multi", "interpreters", "running", "workers"];
 
 pub fn programs() -> Vec<Program> {
     let sources = |(language, folder, ending)| {

@@ -38,9 +38,11 @@ mod running;
 mod seeds;
 mod sentences;
 mod setup;
+mod steering;
 mod terminate;
 mod thread_pool;
 mod threads;
+mod turnover;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -72,9 +74,11 @@ const FILES: &[&[Case]] = &[
     seeds::CASES,
     sentences::CASES,
     setup::CASES,
+    steering::CASES,
     terminate::CASES,
     thread_pool::CASES,
     threads::CASES,
+    turnover::CASES,
     waits::CASES,
 ];
 /// A case with a kind of workers, in a language.

@@ -172,6 +172,23 @@ public:
     void terminate_workers() { detail::check(taskring_terminate_workers(get())); }
     /// The same by SIGKILL.
     void kill_workers() { detail::check(taskring_kill_workers(get())); }
+    /// From now on there are so many workers. More start at once; of fewer, the others leave after their task. See taskring_resize.
+    void resize(std::uint32_t workers) { detail::check(taskring_resize(get(), workers)); }
+    /// Starts no task until resume; what runs goes on. A pause ends with the pool, whose destructor runs what is pending. See taskring_pause.
+    void pause() { detail::check(taskring_pause(get())); }
+    /// Starts tasks again.
+    void resume() { detail::check(taskring_resume(get())); }
+    bool is_paused() const {
+        std::uint32_t paused = 0;
+        detail::check(taskring_is_paused(get(), &paused));
+        return paused != 0;
+    }
+    /// Cancels everything that is pending, and tells how many tasks that were. See taskring_purge.
+    std::uint64_t purge() {
+        std::uint64_t cancelled = 0;
+        detail::check(taskring_purge(get(), &cancelled));
+        return cancelled;
+    }
     taskring_stats stats() const {
         taskring_stats found TASKRING_STATS_INIT;
         detail::check(taskring_pool_stats(get(), &found));

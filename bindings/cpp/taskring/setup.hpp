@@ -46,6 +46,12 @@ public:
     setup &cpus(std::vector<std::uint32_t> cpus) { return cpus_ = std::move(cpus), *this; }
     /// Bytes of memory of its own that each worker process may have. Refused with threads.
     setup &memory_max(std::uint64_t bytes) { return memory_max_ = bytes, *this; }
+    /// After how many tasks a worker leaves and another one takes its place, at least 1. See taskring_config.
+    setup &max_tasks_per_worker(std::uint32_t tasks) {
+        if (tasks == 0)
+            throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, "max_tasks_per_worker is 0; wanted 1 to 4294967295");
+        return max_tasks_per_worker_ = tasks, *this;
+    }
 
     config apply(config chosen = config()) {
         raw_env_.clear();
@@ -65,6 +71,8 @@ public:
             chosen.worker_memory_max = memory_max_;
         if (!names_.empty())
             chosen.worker_names = names_.c_str();
+        if (max_tasks_per_worker_ != 0)
+            chosen.max_tasks_per_worker = max_tasks_per_worker_;
         if (has_initializer_)
             chosen.initializer = &(raw_initializer_ = initializer_.raw());
         if (has_exit_hook_)
@@ -94,6 +102,7 @@ private:
 
     std::string names_;
     named initializer_, exit_hook_;
+    std::uint32_t max_tasks_per_worker_ = 0;
     bool has_initializer_ = false, has_exit_hook_ = false;
     std::vector<named> shared_;
     std::vector<std::string> env_;

@@ -1,0 +1,155 @@
+//! Steering a pool that runs: how many workers it has, a pause in which nothing is started, and the cancelling of all that is pending.
+
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::limits::{MUTEX_NS_MAX, WORKERS_MAX};
+use crate::pool::Pool;
+use crate::record::RecordState;
+use crate::start::StartMethod;
+use crate::state::{Participant, Phase};
+use crate::supervisor::Supervisor;
+use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
+use crate::sync::{fence, now_ns};
+use crate::turn::Turn;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks whether the workers rest.
+const LOOK_AGAIN: Duration = Duration::from_micros(100);
+
+impl Executor {
+    /// From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave
+    /// after the task that they are running, with their exit hook; nothing is lost, and this does not wait for them. [`workers`](Executor::workers)
+    /// tells the new number at once. Workers that came by the pool's name stay.
+    ///
+    /// Of the owner only, from any of its threads, also in a task of a pool of threads.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     pool.resize(3)?;
+    ///     assert_eq!(pool.workers(), 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a number out of range; [`Error::Unsupported`] of a submitter that is not the owner, and in a pool whose workers
+    /// others start; [`Error::ShutDown`], [`Error::Broken`], [`Error::Corrupt`], [`Error::Forked`].
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        let supervisor = self.steered("another number of workers")?;
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(Error::invalid("workers", workers, format!("1 to {WORKERS_MAX}")));
+        }
+        if supervisor.plan.method == StartMethod::None {
+            return Err(Error::Unsupported { what: "another number of workers", with: "where others start them" });
+        }
+        self.pool().segment().check_open()?;
+        supervisor.resize(workers);
+        Ok(())
+    }
+
+    /// From now on no task is started, by any worker, until [`resume`](Executor::resume). What runs goes on to its end; a task that waits for one of
+    /// its pool that is pending still runs that one. Tasks can be submitted, cancelled and waited for.
+    ///
+    /// When this returns, every worker runs a task that it had begun, or rests. A pause ends with the pool: a shutdown, a drop and the end of the
+    /// program run what is pending as ever, unless it is cancelled, and so does the death of the owner where others go on.
+    ///
+    /// Of the owner only, from any of its threads. A second pause changes nothing.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn square(x: u64) -> u64 { x * x } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(2).build()?;
+    ///     pool.pause()?;
+    ///     let future = pool.submit(square, 7)?;
+    ///     assert_eq!(future.state(), taskring::State::Pending);
+    ///     pool.resume()?;
+    ///     assert_eq!(future.result()?, 49);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] of a submitter that is not the owner; [`Error::ShutDown`], [`Error::Broken`], [`Error::Corrupt`], [`Error::Forked`];
+    /// [`Error::Stalled`] when a worker that runs no task does not answer for 5 seconds, as a stopped one: the pool is paused all the same, but that one
+    /// may start one more task when it goes on.
+    pub fn pause(&self) -> Result<()> {
+        let supervisor = self.steered("a pause")?;
+        let pool = self.pool();
+        pool.segment().check_open()?;
+        supervisor.pause(true);
+        // Pairs with the fences of workers that begin to take tasks: they see the bit, or are seen below.
+        fence(SeqCst);
+        pool.segment().wake_everybody();
+        let deadline = now_ns() + MUTEX_NS_MAX;
+        while pool.segment().is_paused() {
+            match pool.one_that_may_start() {
+                None => break,
+                Some(pid) if now_ns() >= deadline => return Err(Error::Stalled { pid }),
+                Some(_) => std::thread::sleep(LOOK_AGAIN),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a pause: workers start tasks again. Without one it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] of a submitter that is not the owner; [`Error::Forked`].
+    pub fn resume(&self) -> Result<()> {
+        let supervisor = self.steered("the end of a pause")?;
+        supervisor.pause(false);
+        self.pool().segment().wake_everybody();
+        Ok(())
+    }
+
+    /// Whether the pool is paused. Any submitter may ask.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pool().segment().is_paused()
+    }
+
+    /// Cancels everything that is pending, and returns how many tasks that were: of the owner the tasks of all submitters, of any other one its own.
+    /// Whoever waits for such a task is told at once. What runs goes on, and the pool takes new tasks.
+    ///
+    /// From any thread. A task that is submitted meanwhile may be cancelled or not.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Unsupported`] for the pool of the promises.
+    pub fn purge(&self) -> Result<usize> {
+        self.pool().member.check_fork()?;
+        self.pool().refuse_by_hand("cancelling all")?;
+        Ok(self.pool().cancel_all(self.supervisor().is_some()))
+    }
+
+    /// For what only the owner may do.
+    fn steered(&self, what: &'static str) -> Result<&Arc<Supervisor>> {
+        self.pool().member.check_fork()?;
+        self.pool().refuse_by_hand(what)?;
+        self.supervisor().ok_or(Error::Unsupported { what, with: "for who is not the pool's owner" })
+    }
+}
+
+impl Pool {
+    /// In a pool that is paused: the process of a worker that neither runs a task nor rests.
+    fn one_that_may_start(&self) -> Option<u32> {
+        let running = |slot: &crate::layout::Slot| {
+            let state = slot.load();
+            state.is(Phase::Running).then(|| state.owner())
+        };
+        // What is running now was begun before this returns, whenever it was.
+        let busy: Vec<Participant> = self.segment().lanes().flat_map(|(_, lane)| lane.slots).filter_map(running).collect();
+        let may_start = |&(who, state, record): &(Participant, RecordState, &crate::layout::Record)| {
+            let takes_tasks = state.is_worker() && record.ready.load(Relaxed) == 1 && Turn::of(record).takes_tasks();
+            // Acquire: pairs with the worker's Release: what it did before it rested has been done.
+            let rests = record.rests.load(Acquire) == 1;
+            takes_tasks && !rests && !busy.contains(&who) && !self.member.is_dead(who)
+        };
+        self.member.participants().find(may_start).map(|(.., record)| record.pid.load(Relaxed))
+    }
+}

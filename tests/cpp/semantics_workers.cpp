@@ -1,0 +1,122 @@
+// The life of workers in C++: how many tasks each of them runs, how many of them there are, and when they pause.
+#include "semantics_shared.hpp"
+
+#include <atomic>
+#include <unistd.h>
+
+namespace {
+
+/// The thread that runs it, and its worker's number.
+const taskring::task<std::pair<number, std::uint32_t>()> who{"who"};
+
+taskring::pool limited(std::uint32_t kind, std::uint32_t workers, std::uint32_t tasks) {
+    return taskring::pool(taskring::setup().max_tasks_per_worker(tasks).apply(make_config(kind, workers)));
+}
+
+void semantics_p4_a_number_of_tasks_below_1_is_refused(std::uint32_t kind) {
+    CHECK(thrown<taskring::invalid_argument_error>([&] { limited(kind, 1, 0); }) == "max_tasks_per_worker is 0; wanted 1 to 4294967295");
+    CHECK(limited(kind, 1, 4294967295).submit(square, 4).get() == 16);
+}
+
+void semantics_p5_a_worker_runs_its_tasks_and_another_one_comes_with_its_number(std::uint32_t kind) {
+    auto pool = limited(kind, 1, 4);
+    number before = 0;
+    for (int round = 0; round < 4; round++) {
+        std::pair<number, std::uint32_t> first;
+        until([&] { return first = pool.submit(who).get(), first.first != before; });
+        CHECK(first.second == 0);
+        // That was the first of its four.
+        for (int i = 1; i < 4; i++)
+            CHECK(pool.submit(who).get() == first);
+        before = first.first;
+    }
+}
+
+void semantics_p6_the_end_of_a_scope_strands_no_task_while_workers_are_replaced(std::uint32_t kind) {
+    std::vector<taskring::future<number>> all;
+    {
+        auto pool = limited(kind, 2, 1);
+        for (number x = 0; x < 60; x += 2)
+            all.push_back(pool.submit(square, x));
+        for (std::size_t i = 0; i < all.size(); i++)
+            CHECK(all[i].get_for(LIMIT) == 4 * i * i);
+        all.clear();
+        for (number x = 0; x < 30; x++)
+            pool.submit(nap, 1);
+    }
+}
+
+void semantics_p2_a_new_number_of_workers_out_of_range_is_refused(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    for (std::uint32_t workers : {0u, 193u})
+        CHECK(thrown<taskring::invalid_argument_error>([&] { pool.resize(workers); }).find("wanted 1 to 192") != std::string::npos);
+    pool.shutdown(true, false);
+    thrown<taskring::shut_down_error>([&] { pool.resize(2); });
+    thrown<taskring::shut_down_error>([&] { pool.pause(); });
+}
+
+void semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    pool.resize(3);
+    std::vector<taskring::future<void>> held;
+    for (int i = 0; i < 3; i++)
+        held.push_back(busy(pool));
+    until([&] { return pool.stats().workers == 3; });
+    std::vector<taskring::future<number>> pending;
+    for (number x = 0; x < 40; x += 2)
+        pending.push_back(pool.submit(square, x));
+    pool.resize(1);
+    for (auto &one : held)
+        CHECK(one.is_running() && !one.cancel());
+    for (std::size_t i = 0; i < pending.size(); i++)
+        CHECK(pending[i].get_for(LIMIT) == 4 * i * i);
+    until([&] { return pool.stats().workers == 1; });
+    CHECK(pool.submit(who).get().second == 0);
+}
+
+void semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest(std::uint32_t kind) {
+    std::atomic<int> ended{0};
+    {
+        auto pool = make_pool(kind, 2);
+        pool.pause();
+        auto first = pool.submit(square, 4);
+        CHECK(first.try_get_for(200ms).status() == TASKRING_TIMED_OUT);
+        CHECK(pool.is_paused() && first.state() == taskring::state::pending);
+        pool.resume();
+        CHECK(!pool.is_paused() && first.get_for(LIMIT) == 16);
+        pool.pause();
+        for (int i = 0; i < 5; i++)
+            pool.submit(nap, 1).on_done([&ended](const auto &) { ended++; });
+    }
+    CHECK(ended == 5);
+}
+
+void semantics_b1_cancelling_all_is_heard_of_at_once(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    std::vector<taskring::future<number>> pending;
+    for (number x = 0; x < 10; x++)
+        pending.push_back(pool.submit(square, x));
+    CHECK(pool.purge() == 10 && pool.purge() == 0);
+    for (auto &one : pending)
+        thrown<taskring::cancelled_error>([&] { one.get_for(0ms); });
+    CHECK(running.is_running() && !running.cancel());
+    CHECK(pool.submit(square, 6).get() == 36);
+}
+
+const semantics_case cases[] = {
+    CASE(semantics_p4_a_number_of_tasks_below_1_is_refused),
+    CASE(semantics_p5_a_worker_runs_its_tasks_and_another_one_comes_with_its_number),
+    CASE(semantics_p6_the_end_of_a_scope_strands_no_task_while_workers_are_replaced),
+    CASE(semantics_p2_a_new_number_of_workers_out_of_range_is_refused),
+    CASE(semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task),
+    CASE(semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest),
+    CASE(semantics_b1_cancelling_all_is_heard_of_at_once),
+};
+
+} // namespace
+
+int main(int argc, char **argv) {
+    taskring::define(who, [] { return std::pair<number, std::uint32_t>(gettid(), taskring::worker_number().value()); });
+    return run_cases(argc, argv, cases);
+}
