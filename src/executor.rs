@@ -169,13 +169,20 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
-    if let Some(number) = options.worker {
-        request.options |= pool.segment().target(number)?.options();
-    }
     if let Some([soft, hard]) = options.limits {
         set_limits(pool, &mut request, TimeLimits::of(soft, hard)?)?;
     }
-    Ok(request)
+    match options.worker {
+        None => Ok(request),
+        Some(number) => request_to(pool, number, request),
+    }
+}
+
+/// The same for one worker.
+#[cold]
+fn request_to(pool: &Pool, number: u32, request: Request) -> Result<Request> {
+    let options = request.options | pool.segment().target(number)?.options();
+    Ok(Request { options, ..request })
 }
 
 /// Those of the same request for each worker of the pool.

@@ -43,13 +43,9 @@ impl Performer {
     /// Whether the worker can run what wants this.
     #[inline]
     pub(crate) fn can_run(&self, wanted: u32) -> bool {
-        // Of a task for one worker this is no function's number.
-        matches!(self.runners.get(wanted as usize), Some(Some(_))) || self.is_meant(wanted)
-    }
-
-    #[cold]
-    fn is_meant(&self, wanted: u32) -> bool {
-        wanted & WANTED_TARGET == self.target && matches!(self.runners.get(wanted as u16 as usize), Some(Some(_)))
+        // Of a task for another worker this is no function's number. A call in place of the choice would cost more.
+        let number = if wanted & WANTED_TARGET == self.target { wanted & !WANTED_TARGET } else { wanted };
+        matches!(self.runners.get(number as usize), Some(Some(_)))
     }
 
     /// Whether that function takes the worker's context.
