@@ -257,6 +257,7 @@ impl Pool {
             if found.generation() != ticket.generation || !found.is(Phase::Running) {
                 return Ok(found.is(Phase::Cancelled) && found.generation() == ticket.generation);
             }
+            self.refuse_by_hand("killing the worker of a task")?;
             match self.member.condemn(lane, index, ticket.generation)? {
                 Condemned::Yes => return Ok(true),
                 Condemned::ForItsTime => return Ok(false),
