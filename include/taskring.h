@@ -735,6 +735,7 @@ typedef struct taskring_config {
      * TASKRING_UNSUPPORTED with TASKRING_THREAD.
      */
     uint64_t task_hard_limit_ns;
+    /**
      * After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
      * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
      */
@@ -1920,6 +1921,8 @@ taskring_status taskring_last_loss(struct taskring_loss *loss);
  * kind is NULL or valid for a write.
  */
 taskring_status taskring_last_broken(uint32_t *kind);
+
+/**
  * From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave after the
  * task that they are running, and nothing is lost; this does not wait for them. Workers that came by the pool's name stay. From any thread of the owner.
  *
@@ -2112,10 +2115,8 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0}
-#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -2125,8 +2126,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 168);
-TASKRING_ASSERT_SIZE(taskring_config, 136);
+TASKRING_ASSERT_SIZE(taskring_config, 176);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

@@ -5,9 +5,9 @@ use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
-use crate::pool::Pool;
+use crate::pool::{Pool, Ticket};
 use crate::record::Kind;
-use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
+use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::{Relaxed, Release};
@@ -26,7 +26,9 @@ pub struct SubmitOptions {
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
     worker: Option<u32>,
-    limits: Option<[Option<Duration>; 2]>,
+    /// Time limits in nanoseconds. 0 is none, for plain numbers cost a submit nothing; one that was asked to be 0 is `ZERO_LIMIT`.
+    soft_ns: u64,
+    hard_ns: u64,
 }
 
 impl SubmitOptions {
@@ -66,7 +68,7 @@ impl SubmitOptions {
     /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit).
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
-        self.limits.get_or_insert_default()[0] = Some(limit);
+        self.soft_ns = limit_ns(limit);
         self
     }
     /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
@@ -90,7 +92,7 @@ impl SubmitOptions {
     /// ```
     #[must_use]
     pub fn hard_limit(mut self, limit: Duration) -> SubmitOptions {
-        self.limits.get_or_insert_default()[1] = Some(limit);
+        self.hard_ns = limit_ns(limit);
         self
     }
 
@@ -105,6 +107,13 @@ impl SubmitOptions {
             pool.segment().wake_target(Target::Number(number));
         }
     }
+}
+
+/// In place of a time limit of no time, which is refused at the submit.
+const ZERO_LIMIT: u64 = u64::MAX;
+
+fn limit_ns(limit: Duration) -> u64 {
+    if limit.is_zero() { ZERO_LIMIT } else { crate::limits::nanos(limit).min(ZERO_LIMIT - 1) }
 }
 
 /// A process pool in shared memory. Threads share it by reference or in an `Arc`; dropping it waits for everything that was submitted.
@@ -169,8 +178,8 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
-    if let Some([soft, hard]) = options.limits {
-        set_limits(pool, &mut request, TimeLimits::of(soft, hard)?)?;
+    if options.soft_ns | options.hard_ns != 0 {
+        request = limited(pool, request, [options.soft_ns, options.hard_ns])?;
     }
     match options.worker {
         None => Ok(request),
@@ -194,16 +203,18 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
     Ok(pool.segment().all_targets().into_iter().map(of).collect())
 }
 
+/// With time limits. Everything by value: what a reference is taken of lies in memory, also where there are no limits.
 #[cold]
-fn set_limits(pool: &Pool, request: &mut Request, own: TimeLimits) -> Result<()> {
+fn limited(pool: &Pool, mut request: Request, limits: [u64; 2]) -> Result<Request> {
+    let asked = |ns: u64| (ns != 0).then(|| Duration::from_nanos(if ns == ZERO_LIMIT { 0 } else { ns }));
+    let own = TimeLimits::of(asked(limits[0]), asked(limits[1]))?;
     let has_threads = || pool.member.participants().any(|(_, state, _)| state.kind() == Some(Kind::ThreadWorker));
     if own.hard_ms != 0 && has_threads() {
         return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
     }
     pool.segment().use_extras(pool.lane)?;
-    request.limits = own.or(request.limits);
-    request.options |= OPTION_LIMITED;
-    Ok(())
+    request.set_limits(own.or(request.limits()));
+    Ok(request)
 }
 
 /// Encodes and submits.
@@ -218,15 +229,34 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
-    let ticket = match args.as_encoded() {
-        Some(bytes) => pool.submit_bytes(&request, bytes, when_full)?,
-        None => with_scratch(|bytes| {
-            args.encode(bytes).map_err(|message| Error::Encode { message })?;
-            pool.submit_bytes(&request, bytes, when_full)
-        })?,
-    };
+    let ticket = submit_request(pool, &request, args, when_full)?;
     options.note_submitted(pool, 1);
     Ok(Future::new(pool.clone(), ticket))
+}
+
+/// The same for a task without options, which so cost it nothing.
+#[inline]
+fn submit_plain<A: Payload, R: Payload>(
+    pool: &Arc<Pool>,
+    task: Task<A, R>,
+    args: &A,
+    when_full: WhenFull,
+) -> Result<Future<R>> {
+    pool.member.check_fork()?;
+    pool.prefetch_next();
+    let request = Request { function: pool.function(&task)?, ..pool.request };
+    Ok(Future::new(pool.clone(), submit_request(pool, &request, args, when_full)?))
+}
+
+#[inline(always)]
+fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_full: WhenFull) -> Result<Ticket> {
+    match args.as_encoded() {
+        Some(bytes) => pool.submit_bytes(request, bytes, when_full),
+        None => with_scratch(|bytes| {
+            args.encode(bytes).map_err(|message| Error::Encode { message })?;
+            pool.submit_bytes(request, bytes, when_full)
+        }),
+    }
 }
 
 /// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
@@ -267,7 +297,7 @@ impl Executor {
     /// [`Error::Broken`], [`Error::Corrupt`], [`Error::Stalled`], [`Error::Forked`]. Nothing was submitted then.
     #[inline]
     pub fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
-        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::Wait)
+        submit_plain(&self.pool, task, &args, WhenFull::Wait)
     }
 
     /// Submits a task with arguments that stay with the caller: for large ones that are used again, which need not be cloned, or freed in this call.
@@ -291,7 +321,7 @@ impl Executor {
     /// # Errors
     /// Those of [`submit`](Executor::submit).
     pub fn submit_ref<A: Payload, R: Payload>(&self, task: Task<A, R>, args: &A) -> Result<Future<R>> {
-        submit_to(&self.pool, &SubmitOptions::default(), task, args, WhenFull::Wait)
+        submit_plain(&self.pool, task, args, WhenFull::Wait)
     }
 
     /// Submits a task if there is room for it now.
@@ -299,7 +329,7 @@ impl Executor {
     /// # Errors
     /// [`Error::Full`], and those of [`submit`](Executor::submit).
     pub fn try_submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
-        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::Refuse)
+        submit_plain(&self.pool, task, &args, WhenFull::Refuse)
     }
 
     /// Submits a task, waiting no longer than `timeout` for room.
@@ -307,7 +337,7 @@ impl Executor {
     /// # Errors
     /// [`Error::TimedOut`], and those of [`submit`](Executor::submit).
     pub fn submit_timeout<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A, timeout: Duration) -> Result<Future<R>> {
-        submit_to(&self.pool, &SubmitOptions::default(), task, &args, WhenFull::WaitFor(timeout))
+        submit_plain(&self.pool, task, &args, WhenFull::WaitFor(timeout))
     }
 
     /// Submits a task with options.

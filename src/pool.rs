@@ -15,7 +15,7 @@ use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::slot::{OPTION_IDEMPOTENT, OPTION_LIMITED, Request};
+use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
@@ -120,7 +120,7 @@ impl Pool {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
         let request = base_request(&member);
-        if !request.limits.is_none() {
+        if !request.limits().is_none() {
             member.segment.use_extras(lane)?;
         }
         Ok(Pool {
@@ -258,6 +258,7 @@ impl Pool {
             if found.generation() != ticket.generation || !found.is(Phase::Running) {
                 return Ok(found.is(Phase::Cancelled) && found.generation() == ticket.generation);
             }
+            self.refuse_by_hand("killing the worker of a task")?;
             match self.member.condemn(lane, index, ticket.generation)? {
                 Condemned::Yes => return Ok(true),
                 Condemned::ForItsTime => return Ok(false),
@@ -442,8 +443,9 @@ fn base_request(member: &Member) -> Request {
         OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
     };
     let submitter = member.who().bits();
-    let options = if limits.is_none() { options } else { options | OPTION_LIMITED };
-    Request { options, attempts_max, kills_max: policy.kills_max, submitter, limits, ..Request::default() }
+    let mut request = Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() };
+    request.set_limits(limits);
+    request
 }
 
 /// The lane with the fewest submitters, by their records.

@@ -23,8 +23,25 @@ pub(crate) struct Request {
     pub(crate) set: u32,
     pub(crate) args_len: u32,
     pub(crate) args_block: u32,
-    /// With `OPTION_LIMITED`. They lie beside the slot, so `Slot::read` does not give them.
-    pub(crate) limits: TimeLimits,
+}
+
+impl Request {
+    /// Time limits of a task to be submitted, with `OPTION_LIMITED`. Its arguments come beside the request, so the limits lie where it would tell of them: a
+    /// larger request would cost every task some instructions. They are for what lies beside the slot, and `Slot::read` does not give them.
+    pub(crate) fn limits(&self) -> TimeLimits {
+        if self.options & OPTION_LIMITED == 0 {
+            return TimeLimits::default();
+        }
+        TimeLimits { soft_ms: self.args_len, hard_ms: self.args_block }
+    }
+
+    /// See [`limits`](Request::limits).
+    pub(crate) fn set_limits(&mut self, limits: TimeLimits) {
+        if !limits.is_none() {
+            self.options |= OPTION_LIMITED;
+            (self.args_len, self.args_block) = (limits.soft_ms, limits.hard_ms);
+        }
+    }
 }
 
 /// A task's encoded arguments, as they are written into its slot.
@@ -210,7 +227,6 @@ impl Slot {
             set: self.set.load(Relaxed),
             args_len: self.args_len.load(Relaxed),
             args_block: self.args_block.load(Relaxed),
-            limits: TimeLimits::default(),
         }
     }
 

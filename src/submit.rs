@@ -17,6 +17,7 @@ use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
+use crate::time_limits::TimeLimits;
 use std::time::Duration;
 
 /// Slots that are looked at before a lane counts as one in which room must be searched for.
@@ -125,7 +126,7 @@ impl Pool {
     }
 
     /// One hold of the lane for one task whose arguments fit into a slot. `None` when anything is in the way: the other way to submit finds out what.
-    #[inline]
+    #[inline(always)]
     fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
         let segment = self.segment();
         if self.check_usable().is_err() || self.is_lane_shared() {
@@ -139,6 +140,9 @@ impl Pool {
         // In a full lane the general way looks on.
         hold.look_at(FIRST_LOOKS);
         let (index, slot, free) = hold.next_free()?;
+        if request.options & OPTION_LIMITED != 0 {
+            self.write_limits(index, request.limits());
+        }
         let ticket = self.publish_into((index, slot, free), &mut hold, request, Args::Inline(args));
         drop(hold);
         segment.sleepers().announce();
@@ -228,11 +232,15 @@ impl Pool {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
+        if ready.request.options & OPTION_LIMITED != 0 {
+            self.write_limits(found.0, ready.request.limits());
+        }
         Ok(Some(self.publish_into(found, hold, ready.request, args)))
     }
 
     /// Fills and publishes the slot that `Hold::next_free` gave.
-    #[inline]
+    // One of the two callers is most of what a submit costs.
+    #[inline(always)]
     fn publish_into(
         &self,
         (index, slot, free): (usize, &Slot, State),
@@ -241,9 +249,6 @@ impl Pool {
         args: Args<'_>,
     ) -> Ticket {
         slot.write(request, hold.place(), args);
-        if request.options & OPTION_LIMITED != 0 {
-            self.write_limits(index, request);
-        }
         hold.publish(slot, free);
         let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: free.generation() };
         self.note_newest(ticket);
@@ -252,9 +257,9 @@ impl Pool {
 
     /// Before the task is published. The extras are there: whoever made the request has seen to that.
     #[cold]
-    fn write_limits(&self, index: usize, request: &Request) {
+    fn write_limits(&self, index: usize, limits: TimeLimits) {
         if let Some(extra) = self.segment().extra(self.lane, index) {
-            extra.limits.store(request.limits.bits(), Relaxed);
+            extra.limits.store(limits.bits(), Relaxed);
         }
     }
 

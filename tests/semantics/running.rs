@@ -6,7 +6,7 @@ use crate::process_support::{pid_alive, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, StartMethod, State, SubmitOptions, task};
+use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, Promise, StartMethod, State, SubmitOptions, task};
 
 taskring::task! {
     /// Tells of its progress, and is held then.
@@ -93,6 +93,12 @@ cases! {
         assert_eq!(running.worker_pid(), pid, "no worker was killed for either");
         held.let_go(0);
         assert_eq!(running.result(), Ok(given(0)));
+        let promise = Promise::<u64>::new().unwrap();
+        let promised = promise.future().unwrap();
+        assert_eq!(promise.set_running_or_notify_cancel(), Ok(true));
+        assert!(matches!(promised.cancel_hard(), Err(Error::Unsupported { .. })), "there is no worker to kill");
+        promise.set_result(7).unwrap();
+        assert_eq!(promised.result(), Ok(7));
         pool.shutdown(true, false).unwrap();
         assert_eq!(board[0].load(SeqCst), 0);
     }
