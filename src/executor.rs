@@ -147,7 +147,7 @@ thread_local! {
 }
 
 /// Lends the thread's buffer. Whoever encodes may submit as well, and then gets one of its own; so does who comes when the thread's values are gone.
-#[inline]
+#[inline(always)]
 fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     const KEPT_MAX: usize = 1 << 20;
     let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();

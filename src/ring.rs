@@ -301,7 +301,7 @@ impl<'a> Hold<'a> {
     }
 
     /// Steps to the next FREE slot; `None` when this hold has looked at enough, or at all of them, or may publish no more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_free(&mut self) -> Option<(usize, &'a Slot, State)> {
         while self.looks != 0 && self.room != 0 {
             let (index, slot) = self.at(self.cursor);

@@ -194,7 +194,8 @@ impl Slot {
     }
 
     /// Writes a task's fields; what the request says of arguments does not count. Only for the holder of the lane's mutex, while the slot is FREE.
-    #[inline]
+    // On the way of every task, from two places that are most of a submit.
+    #[inline(always)]
     pub(crate) fn write(&self, t: &Request, place: u32, args: Args<'_>) {
         let (bytes, len, block) = match args {
             Args::Inline(bytes) => (bytes, bytes.len() as u32, 0),
@@ -261,7 +262,7 @@ impl Slot {
     }
 
     /// Copies bytes into the inline area from byte `at`, a multiple of eight. The caller owns that part of the slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_inline(&self, at: usize, bytes: &[u8]) {
         assert!(at.is_multiple_of(8) && at + bytes.len() <= INLINE_MAX, "inline bytes within the slot");
         if let 1..=8 = bytes.len() {

@@ -129,7 +129,7 @@ impl Pool {
     #[inline(always)]
     fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
         let segment = self.segment();
-        if self.check_usable().is_err() || self.is_lane_shared() {
+        if self.check_usable().is_err() || self.is_lane_shared() || request.options & OPTION_LIMITED != 0 {
             return None;
         }
         let mut hold = self.member.try_hold_lane(self.lane)?;
@@ -140,9 +140,6 @@ impl Pool {
         // In a full lane the general way looks on.
         hold.look_at(FIRST_LOOKS);
         let (index, slot, free) = hold.next_free()?;
-        if request.options & OPTION_LIMITED != 0 {
-            self.write_limits(index, request.limits());
-        }
         let ticket = self.publish_into((index, slot, free), &mut hold, request, Args::Inline(args));
         drop(hold);
         segment.sleepers().announce();
