@@ -96,11 +96,12 @@ fn overflow(n: u64) -> u64 {
 /// Whether the workers of the pool are threads of its owner, which a fatal deed would kill. Its generation says how its workers start.
 fn has_threads(name: &str) -> bool {
     let generation = name.rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
-    generation.is_some_and(|generation| method(generation) == StartMethod::Thread)
+    generation.is_some_and(|generation| matches!(method(generation), StartMethod::Thread | StartMethod::Interpreter))
 }
 
 fn method(generation: u64) -> StartMethod {
-    [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork, StartMethod::Thread][generation as usize % 4]
+    use StartMethod::{Fork, ForkServer, Interpreter, Spawn, Thread};
+    [Spawn, ForkServer, Fork, Thread, Interpreter][generation as usize % 5]
 }
 
 /// What a submitter asks for: mostly small and good things. With the bytes that travel along.
@@ -165,7 +166,11 @@ pub fn is_to_stop(dir: &Path) -> bool {
 
 /// Owns a pool until it is told to stop, or killed.
 pub fn own(dir: &Path, name: &str, generation: u64) -> Result<(), Error> {
-    let builder = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).start(method(generation));
+    let mut random = Random(generation.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut builder = Executor::builder().workers(2).capacity(256).payload_max(64 << 20).start(method(generation));
+    if random.below(2) == 0 {
+        builder = builder.max_tasks_per_worker(1 + random.below(20_000) as u32);
+    }
     let pool = loop {
         match builder.clone().create_named(name) {
             Ok(pool) => break pool,
@@ -178,9 +183,24 @@ pub fn own(dir: &Path, name: &str, generation: u64) -> Result<(), Error> {
     };
     std::fs::write(dir.join(format!("made.{name}")), "").expect("a mark");
     while !dir.join("stop owner").exists() {
+        steer(&pool, &mut random);
         std::thread::sleep(Duration::from_millis(20));
     }
     pool.shutdown(true, false)
+}
+
+/// Now and then another number of workers, or a pause. A worker that the nemesis has stopped answers to no pause, and then there is none.
+fn steer(pool: &Executor, random: &mut Random) {
+    match random.below(100) {
+        0 => pool.resize(1 + random.below(3) as usize).expect("a number of workers"),
+        1 => {
+            let paused = pool.pause();
+            assert!(matches!(paused, Ok(()) | Err(Error::Stalled { .. })), "{paused:?}");
+            std::thread::sleep(Duration::from_millis(random.below(30)));
+            pool.resume().expect("the owner may");
+        }
+        _ => {}
+    }
 }
 
 /// Works for whatever pool there is.
@@ -264,6 +284,13 @@ impl Submitter<'_> {
                 options = options.idempotent(true);
                 note(task, Event::Repeatable);
             }
+            if self.random.below(256) == 0 {
+                // The third is there at times.
+                options = options.worker(self.random.below(3) as u32);
+            }
+            if matches!(deed, Deed::Nap(_)) && !has_threads(name) && self.random.below(4) == 0 {
+                options = options.soft_limit(Duration::from_millis(1)).hard_limit(Duration::from_millis(2));
+            }
             note(task, Event::Intended);
             match pool.submit_with(&options, act, order) {
                 Ok(future) => {
@@ -272,12 +299,16 @@ impl Submitter<'_> {
                 }
                 Err(e) => {
                     note(task, Event::Refused);
-                    if !matches!(e, Error::OutOfMemory { .. } | Error::Discarded) {
+                    if !matches!(e, Error::OutOfMemory { .. } | Error::Discarded | Error::InvalidArgument { name: "worker", .. }) {
                         break;
                     }
                 }
             }
             self.let_one_go(&mut open);
+            if self.random.below(4096) == 0 {
+                // What this submitter has pending, which says so when it is collected.
+                let _ = pool.purge();
+            }
             if self.random.below(512) == 0 {
                 set = set.filter(|set: &TaskSet| set.discard().is_err()).or_else(|| pool.task_set().ok());
             }
@@ -305,6 +336,13 @@ impl Submitter<'_> {
                     drop(open.remove(at));
                 }
             }
+            2 if self.random.below(64) == 0 => {
+                // Whether it ran before, nobody says.
+                let ended = open.back().is_some_and(|open| open.future.cancel_hard() == Ok(true));
+                if let Some(Open { task, .. }) = open.pop_back_if(|_| ended) {
+                    note(task, Event::LostMayHaveRun);
+                }
+            }
             1 => {
                 if let Some(Open { task, future, .. }) = open.pop_back() {
                     note(task, Event::Released);
@@ -325,7 +363,8 @@ impl Submitter<'_> {
             Err(e @ (Error::TaskFailed { .. } | Error::Panicked { .. })) => wrong(task, &format!("{deed:?}: {e}")),
             // The message is too long for a slot, and the nemesis has taken the room for it.
             Err(Error::OutOfMemory { .. }) if deed == Deed::Panic => Event::Panicked,
-            Err(Error::Cancelled) => Event::Cancelled,
+            Err(Error::Cancelled | Error::NoWorkerFor { .. }) => Event::Cancelled,
+            Err(Error::TimeLimit { .. }) if matches!(deed, Deed::Nap(_)) => Event::LostMayHaveRun,
             Err(Error::WorkerLost { cause: Cause::Signal(signal), pid, .. })
                 if is_fault(signal) && deed != Deed::Overflow =>
             {
