@@ -1,4 +1,4 @@
-//! Ending a pool's workers, at once or at a time limit: the row P32.
+//! Ending a pool's workers, at once or at a time limit: the rows P7 and P32.
 
 use crate::ending::{Busy, PENDING};
 use crate::process_support::common::{Board, hold, square};
@@ -6,7 +6,7 @@ use crate::process_support::{pid_alive, signal, unique, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-use taskring::{Cause, Ending, Error, Executor, OnWorkerDeath, Stage, StartMethod, State};
+use taskring::{Cause, Ending, Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State};
 
 taskring::task! {
     /// Keeps its worker for good: no SIGTERM ends it.
@@ -18,6 +18,8 @@ taskring::task! {
         wait_until("the order to go on", || cells[cell as usize + 1].load(SeqCst) != 0);
         cell
     }
+    /// An initializer.
+    fn fail() -> Result<(), taskring::TaskError> { Err(taskring::TaskError::new("no table anywhere")) }
 }
 
 /// What ends the workers of a pool.
@@ -89,6 +91,29 @@ fn running_again(kind: StartMethod, end: End) {
 }
 
 cases! {
+    fn semantics_p7_the_message_of_a_lost_task_says_what_became_of_it(kind) {
+        let text = |future: &Future<u64>| future.result().unwrap_err().to_string();
+        let builder = || Executor::builder().workers(2).start(kind);
+        let broken = builder().initializer(fail, ()).build().expect("a pool");
+        let lost = broken.submit(square, 3).and_then(|future| future.result()).unwrap_err().to_string();
+        assert!(lost.starts_with("the pool is broken: ") && lost.contains("no table anywhere"), "{lost}");
+        drop(broken);
+        if is_thread(kind) {
+            return;
+        }
+        // In a process that has other threads by now there is no fork.
+        let method = if kind == StartMethod::Fork { StartMethod::Spawn } else { kind };
+        let busy = Busy::new(Executor::builder().workers(2).start(method).build().expect("a pool"));
+        let pids = [busy.worker_of(0), busy.worker_of(1)];
+        busy.pool.kill_workers().expect("ended");
+        for (future, pid) in busy.running.iter().zip(pids) {
+            let text = text(future);
+            assert!(text.contains(&format!("worker {pid} died")) && text.contains("signal 9"), "{text}");
+        }
+        assert!(busy.pending.iter().all(|future| text(future) == "the task was cancelled"));
+        assert!(busy.pool.submit(square, 3).unwrap_err().to_string().contains("shut down"));
+    }
+
     fn semantics_p32_terminate_ends_the_workers_by_sigterm_and_cancels(kind) {
         workers_die(kind, ENDS[0], false);
     }
