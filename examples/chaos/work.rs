@@ -299,7 +299,10 @@ impl Submitter<'_> {
                 }
                 Err(e) => {
                     note(task, Event::Refused);
-                    if !matches!(e, Error::OutOfMemory { .. } | Error::Discarded | Error::InvalidArgument { name: "worker", .. }) {
+                    if !matches!(
+                        e,
+                        Error::OutOfMemory { .. } | Error::Discarded | Error::InvalidArgument { name: "worker", .. }
+                    ) {
                         break;
                     }
                 }

@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{Board, Random, count_in, hold, nap, own_pid, square, unique_name};
 use crate::process_support::{kill, pid_alive, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -94,7 +94,7 @@ cases! {
         pool.resize(1).expect("fewer");
         let seen = || inspect(&name).unwrap().participants.iter().filter_map(|p| p.name.clone()).collect::<Vec<_>>();
         wait_until("they have left", || seen() == ["taskring-worker_0"]);
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             let last = pool.submit(own_pid, ()).unwrap().result().unwrap();
             kill(last);
             assert_ne!(pool.submit(own_pid, ()).unwrap().result(), Ok(last));
@@ -181,7 +181,7 @@ cases! {
         let first = pool.submit(own_pid, ()).unwrap().result().unwrap();
         pool.pause().expect("paused");
         let pending = pool.submit(own_pid, ()).unwrap();
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             pool.resize(3).expect("more");
         } else {
             kill(first);
@@ -234,7 +234,7 @@ cases! {
         let pending = pool.submit(square, 5).unwrap();
         assert!(pool.is_paused() && pending.state() == State::Pending);
         kill(owner.cast_unsigned());
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             // Its workers have died with it.
             pending.cancel();
         } else {

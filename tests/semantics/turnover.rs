@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{Board, own_pid, square, unique_name};
 use crate::process_support::{kill, pid_alive, wait_until};
-use crate::support::pool_of;
+use crate::support::{is_thread, pool_of};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ cases! {
             assert_eq!((pool.workers(), ask().0), (1, first), "the same one for three, though another one is ready");
             before.push(first);
         }
-        let is_process = kind != StartMethod::Thread;
+        let is_process = !is_thread(kind);
         wait_until("they have left", || !is_process || before.iter().all(|&pid| !pid_alive(pid)));
         wait_until("one is left", || pool.worker_pids().len() == 1);
         assert_eq!(pool.workers(), 1);
@@ -128,7 +128,7 @@ cases! {
 
     fn semantics_p6_a_next_one_that_cannot_be_started_breaks_the_pool(kind) {
         let board = Board::new(1);
-        let ends = kind != StartMethod::Thread;
+        let ends = !is_thread(kind);
         let pool = limited(kind, 1, 2).initializer(begin_once, (board.name(), ends)).build().expect("a pool");
         let mut errors = (0..).map(|x| pool.submit(who_after, x % 3).and_then(|future| future.result())).filter_map(Result::err);
         let error = errors.next().expect("an error");
@@ -140,7 +140,7 @@ cases! {
     }
 
     fn semantics_p6_a_forced_end_during_a_turnover_starts_nobody(kind) {
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             let pool = limited(kind, 1, 1).build().expect("a pool");
             assert!(matches!(pool.kill_workers(), Err(Error::Unsupported { .. })), "a thread is ended by nobody");
             return;
@@ -162,14 +162,14 @@ cases! {
         let (old, _) = result(pool.submit(who, ()).unwrap());
         let first = standing_by(&name);
         let mut second = first;
-        if kind != StartMethod::Thread {
+        if !is_thread(kind) {
             kill(first);
             wait_until("another one waits", || { second = standing_by(&name); second != first });
         }
         assert_eq!(result(pool.submit(who, ()).unwrap()).0, old, "the old one has gone on");
         let (new, number) = result(pool.submit(who, ()).unwrap());
         assert!(new != old && number == Some(0));
-        assert!(kind == StartMethod::Thread || new == second, "the one that waited");
+        assert!(is_thread(kind) || new == second, "the one that waited");
         end(pool);
     }
 
@@ -179,7 +179,7 @@ cases! {
         let (old, _) = result(pool.submit(who, ()).unwrap());
         let all: Vec<_> = (0..200).map(|_| pool.submit(who_after, 1).unwrap()).collect();
         wait_until("the old one is leaving", || board[1].load(SeqCst) == 1);
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             board[2].store(1, SeqCst);
         } else {
             kill(old);
@@ -192,7 +192,7 @@ cases! {
     }
 
     fn semantics_p6_an_old_one_killed_before_it_hands_over_is_followed_at_once(kind) {
-        if kind == StartMethod::Thread {
+        if is_thread(kind) {
             assert_eq!(result(limited(kind, 1, 1).build().unwrap().submit(square, 3).unwrap()), 9);
             return;
         }
