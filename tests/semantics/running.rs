@@ -33,6 +33,14 @@ taskring::task! {
         std::thread::sleep(Duration::from_millis(ms));
         task::cancel_requested()
     }
+    /// Serves another pool to its end.
+    fn serves(name: String) -> bool { taskring::work(&name).is_ok() }
+    /// The exit hook of that pool: tells of progress, with no task of that pool below it.
+    fn tells_at_the_end(board: String) {
+        let outside = |told| matches!(told, Err(Error::Unsupported { with: "outside a task", .. }));
+        let is_refused = outside(task::progress(9, 9)) && outside(task::report(&9_u64));
+        Board::at(&board)[0].store(1 + u64::from(is_refused), SeqCst);
+    }
     /// Waits for another task of its pool, which then runs on top of it if nobody else has begun it.
     fn waits_for_held(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
         let pool = taskring::current_pool()?;
@@ -217,6 +225,21 @@ cases! {
         assert_eq!(telling.progress(), told(1000), "for as long as nobody else tells anything there");
         assert_eq!(task::progress(1, 2), Err(Error::Unsupported { what: "to tell of progress", with: "outside a task" }));
         assert_eq!(pool.submit(reports_too_much, ()).unwrap().result(), Ok(true));
+    }
+
+    fn semantics_b10_what_a_worker_does_beside_its_tasks_tells_nothing_of_another_pools(kind) {
+        let board = Board::new(1);
+        let pool = pool_of(kind, 1);
+        let name = unique("other");
+        // So that the number of a task of the one is no number in the other.
+        let builder = Executor::builder().start(StartMethod::None).capacity(2).exit_hook(tells_at_the_end, board.name());
+        let other = builder.create_named(&name).unwrap();
+        assert!((0..5).all(|x| pool.submit(square, x).unwrap().result().is_ok()));
+        let serving = pool.submit(serves, name).unwrap();
+        assert_eq!(other.submit(square, 3).unwrap().result(), Ok(9));
+        drop(other);
+        assert_eq!(serving.result(), Ok(true));
+        assert_eq!((board[0].load(SeqCst), serving.progress()), (2, None));
     }
 
     /// One worker has both, and dies with either.
