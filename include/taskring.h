@@ -1703,7 +1703,8 @@ taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_
  * Tells whoever has submitted the task that this thread runs how far it has come, in any unit; a total of 0 says that it is not known. It waits for
  * nobody.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_OUT_OF_MEMORY and TASKRING_SYSTEM when the first report in a lane finds no memory.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_OUT_OF_MEMORY and
+ * TASKRING_SYSTEM when the first report in a lane finds no memory.
  */
 taskring_status taskring_report_progress(uint64_t done,
                                          uint64_t total);

@@ -19,6 +19,21 @@ taskring::task! {
         }
         hold.call((board, cell))
     }
+    /// Tells of its progress, and then lets a child of its process try to. Whether that was refused.
+    fn forks() -> Result<bool, taskring::TaskError> {
+        task::progress(1, 2)?;
+        // SAFETY: the child makes two calls that allocate no more than their answers, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_refused = task::progress(2, 2) == Err(Error::Forked) && task::report(&2_u64) == Err(Error::Forked);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(if is_refused { 7 } else { 8 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made; `status` is writable.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        Ok(waited == child && libc::WEXITSTATUS(status) == 7)
+    }
     fn reports_too_much() -> bool {
         matches!(task::report(&vec![7_u8; 65]), Err(Error::PayloadTooLarge { max: 64, .. }))
     }
@@ -240,6 +255,14 @@ cases! {
         drop(other);
         assert_eq!(serving.result(), Ok(true));
         assert_eq!((board[0].load(SeqCst), serving.progress()), (2, None));
+    }
+
+    fn semantics_b10_a_forked_child_of_a_task_tells_nothing(kind) {
+        let pool = pool_of(kind, 1);
+        let parent = pool.submit(forks, ()).unwrap();
+        wait_until("it is over", || parent.is_done());
+        assert_eq!(parent.progress(), Some(Progress { done: 1, total: 2 }));
+        assert_eq!((parent.reported::<u64>(), parent.result()), (Ok(None), Ok(true)));
     }
 
     /// One worker has both, and dies with either.
