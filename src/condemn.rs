@@ -3,7 +3,7 @@
 //! Whoever cancels so first sets KILL on exactly this word: this slot, this generation, RUNNING, this worker. From then on the task is *condemned*:
 //!
 //! * Its end is decided. Nobody but its worker's reaper ends it any more, and that one gives it no verdict but cancelled (`recovery.rs`).
-//! * Its worker does not outlive it. A worker that is about to end a condemned task kills itself (`perform.rs`), so whatever comes for it from here is
+//! * Its worker does not outlive it. A worker that is about to end a condemned task, or to begin another on top of it, kills itself (`perform.rs`), so whatever comes for it from here is
 //!   met by the task meant, or by nobody: a signal that comes late hits no later task.
 //!
 //! The signal goes through a pidfd that was opened, and compared with the record, before the flag was set. Who dies between the flag and the signal leaves

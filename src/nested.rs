@@ -131,6 +131,8 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     // The place in the lane stays for a head to step over, as after a look at every slot.
     let Ok(state) = slot.claim(seen, performer.member.who()) else { return Ok(false) };
     serving.below.borrow_mut().push(key_of(segment, task::id()));
+    // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
+    serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
     performer.perform(segment, Task { lane, claim: Claim { slot: index, state } }, &mut Vec::new());
     serving.below.borrow_mut().pop();
     Ok(true)
