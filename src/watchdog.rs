@@ -19,6 +19,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// After which a process that could not be killed alone is looked at again.
+const AGAIN_NS: u64 = 100_000_000;
+
 /// A running task with a limit.
 struct Watched {
     number: u32,
@@ -136,8 +139,7 @@ impl Shared {
             let mut next = u64::MAX;
             for task in &mut state.watched {
                 if task.hard_at <= now {
-                    task.hard_at = u64::MAX;
-                    self.end_hard(task);
+                    task.hard_at = if self.end_hard(task) { now + AGAIN_NS } else { u64::MAX };
                 }
                 if task.soft_at <= now {
                     task.soft_at = u64::MAX;
@@ -161,10 +163,12 @@ impl Shared {
         let _ = self.segment.lane(lane).slots[index].flag(task.generation, Flag::Cancel);
     }
 
-    /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked.
-    fn end_hard(&self, task: &Watched) {
-        if self.kind != Kind::Worker || self.segment.is_shared_process(self.who) {
-            return self.ask(task);
+    /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked. True when that may change.
+    fn end_hard(&self, task: &Watched) -> bool {
+        let is_process = self.kind == Kind::Worker;
+        if !is_process || self.segment.is_shared_process(self.who) {
+            self.ask(task);
+            return is_process;
         }
         let (lane, index) = self.segment.geometry().split(task.number);
         let slot = &self.segment.lane(lane).slots[index];
@@ -173,5 +177,6 @@ impl Shared {
         if condemned.is_ok() || slot.load().is_condemned_with(self.who, task.generation) {
             crate::sys::kill_self();
         }
+        false
     }
 }

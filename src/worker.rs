@@ -86,7 +86,7 @@ pub(crate) enum Came {
 /// Serves a pool in this thread until it ends.
 pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()> {
     install_panic_hook();
-    let member = Member::join(segment, kind)?;
+    let member = Member::join(segment, kind, 0)?;
     let number = match came {
         Came::AsChild(number) => Some(number),
         #[cfg(feature = "named")]

@@ -31,7 +31,7 @@ taskring::task! {
     fn say_pid(board: String, cell: u64) { Board::at(&board)[cell as usize].store(u64::from(std::process::id()), SeqCst) }
 }
 
-pub const ROLES: &[Role] = &[("killer", killer), ("both", both)];
+pub const ROLES: &[Role] = &[("killer", killer), ("both", both), ("becomes alone", becomes_alone)];
 pub const TESTS: &[Test] = &[
     (
         "fault_39_a_condemned_task_is_killed_by_others_when_who_condemned_it_is_killed_before_the_signal",
@@ -41,6 +41,7 @@ pub const TESTS: &[Test] = &[
     ("fault_39_a_worker_with_a_condemned_task_begins_no_other_on_top_of_it", begins_nothing_more),
     ("fault_11_a_stopped_worker_is_killed_when_the_time_of_its_task_is_up", stopped_with_a_limit),
     ("fault_39_a_worker_whose_process_does_more_in_the_pool_is_not_killed", not_alone),
+    ("fault_39_a_worker_is_killed_at_a_time_limit_once_its_process_does_nothing_else_in_the_pool", alone_later),
     ("fault_39_a_condemned_task_of_a_stopped_worker_is_over", stopped_worker),
 ];
 
@@ -68,6 +69,17 @@ fn both(args: &[String]) {
     let pool = Executor::attach(&args[0]).expect("attached");
     taskring::work(&args[0]).expect("worked to the pool's end");
     drop(pool);
+}
+
+/// Submits nothing and works; when it is told, it takes part as a worker alone.
+fn becomes_alone(args: &[String]) {
+    let pool = Executor::attach(&args[0]).expect("attached");
+    std::thread::spawn(move || {
+        hear();
+        drop(pool);
+        say("alone");
+    });
+    taskring::work(&args[0]).expect("worked to the pool's end");
 }
 
 /// The word of the only running task, in the pool's file: phase, flags, generation and owner, as `src/state.rs` has them.
@@ -193,4 +205,21 @@ fn not_alone() {
     let asked = pool.submit_with(&limited, until_asked, ()).expect("submitted");
     assert_eq!(asked.result(), Ok(7), "it is asked instead");
     assert!(pid_alive(both.pid()));
+}
+
+fn alone_later() {
+    let (name, board) = (unique("alone"), Board::new(2));
+    let pool = Executor::builder().start(StartMethod::None).create_named(&name).expect("a pool");
+    let mut both = Program::start("becomes alone", &[&name]);
+    let limit = Duration::from_millis(50);
+    let task =
+        pool.submit_with(&SubmitOptions::new().hard_limit(limit), hold_counted, (board.name(), 0)).expect("submitted");
+    wait_until("it runs", || board[0].load(SeqCst) == 1);
+    std::thread::sleep(4 * limit);
+    assert_eq!(task.state(), State::Running, "it was asked, and does not care");
+    both.tell("be alone");
+    both.expect("alone");
+    let took = wait_within(LIMIT, "it is killed", || !pid_alive(both.pid()));
+    println!("killed after {took:?}");
+    assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
 }
