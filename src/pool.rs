@@ -423,6 +423,7 @@ impl Pool {
         {
             self.member.audit(Some(self.lane))?;
             self.member.kill_condemned();
+            self.member.kill_overdue(now);
             self.hub.deliver_unannounced(self);
             if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
                 hold.mend();

@@ -2,7 +2,8 @@
 //! the first task that has a limit.
 //!
 //! The soft limit asks the task to stop, as a cancel does. The hard one condemns it (`condemn.rs`), with the mark that it was the time, and kills the
-//! process. A worker that stands still or starts no thread is killed by the owner's supervisor: when its time is up stands in its record.
+//! process. A worker that stands still or starts no thread is killed by others, as one whose task was condemned is: when its
+//! time is up stands in its record.
 
 use crate::layout::Record;
 use crate::pool::lock;
@@ -107,7 +108,7 @@ fn start(member: &Member) -> Started {
     let runner = shared.clone();
     let thread = std::thread::Builder::new().name("taskring-limits".into()).spawn(move || runner.run());
     if let Err(e) = &thread {
-        log::warn!(target: "taskring", "no thread for time limits, so the supervisor alone keeps them: {e}");
+        log::warn!(target: "taskring", "no thread for time limits, so others alone keep them: {e}");
     }
     (shared, thread.ok())
 }
@@ -117,7 +118,7 @@ impl Shared {
         &self.segment.records()[self.who.index()]
     }
 
-    /// Writes down which of the tasks is killed next, and when, for the supervisor.
+    /// Writes down which of the tasks is killed next, and when, for others.
     fn note_due(&self, state: &State) {
         if self.kind != Kind::Worker {
             return;

@@ -376,9 +376,10 @@ impl Worker {
             return;
         }
         self.performer.member.reap_all();
-        self.performer.member.kill_condemned();
-        let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let now = now_ns();
+        self.performer.member.kill_condemned();
+        self.performer.member.kill_overdue(now);
+        let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let since = *self.orphaned_at.get_or_insert(now);
         if has_owner_left {
             self.orphaned_at = Some(now);

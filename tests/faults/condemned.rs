@@ -40,6 +40,8 @@ pub const TESTS: &[Test] = &[
     ("fault_39_a_worker_that_ends_its_condemned_task_takes_no_other", ends_by_itself),
     ("fault_39_a_worker_with_a_condemned_task_begins_no_other_on_top_of_it", begins_nothing_more),
     ("fault_11_a_stopped_worker_is_killed_when_the_time_of_its_task_is_up", stopped_with_a_limit),
+    ("fault_11_a_stopped_worker_is_killed_at_its_time_limit_while_the_owner_stands_still", stopped_beside_its_owner),
+    ("fault_11_a_stopped_worker_is_killed_at_its_time_limit_when_the_owner_was_killed", stopped_without_an_owner),
     ("fault_39_a_worker_whose_process_does_more_in_the_pool_is_not_killed", not_alone),
     ("fault_39_a_worker_is_killed_at_a_time_limit_once_its_process_does_nothing_else_in_the_pool", alone_later),
     ("fault_39_a_condemned_task_of_a_stopped_worker_is_over", stopped_worker),
@@ -174,20 +176,50 @@ fn stopped_worker() {
     assert_whole(&apart.name, &apart.pool, 1);
 }
 
-/// It cannot keep to the limit itself.
-fn stopped_with_a_limit() {
-    let board = Board::new(2);
-    let apart = Apart::new("limited", 1, 8);
-    let limit = Duration::from_millis(400);
-    let options = SubmitOptions::new().soft_limit(limit / 2).hard_limit(limit);
+const LIMITED: Duration = Duration::from_millis(400);
+
+/// A task with a limit, whose worker cannot keep to it itself, for it is stopped.
+fn stopped_with(board: &Board, workers: usize) -> (Apart, u32, Future<u64>) {
+    let apart = Apart::new("limited", workers, 8);
+    let options = SubmitOptions::new().soft_limit(LIMITED / 2).hard_limit(LIMITED);
     let task = apart.pool.submit_with(&options, hold_counted, (board.name(), 0)).expect("submitted");
     wait_until("it runs", || task.state() == State::Running && board[0].load(SeqCst) == 1);
     let worker = task.worker_pid().expect("it runs");
     stop(worker);
-    assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
+    (apart, worker, task)
+}
+
+fn stopped_with_a_limit() {
+    let board = Board::new(2);
+    let (apart, worker, task) = stopped_with(&board, 1);
+    assert_eq!(task.result(), Err(Error::TimeLimit { limit: LIMITED }));
     assert!(!pid_alive(worker));
     assert_eq!(board[0].load(SeqCst), 1);
     assert_whole(&apart.name, &apart.pool, 1);
+}
+
+/// Whoever waits for the task has the worker killed.
+fn stopped_beside_its_owner() {
+    let board = Board::new(2);
+    let (apart, worker, task) = stopped_with(&board, 1);
+    stop(apart.owner.pid());
+    assert_eq!(task.result(), Err(Error::TimeLimit { limit: LIMITED }));
+    assert!(!pid_alive(worker));
+    go_on(apart.owner.pid());
+    assert_eq!(board[0].load(SeqCst), 1);
+    assert_whole(&apart.name, &apart.pool, 1);
+}
+
+/// Nobody waits for the task: the other worker has this one killed.
+fn stopped_without_an_owner() {
+    let board = Board::new(2);
+    let (apart, worker, task) = stopped_with(&board, 2);
+    kill(apart.owner.pid());
+    wait_until("it is killed", || !pid_alive(worker));
+    assert_eq!(task.result(), Err(Error::TimeLimit { limit: LIMITED }));
+    assert_eq!(apart.pool.submit(square, 3).expect("submitted").result(), Ok(9));
+    drop(task);
+    apart.end();
 }
 
 /// What else it does would end as well.
