@@ -540,11 +540,12 @@ typedef struct taskring_options {
     uint64_t user_data;
     /**
      * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
+     * TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
-     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT; more than the soft limit. Default: the
-     * pool's. TASKRING_UNSUPPORTED while the pool has workers that are threads.
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+     * TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
 } taskring_options;

@@ -220,6 +220,14 @@ cases! {
             let refused = pool.submit_with(&wrong, is_asked, 5).map(drop);
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
         }
+        if can_die(kind) {
+            // `fork` wants a process with one thread.
+            let kind = if kind == StartMethod::Fork { StartMethod::Spawn } else { kind };
+            let other = Executor::builder().workers(1).start(kind).task_hard_limit(ms(20_000)).build().unwrap();
+            let soft = |limit| other.submit_with(&SubmitOptions::new().soft_limit(ms(limit)), is_asked, 5);
+            assert!(matches!(soft(20_000).map(drop), Err(Error::InvalidArgument { .. })), "it would be killed before");
+            assert_eq!(soft(19_999).unwrap().result(), Ok(false));
+        }
     }
 
     fn semantics_b10_a_running_task_tells_how_far_it_has_come(kind) {

@@ -68,11 +68,12 @@ public:
         return this->user_data(user_data);
     }
     options &user_data(std::uint64_t value) noexcept { return raw_.user_data = value, *this; }
-    /// How long it may run, from its start, before it is asked to stop, as by future::cancel.
+    /// How long it may run, from its start, before it is asked to stop, as by future::cancel. Less than the hard limit, also where
+    /// one of the two is the pool's.
     template <class Rep, class Period> options &soft_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.soft_limit_ns = detail::more_than_none(limit), *this;
     }
-    /// How long it may run before it is killed with its worker process, and throws time_limit_error. More than the soft limit.
+    /// How long it may run before it is killed with its worker process, and throws time_limit_error.
     template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
     }
