@@ -545,6 +545,7 @@ typedef struct taskring_options {
     uint64_t soft_limit_ns;
     /**
      * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+     * What that process does for other pools ends with it.
      * TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
@@ -1096,7 +1097,7 @@ taskring_status taskring_cancel(struct taskring_pool *pool,
  * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
  * and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
  * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
- * before. The ticket stays good.
+ * before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
  *
  * Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
  * else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
@@ -1265,7 +1266,9 @@ taskring_status taskring_init(int argc,
                               char **argv);
 
 /**
- * Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so.
+ * Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so. A task that is killed (taskring_cancel_hard, a
+ * hard time limit) takes its worker's process with it, unless that takes part in the same pool in another way. So let a process that serves a pool do nothing
+ * else: a pool that it owns, or another that it serves, would go as well.
  *
  * Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
  * TASKRING_INVALID_ARGUMENT for a bad name.

@@ -73,7 +73,7 @@ impl SubmitOptions {
         self
     }
     /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
-    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit. The default is the pool's,
+    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit. What else the process does, for other pools too, ends with it, as by a hard cancel. The default is the pool's,
     /// [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`] while the pool has workers that
     /// are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in another way as well.
     ///

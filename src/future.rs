@@ -170,7 +170,9 @@ impl<R> Future<R> {
     /// ([`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool)). But tasks that run on top of each other, because one waits for the other inside
     /// of a task, have one worker: the others of them end as at any death of it, with [`Error::WorkerLost`], or run again if they may.
     ///
-    /// A killed task has no say in its end. What it has written to files, or locked in memory that it shares with others, stays as it is just then.
+    /// A killed task has no say in its end. What it has written to files, or locked in memory that it shares with others, stays as it is just then. With its
+    /// process ends what that does for other pools: a pool that it owns, and its tasks in another one that it serves. In this pool that is looked for, and
+    /// the cancel is refused; of others nobody here knows.
     ///
     /// May be called from any thread, and by every process that has submitted the task.
     ///

@@ -73,7 +73,8 @@ public:
     template <class Rep, class Period> options &soft_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.soft_limit_ns = detail::more_than_none(limit), *this;
     }
-    /// How long it may run before it is killed with its worker process, and throws time_limit_error.
+    /// How long it may run before it is killed with its worker process, and throws time_limit_error. What that process
+    /// does for other pools ends with it.
     template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
     }
