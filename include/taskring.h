@@ -539,8 +539,8 @@ typedef struct taskring_options {
      */
     uint64_t user_data;
     /**
-     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
-     * TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map,
+     * for each chunk of inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
@@ -596,6 +596,8 @@ typedef struct taskring_map_options {
     uint64_t window;
     /**
      * Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
+     * A time limit counts for the whole chunk: at the soft one the inputs that have not begun end as cancelled, and at the hard one all of the chunk with
+     * TASKRING_TIME_LIMIT.
      */
     uint64_t chunk;
     /**
@@ -730,7 +732,7 @@ typedef struct taskring_config {
      */
     uint64_t worker_memory_max;
     /**
-     * The time limits of tasks that have none of their own: see taskring_options. Default: none.
+     * The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
      */
     uint64_t task_soft_limit_ns;
     /**

@@ -64,7 +64,8 @@ impl SubmitOptions {
     }
 
     /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
-    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds.
+    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds; of
+    /// a map, for each chunk of inputs (see [`MapOptions::chunk`](crate::MapOptions::chunk)).
     /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit). It must be less than the hard limit, also where one of the two
     /// is the pool's: else a submit is refused with [`Error::InvalidArgument`].
     #[must_use]

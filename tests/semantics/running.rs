@@ -6,7 +6,9 @@ use crate::process_support::{pid_alive, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, Promise, StartMethod, State, SubmitOptions, task};
+use taskring::{
+    Error, Executor, Future, MapOptions, OnWorkerDeath, Progress, Promise, StartMethod, State, SubmitOptions, task,
+};
 
 taskring::task! {
     /// Tells of its progress, and is held then.
@@ -227,6 +229,22 @@ cases! {
             let soft = |limit| other.submit_with(&SubmitOptions::new().soft_limit(ms(limit)), is_asked, 5);
             assert!(matches!(soft(20_000).map(drop), Err(Error::InvalidArgument { .. })), "it would be killed before");
             assert_eq!(soft(19_999).unwrap().result(), Ok(false));
+        }
+    }
+
+    fn semantics_b10_a_time_limit_counts_for_the_chunk_of_a_map(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = |limits| MapOptions::new().chunk(4).submit(limits);
+        let soft = limited(SubmitOptions::new().soft_limit(ms(300)));
+        let asked: Vec<_> = pool.map_with(&soft, is_asked, [5, 500, 5, 5, 5, 5, 5, 5]).unwrap().collect();
+        let cancelled = || Err(Error::Cancelled);
+        assert_eq!(asked[..4], [Ok(false), Ok(true), cancelled(), cancelled()], "the others of its chunk have not begun");
+        assert_eq!(asked[4..], [Ok(false), Ok(false), Ok(false), Ok(false)], "the next one has a time of its own");
+        if can_die(kind) {
+            let hard = limited(SubmitOptions::new().hard_limit(ms(300)));
+            let ended: Vec<_> = pool.map_with(&hard, is_asked, [5, 30_000, 5, 5, 5, 5]).unwrap().collect();
+            assert_eq!(ended[..4], [(); 4].map(|()| Err(Error::TimeLimit { limit: ms(300) })), "also what was over");
+            assert_eq!(ended[4..], [Ok(false), Ok(false)]);
         }
     }
 

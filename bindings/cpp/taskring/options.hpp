@@ -91,7 +91,7 @@ public:
     map_options &unordered(bool is = true) noexcept { return raw_.unordered = is, *this; }
     /// Tasks that are in the pool at a time; the input is read no further. Unsaid, all of the input is submitted at once.
     map_options &window(std::uint64_t tasks) noexcept { return raw_.window = tasks, *this; }
-    /// Inputs that go into one task: for functions of less than a few microseconds.
+    /// Inputs that go into one task: for functions of less than a few microseconds. A time limit counts for all of them together: see taskring_map_options.
     map_options &chunk(std::uint64_t inputs) noexcept { return raw_.chunk = inputs, *this; }
     /// As many inputs in each task as take about 100 us, at most 1024, by what workers measured of those before.
     map_options &chunk_auto() noexcept { return chunk(TASKRING_CHUNK_AUTO); }
