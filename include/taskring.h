@@ -545,7 +545,8 @@ typedef struct taskring_options {
     uint64_t soft_limit_ns;
     /**
      * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
-     * What that process does for other pools ends with it.
+     * What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
+     * TASKRING_FORK.
      * TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
@@ -1097,7 +1098,7 @@ taskring_status taskring_cancel(struct taskring_pool *pool,
 
 /**
  * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
- * and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
+ * and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
  * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
  * before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
  *

@@ -68,6 +68,9 @@ impl SubmitOptions {
     /// a map, for each chunk of inputs (see [`MapOptions::chunk`](crate::MapOptions::chunk)).
     /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit). It must be less than the hard limit, also where one of the two
     /// is the pool's: else a submit is refused with [`Error::InvalidArgument`].
+    ///
+    /// A worker keeps to limits in a thread of its own. So a task that runs with one, or in a worker after one, finds a second thread in its process, where
+    /// no pool with [`StartMethod::Fork`](crate::StartMethod::Fork) can be built. That thread takes no signals.
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
         self.soft_ns = limit_ns(limit);

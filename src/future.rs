@@ -101,8 +101,8 @@ impl<R: Payload> Future<R> {
     /// Waits for the task and gives its result.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`]);
-    /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
+    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`],
+    /// [`Error::TimeLimit`]); [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
     /// [`Error::WouldDeadlock`] and [`Error::TooMany`], after which it goes on, see [`current_pool`](crate::current_pool).
     #[inline]
     pub fn result(&self) -> Result<R> {
@@ -166,7 +166,7 @@ impl<R> Future<R> {
     /// killed, by SIGKILL. True when the task ends as cancelled, and then it is not run again, however often it may be otherwise; false when it had ended
     /// before. A running task is over a moment after this returned: ask for its [`result`](Future::result) to wait for that.
     ///
-    /// All other tasks of the pool go on, and the owner starts another worker in place of the killed one, also where a worker's death breaks the pool otherwise
+    /// All other tasks of the pool go on, and the owner starts another worker in place of one that it had started, also where a worker's death breaks the pool otherwise
     /// ([`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool)). But tasks that run on top of each other, because one waits for the other inside
     /// of a task, have one worker: the others of them end as at any death of it, with [`Error::WorkerLost`], or run again if they may.
     ///

@@ -134,6 +134,8 @@ impl Shared {
     }
 
     fn run(&self) {
+        // The program's handlers may expect one of its own threads, or the only one that there was before.
+        crate::sys::block_signals();
         let mut state = lock(&self.state);
         while !state.is_over {
             let now = now_ns();

@@ -145,7 +145,7 @@ pub unsafe extern "C" fn taskring_cancel(pool: *mut taskring_pool, ticket: u64, 
 }
 
 /// Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
-/// and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. `cancelled`
+/// and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. `cancelled`
 /// may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
 /// before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
 ///

@@ -45,6 +45,22 @@ taskring::task! {
         wait_until("it is asked", task::cancel_requested);
         start.elapsed().as_millis() as u64
     }
+    /// The signals that the thread for time limits in this process has blocked, once it has; by number, from the lowest bit.
+    fn blocked_by_limits() -> u64 {
+        let of = |thread: &std::path::Path| -> Option<u64> {
+            let status = std::fs::read_to_string(thread.join("status")).ok()?;
+            let is_it = status.starts_with("Name:\ttaskring-limits\n");
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok().filter(|&mask| is_it && mask != 0)
+        };
+        let mut found = None;
+        wait_until("the thread has blocked signals", || {
+            let mut threads = std::fs::read_dir("/proc/self/task").expect("the threads").filter_map(Result::ok);
+            found = threads.find_map(|thread| of(&thread.path()));
+            found.is_some()
+        });
+        found.expect("waited for")
+    }
     /// Whether it was asked to stop while it slept.
     fn is_asked(ms: u64) -> bool {
         std::thread::sleep(Duration::from_millis(ms));
@@ -229,6 +245,15 @@ cases! {
             let soft = |limit| other.submit_with(&SubmitOptions::new().soft_limit(ms(limit)), is_asked, 5);
             assert!(matches!(soft(20_000).map(drop), Err(Error::InvalidArgument { .. })), "it would be killed before");
             assert_eq!(soft(19_999).unwrap().result(), Ok(false));
+        }
+    }
+
+    fn semantics_b10_the_thread_for_time_limits_takes_no_signals(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(60_000));
+        let blocked = pool.submit_with(&limited, blocked_by_limits, ()).unwrap().result().unwrap();
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGCHLD] {
+            assert_ne!(blocked & 1 << (signal - 1), 0, "signal {signal} in {blocked:x}");
         }
     }
 
