@@ -11,7 +11,7 @@ use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::state::{Flag, Participant};
+use crate::state::Participant;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::sync::now_ns;
 use crate::time_limits::{TimeLimits, due};
@@ -163,7 +163,7 @@ impl Shared {
 
     fn ask(&self, task: &Watched) {
         let (lane, index) = self.segment.geometry().split(task.number);
-        let _ = self.segment.lane(lane).slots[index].flag(task.generation, Flag::Cancel);
+        let _ = self.segment.lane(lane).slots[index].ask_of(self.who, task.generation);
     }
 
     /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked. True when that may change.

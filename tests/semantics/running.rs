@@ -81,6 +81,15 @@ taskring::task! {
     }
 }
 
+taskring::task! {
+    /// The same for one that may run again.
+    fn waits_for_idempotent(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        let options = SubmitOptions::new().idempotent(true);
+        let pool = taskring::current_pool()?;
+        Ok(pool.submit_with(&options, hold, (board, cell))?.result()?)
+    }
+}
+
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -334,5 +343,22 @@ cases! {
         assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
         let other = second_pool_of(kind, 1);
         assert_eq!(other.submit(square, 6).unwrap().result(), Ok(36));
+    }
+
+    fn semantics_b10_a_task_is_not_charged_with_a_kill_that_another_was_meant_by(kind) {
+        let pool = Executor::builder().workers(1).start(kind).kills_max(1).build().unwrap();
+        let held = Held::new(1);
+        let below = pool.submit(waits_for_idempotent, held.input(0)).unwrap();
+        wait_until("both run", || held.times_begun(0) == 1);
+        if can_die(kind) {
+            assert_eq!(below.cancel_hard(), Ok(true));
+            assert_eq!(below.result(), Err(Error::Cancelled));
+            wait_until("what lay on top of it runs again", || held.times_begun(0) == 2);
+            held.let_go(0);
+        } else {
+            held.let_go(0);
+            assert_eq!(below.result(), Ok(given(0)));
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
     }
 }
