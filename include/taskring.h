@@ -539,15 +539,14 @@ typedef struct taskring_options {
      */
     uint64_t user_data;
     /**
-     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map,
-     * for each chunk of inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map, for each chunk of
+     * inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
      * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
      * What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
-     * TASKRING_FORK.
-     * TASKRING_UNSUPPORTED while the pool has workers that are threads.
+     * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
 } taskring_options;
@@ -1098,9 +1097,9 @@ taskring_status taskring_cancel(struct taskring_pool *pool,
 
 /**
  * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
- * and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
- * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
- * before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
+ * and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the
+ * same worker. cancelled may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0
+ * when it had ended before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
  *
  * Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
  * else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
