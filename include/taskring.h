@@ -539,12 +539,14 @@ typedef struct taskring_options {
      */
     uint64_t user_data;
     /**
-     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds. Default: the pool's.
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map, for each chunk of
+     * inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
-     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT; more than the soft limit. Default: the
-     * pool's. TASKRING_UNSUPPORTED while the pool has workers that are threads.
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+     * What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
+     * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
 } taskring_options;
@@ -594,6 +596,8 @@ typedef struct taskring_map_options {
     uint64_t window;
     /**
      * Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
+     * A time limit counts for the whole chunk: at the soft one the inputs that have not begun end as cancelled, and at the hard one all of the chunk with
+     * TASKRING_TIME_LIMIT.
      */
     uint64_t chunk;
     /**
@@ -728,7 +732,7 @@ typedef struct taskring_config {
      */
     uint64_t worker_memory_max;
     /**
-     * The time limits of tasks that have none of their own: see taskring_options. Default: none.
+     * The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
      */
     uint64_t task_soft_limit_ns;
     /**
@@ -1093,9 +1097,9 @@ taskring_status taskring_cancel(struct taskring_pool *pool,
 
 /**
  * Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
- * and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. cancelled
- * may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
- * before. The ticket stays good.
+ * and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the
+ * same worker. cancelled may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0
+ * when it had ended before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
  *
  * Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
  * else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,
@@ -1264,7 +1268,9 @@ taskring_status taskring_init(int argc,
                               char **argv);
 
 /**
- * Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so.
+ * Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so. A task that is killed (taskring_cancel_hard, a
+ * hard time limit) takes its worker's process with it, unless that takes part in the same pool in another way. So let a process that serves a pool do nothing
+ * else: a pool that it owns, or another that it serves, would go as well.
  *
  * Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
  * TASKRING_INVALID_ARGUMENT for a bad name.
@@ -1703,7 +1709,8 @@ taskring_status taskring_pool_stats(struct taskring_pool *pool, struct taskring_
  * Tells whoever has submitted the task that this thread runs how far it has come, in any unit; a total of 0 says that it is not known. It waits for
  * nobody.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_OUT_OF_MEMORY and TASKRING_SYSTEM when the first report in a lane finds no memory.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_OUT_OF_MEMORY and
+ * TASKRING_SYSTEM when the first report in a lane finds no memory.
  */
 taskring_status taskring_report_progress(uint64_t done,
                                          uint64_t total);

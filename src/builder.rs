@@ -136,6 +136,7 @@ impl Builder {
         self
     }
     /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). The default is none.
+    /// In a map each chunk of inputs is one task.
     pub fn task_soft_limit(mut self, limit: Duration) -> Builder {
         self.limits[0] = Some(limit);
         self

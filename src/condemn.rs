@@ -3,8 +3,8 @@
 //! Whoever cancels so first sets KILL on exactly this word: this slot, this generation, RUNNING, this worker. From then on the task is *condemned*:
 //!
 //! * Its end is decided. Nobody but its worker's reaper ends it any more, and that one gives it no verdict but cancelled (`recovery.rs`).
-//! * Its worker does not outlive it. A worker that is about to end a condemned task kills itself (`perform.rs`), so whatever comes for it from here is
-//!   met by the task meant, or by nobody: a signal that comes late hits no later task.
+//! * Its worker does not outlive it. A worker that is about to end a condemned task, or to begin another on top of it, kills itself (`perform.rs`), so
+//!   whatever comes for it from here is met by the task meant, or by nobody: a signal that comes late hits no later task.
 //!
 //! The signal goes through a pidfd that was opened, and compared with the record, before the flag was set. Who dies between the flag and the signal leaves
 //! a word that says all there is to do: the owner's supervisor, and whoever waits or works on without an owner, sends the signal anew.
@@ -17,6 +17,7 @@ use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::state::{Flag, Participant, Phase};
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::now_ns;
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -36,21 +37,25 @@ pub(crate) enum Condemned {
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// A worker that keeps its tasks' time limits itself does so much earlier than this.
 const OVERDUE_NS: u64 = 300_000_000;
-/// So many, and then its process is said not to be found.
-const LOOKS_MAX: usize = 1_000;
+/// After so long its process is said not to be found.
+const LOOKS_NS_MAX: u64 = 2_000_000_000;
 
 impl Member {
     /// Condemns a running task and kills its worker.
     pub(crate) fn condemn(&self, lane: usize, index: usize, generation: u32) -> Result<Condemned> {
         let slot = &self.segment.lane(lane).slots[index];
-        for _ in 0..LOOKS_MAX {
+        let deadline = now_ns().saturating_add(LOOKS_NS_MAX);
+        loop {
             let seen = slot.load();
             if !seen.is(Phase::Running) || seen.generation() != generation {
                 return Ok(Condemned::NotRunning);
             }
             let who = seen.owner();
             let Some(pidfd) = self.open_killable(who)? else {
-                // Dead, and its task still to be settled; or the word has gone on since.
+                // Dead, and its task still to be settled; a submitter that has it for a moment, to end it; or the word has gone on since.
+                if now_ns() >= deadline {
+                    return Err(Error::System { call: "pidfd_open of a worker", errno: libc::ESRCH });
+                }
                 if !self.is_dead(who) || !self.reap(who) {
                     std::thread::sleep(LOOK_AGAIN);
                 }
@@ -63,7 +68,6 @@ impl Member {
                 return Ok(if before.has(Flag::Time) { Condemned::ForItsTime } else { Condemned::Yes });
             }
         }
-        Err(Error::System { call: "pidfd_open of a worker", errno: libc::ESRCH })
     }
 
     /// Kills workers whose task has used its time up, and that have not done so themselves for a while: they may be stopped.

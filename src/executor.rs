@@ -2,11 +2,11 @@
 
 use crate::builder::Builder;
 use crate::codec::Payload;
-use crate::error::{Error, Result};
+use crate::error::{Error, PoolKind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
-use crate::record::Kind;
+use crate::record::{Kind, RecordState};
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
@@ -64,17 +64,23 @@ impl SubmitOptions {
     }
 
     /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
-    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds.
-    /// The default is the pool's, [`Builder::task_soft_limit`](crate::Builder::task_soft_limit).
+    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds;
+    /// of a map, for each chunk of inputs (see [`MapOptions::chunk`](crate::MapOptions::chunk)). The default is the pool's,
+    /// [`Builder::task_soft_limit`](crate::Builder::task_soft_limit). It must be less than the hard limit, also where one of the two is the pool's: else a
+    /// submit is refused with [`Error::InvalidArgument`].
+    ///
+    /// A worker keeps to limits in a thread of its own. So a task that runs with one, or in a worker after one, finds a second thread in its process, where
+    /// no pool with [`StartMethod::Fork`](crate::StartMethod::Fork) can be built. That thread takes no signals.
     #[must_use]
     pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
         self.soft_ns = limit_ns(limit);
         self
     }
     /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
-    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit, which must be less. The default is the pool's,
-    /// [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`] while the pool has workers that
-    /// are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in another way as well.
+    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit. What else the process does, for other pools too, ends with it, as by a hard
+    /// cancel. The default is the pool's, [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`]
+    /// while the pool has workers that are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in
+    /// another way as well.
     ///
     /// ```
     /// # taskring::test_support!();
@@ -208,12 +214,14 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
 fn limited(pool: &Pool, mut request: Request, limits: [u64; 2]) -> Result<Request> {
     let asked = |ns: u64| (ns != 0).then(|| Duration::from_nanos(if ns == ZERO_LIMIT { 0 } else { ns }));
     let own = TimeLimits::of(asked(limits[0]), asked(limits[1]))?;
-    let has_threads = || pool.member.participants().any(|(_, state, _)| state.kind() == Some(Kind::ThreadWorker));
-    if own.hard_ms != 0 && has_threads() {
+    let is_thread = |(_, state, _): (_, RecordState, _)| state.kind() == Some(Kind::ThreadWorker);
+    // A look at every record only where there may be threads.
+    let may_have_threads = pool.segment().pool_kind() != PoolKind::Process;
+    if own.hard_ms != 0 && may_have_threads && pool.member.participants().any(is_thread) {
         return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
     }
     pool.segment().use_extras(pool.lane)?;
-    request.set_limits(own.or(request.limits()));
+    request.set_limits(own.or(request.limits())?);
     Ok(request)
 }
 

@@ -101,7 +101,7 @@ impl<R: Payload> Future<R> {
     /// Waits for the task and gives its result.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`]);
+    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`], [`Error::TimeLimit`]);
     /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
     /// [`Error::WouldDeadlock`] and [`Error::TooMany`], after which it goes on, see [`current_pool`](crate::current_pool).
     #[inline]
@@ -166,11 +166,14 @@ impl<R> Future<R> {
     /// killed, by SIGKILL. True when the task ends as cancelled, and then it is not run again, however often it may be otherwise; false when it had ended
     /// before. A running task is over a moment after this returned: ask for its [`result`](Future::result) to wait for that.
     ///
-    /// All other tasks of the pool go on, and the owner starts another worker in place of the killed one, also where a worker's death breaks the pool otherwise
-    /// ([`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool)). But tasks that run on top of each other, because one waits for the other inside
-    /// of a task, have one worker: the others of them end as at any death of it, with [`Error::WorkerLost`], or run again if they may.
+    /// All other tasks of the pool go on, and the owner starts another worker in place of one that it had started, also where a worker's death breaks the
+    /// pool otherwise ([`OnWorkerDeath::BreakPool`](crate::OnWorkerDeath::BreakPool)). But tasks that run on top of each other, because one waits for the
+    /// other inside of a task, have one worker: the others of them end as at any death of it, with [`Error::WorkerLost`], or run again if they may; that
+    /// death does not count as one of their [`kills_max`](crate::Builder::kills_max).
     ///
-    /// A killed task has no say in its end. What it has written to files, or locked in memory that it shares with others, stays as it is just then.
+    /// A killed task has no say in its end. What it has written to files, or locked in memory that it shares with others, stays as it is just then. With its
+    /// process ends what that does for other pools: a pool that it owns, and its tasks in another one that it serves. In this pool that is looked for, and
+    /// the cancel is refused; of others nobody here knows.
     ///
     /// May be called from any thread, and by every process that has submitted the task.
     ///

@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::nested;
 use crate::pool::Pool;
-use crate::record::{Kind, OF_TASKS};
 use crate::sync::Ordering::Relaxed;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -64,10 +63,7 @@ pub fn current_pool() -> Result<Executor> {
     if let Some(executor) = POOL.with_borrow(kept) {
         return Ok(executor);
     }
-    let mut pool = Pool::join(segment, Kind::Submitter, START_TIMEOUT)?;
-    pool.of_tasks = true;
-    pool.member.record().number.store(OF_TASKS, Relaxed);
-    let executor = Executor::from_parts(Arc::new(pool), None);
+    let executor = Executor::from_parts(Arc::new(Pool::join_for_tasks(segment, START_TIMEOUT)?), None);
     match POOL.replace(Some(executor.another())) {
         None => nested::at_leave(leave),
         Some(before) => before.pool().end_notifier(Some(LAST_CALLBACKS)),

@@ -38,7 +38,8 @@ impl MapOptions {
         self
     }
     /// Inputs that go into one task, at least 1: for functions of less than a few microseconds. A failing input of a chunk leaves
-    /// the others their results.
+    /// the others their results. A time limit counts for the whole chunk: at the soft one the inputs that have not begun end as cancelled, and at the hard one
+    /// all of the chunk end with [`Error::TimeLimit`].
     #[must_use]
     pub fn chunk(mut self, inputs: usize) -> MapOptions {
         self.chunk = Chunk::Of(inputs);

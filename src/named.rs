@@ -283,6 +283,10 @@ impl Executor {
 
 /// Serves a named pool as a worker in this thread, with the functions of this program, until the pool ends.
 ///
+/// Whoever submits a task may have it killed ([`Future::cancel_hard`](crate::Future::cancel_hard),
+/// [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit)), which kills the process of its worker. That is not done while the process takes
+/// part in the same pool in another way; but a pool of its own, or another that it serves, goes with it. So let a process that serves a pool do nothing else.
+///
 /// # Errors
 /// As [`Executor::attach`].
 pub fn work(name: &str) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::life::Bit;
 use crate::perform::Performer;
 use crate::pool::{Pool, Ticket, lock};
+use crate::registry::Member;
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
@@ -66,10 +67,10 @@ impl Drop for Served {
     }
 }
 
-/// The worker of this thread, if it runs a task.
+/// The worker of this thread, if it runs a task. In a task that serves another pool, what that worker does beside its own tasks (a hook) is in none.
 fn serving() -> Option<Rc<Serving>> {
     let serving = SERVING.try_with(|serving| serving.borrow().clone()).ok().flatten();
-    serving.filter(|_| task::is_running())
+    serving.filter(|serving| task::is_running_in(&serving.performer.member.segment))
 }
 
 /// The same for a task of this pool, by whichever mapping.
@@ -86,6 +87,11 @@ pub(crate) fn is_in_task_of(pool: &Pool) -> bool {
 /// The pool whose task this thread runs.
 pub(crate) fn segment_of_task() -> Option<Arc<Segment>> {
     serving().map(|serving| serving.performer.member.segment.clone())
+}
+
+/// Does something with the seat of the worker whose task this thread runs; `None` outside a task.
+pub(crate) fn with_seat_of_task<R>(act: impl FnOnce(&Member) -> R) -> Option<R> {
+    serving().map(|serving| act(&serving.performer.member))
 }
 
 /// Has something done before the worker of this thread leaves.
@@ -125,6 +131,8 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     // The place in the lane stays for a head to step over, as after a look at every slot.
     let Ok(state) = slot.claim(seen, performer.member.who()) else { return Ok(false) };
     serving.below.borrow_mut().push(key_of(segment, task::id()));
+    // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
+    serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
     performer.perform(segment, Task { lane, claim: Claim { slot: index, state } }, &mut Vec::new());
     serving.below.borrow_mut().pop();
     Ok(true)

@@ -151,6 +151,14 @@ impl Performer {
         }
     }
 
+    /// The same for a task of this worker by its number.
+    pub(crate) fn fall_with(&self, task: u64) {
+        let segment = &*self.member.segment;
+        if let Some((lane, index)) = segment.slot_at((task >> 32) as u32) {
+            self.fall_if_condemned(segment.lane(lane).slots[index].load(), task as u32);
+        }
+    }
+
     #[cold]
     fn complete_nothing(&self, found: State, result: u32, (number, generation): (u32, u32)) {
         self.fall_if_condemned(found, generation);

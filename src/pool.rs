@@ -11,7 +11,7 @@ use crate::mutex::ShmMutex;
 use crate::outcome::Kind as OutcomeKind;
 use crate::pace::WaitPace;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
-use crate::record::Kind;
+use crate::record::{Kind, OF_TASKS};
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
@@ -116,7 +116,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// Attaches as a submitter or owner, and takes a lane.
     pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
-        let member = Member::join(segment, kind)?;
+        Pool::seated(Member::join(segment, kind, 0)?, start_timeout)
+    }
+
+    /// The same for a worker that submits for its tasks.
+    pub(crate) fn join_for_tasks(segment: Arc<Segment>, start_timeout: Duration) -> Result<Pool> {
+        // From the first moment: with another seat in the pool its worker could not be killed for its task.
+        let mut pool = Pool::seated(Member::join(segment, Kind::Submitter, OF_TASKS)?, start_timeout)?;
+        pool.of_tasks = true;
+        Ok(pool)
+    }
+
+    fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
         let request = base_request(&member);
@@ -412,6 +423,7 @@ impl Pool {
         {
             self.member.audit(Some(self.lane))?;
             self.member.kill_condemned();
+            self.member.kill_overdue(now);
             self.hub.deliver_unannounced(self);
             if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
                 hold.mend();

@@ -167,16 +167,19 @@ impl<R> Future<R> {
 }
 
 fn tell(change: impl FnOnce(&mut Told)) -> Result<()> {
-    let Some(segment) = nested::segment_of_task() else {
-        return Err(Error::Unsupported { what: "to tell of progress", with: "outside a task" });
-    };
-    let id = task::id();
-    let (lane, index) = segment.geometry().split((id >> 32) as u32);
-    segment.use_extras(lane)?;
-    if let Some(extra) = segment.extra(lane, index) {
-        extra.tell(id as u32, change);
-    }
-    Ok(())
+    let outside = Error::Unsupported { what: "to tell of progress", with: "outside a task" };
+    nested::with_seat_of_task(|member| {
+        // The memory is there in a forked child, but it has no task.
+        member.check_fork()?;
+        let (segment, id) = (&member.segment, task::id());
+        let Some((lane, index)) = segment.slot_at((id >> 32) as u32) else { return Err(outside.clone()) };
+        segment.use_extras(lane)?;
+        if let Some(extra) = segment.extra(lane, index) {
+            extra.tell(id as u32, change);
+        }
+        Ok(())
+    })
+    .unwrap_or(Err(outside))
 }
 
 /// Tells whoever has submitted the running task how far it has come, in any unit: [`Future::progress`](crate::Future::progress) reads the latest. A `total`
@@ -208,8 +211,8 @@ fn tell(change: impl FnOnce(&mut Told)) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Unsupported`] outside a task. [`Error::OutOfMemory`] and [`Error::System`] when the first report in a lane finds no memory for it: 192 bytes for
-/// each of the lane's slots.
+/// [`Error::Unsupported`] outside a task; [`Error::Forked`] in a process that the task has forked. [`Error::OutOfMemory`] and [`Error::System`] when the first
+/// report in a lane finds no memory for it: 192 bytes for each of the lane's slots.
 pub fn progress(done: u64, total: u64) -> Result<()> {
     tell(|told| told.progress = Some(Progress { done, total }))
 }

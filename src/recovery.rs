@@ -182,13 +182,15 @@ impl Member {
             }
             return;
         }
+        // Of a worker that was killed for another of its tasks this one is no cause.
+        let is_kill = self.segment.records()[who.index()].condemned.load(Relaxed) == 0;
         let again = (request.options & OPTION_IDEMPOTENT != 0 || seeded(Bug::RunAgain))
             && progress.attempt.saturating_add(1) < u16::from(request.attempts_max)
-            && progress.kills.saturating_add(1) < request.kills_max
+            && progress.kills.saturating_add(is_kill.into()) < request.kills_max
             && policy.on_worker_death != OnWorkerDeath::BreakPool;
         if again {
             // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
-            slot.note(progress.next_attempt(true));
+            slot.note(progress.next_attempt(is_kill));
             self.requeue(lane, index, who, generation, &request);
             return;
         }

@@ -36,8 +36,8 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Takes a free seat and becomes a participant of `kind`.
-    pub(crate) fn take(segment: &Segment, kind: Kind) -> Result<Seat> {
+    /// Takes a free seat and becomes a participant of `kind`, with what is known of its number before.
+    pub(crate) fn take(segment: &Segment, kind: Kind, number: u32) -> Result<Seat> {
         let lock = sys::reopen(segment.file())?;
         let start =
             sys::start_time(sys::pid())?.ok_or(Error::System { call: "open /proc/self/stat", errno: libc::ENOENT })?;
@@ -58,7 +58,7 @@ impl Seat {
             record.start.store(start, Relaxed);
             record.cause.store(0, Relaxed);
             record.thread.store(if kind == Kind::ThreadWorker { sys::thread_id() } else { 0 }, Relaxed);
-            record.number.store(0, Relaxed);
+            record.number.store(number, Relaxed);
             record.turn.store(0, Relaxed);
             record.rests.store(0, Relaxed);
             record.lane.store(0, Relaxed);
@@ -133,8 +133,8 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn join(segment: Arc<Segment>, kind: Kind) -> Result<Member> {
-        let seat = Seat::take(&segment, kind)?;
+    pub(crate) fn join(segment: Arc<Segment>, kind: Kind, number: u32) -> Result<Member> {
+        let seat = Seat::take(&segment, kind, number)?;
         Ok(Member { segment, seat, reaping: Mutex::default() })
     }
 

@@ -285,6 +285,7 @@ impl Segment {
 
     /// Commits a lane's extras and takes them into use, if they are not. Idempotent.
     pub(crate) fn use_extras(&self, lane: usize) -> Result<()> {
+        assert!(lane < LANES_MAX, "a lane");
         // Acquire: pairs with the swap below.
         if self.life().extras.load(Acquire) & 1 << lane == 0 {
             self.commit(self.geometry.extras_at(lane), self.geometry.extras_len(), "what lies beside a lane")?;
@@ -297,7 +298,7 @@ impl Segment {
     /// What lies beside a slot; `None` when no task of its lane has needed any of it.
     pub(crate) fn extra(&self, lane: usize, slot: usize) -> Option<&Extra> {
         // Acquire: pairs with `use_extras`.
-        let is_used = self.life().extras.load(Acquire) & 1 << lane != 0;
+        let is_used = lane < LANES_MAX && self.life().extras.load(Acquire) & 1 << lane != 0;
         is_used.then(|| &self.table::<Extra>(self.geometry.extras_at(lane), self.geometry.capacity)[slot])
     }
 

@@ -187,6 +187,11 @@ impl Slot {
         self.change(self.load(), |s| s.is_left_to(owner, generation), |s| s.with(Flag::Kill).with(Flag::Time))
     }
 
+    /// Asks the task that `owner` runs to stop.
+    pub(crate) fn ask_of(&self, owner: Participant, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.is_run_by(owner, generation), |s| s.with(Flag::Cancel))
+    }
+
     /// One word of the inline area, the first of which is at byte 0.
     #[inline]
     pub(crate) fn inline_word(&self, index: usize) -> u64 {

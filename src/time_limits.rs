@@ -14,17 +14,22 @@ pub(crate) struct TimeLimits {
 
 impl TimeLimits {
     pub(crate) fn of(soft: Option<Duration>, hard: Option<Duration>) -> Result<TimeLimits> {
-        let limits = TimeLimits { soft_ms: millis("soft_limit", soft)?, hard_ms: millis("hard_limit", hard)? };
-        if limits.soft_ms != 0 && limits.hard_ms != 0 && limits.soft_ms >= limits.hard_ms {
-            return Err(Error::invalid("soft_limit", format!("{soft:?}"), "less than the hard limit"));
-        }
-        Ok(limits)
+        TimeLimits { soft_ms: millis("soft_limit", soft)?, hard_ms: millis("hard_limit", hard)? }.in_order()
     }
 
     /// These, and where they say nothing those of the pool.
-    pub(crate) fn or(self, pool: TimeLimits) -> TimeLimits {
+    pub(crate) fn or(self, pool: TimeLimits) -> Result<TimeLimits> {
         let pick = |own: u32, other: u32| if own != 0 { own } else { other };
-        TimeLimits { soft_ms: pick(self.soft_ms, pool.soft_ms), hard_ms: pick(self.hard_ms, pool.hard_ms) }
+        TimeLimits { soft_ms: pick(self.soft_ms, pool.soft_ms), hard_ms: pick(self.hard_ms, pool.hard_ms) }.in_order()
+    }
+
+    /// A task that is killed first could not be asked any more.
+    fn in_order(self) -> Result<TimeLimits> {
+        if self.soft_ms != 0 && self.hard_ms != 0 && self.soft_ms >= self.hard_ms {
+            let [soft, hard] = [self.soft_ms, self.hard_ms].map(|ms| Duration::from_millis(ms.into()));
+            return Err(Error::invalid("soft_limit", format!("{soft:?} of {hard:?}"), "less than the hard limit"));
+        }
+        Ok(self)
     }
 
     pub(crate) fn is_none(self) -> bool {
@@ -69,7 +74,10 @@ mod tests {
             assert!(TimeLimits::of(soft, hard).is_err(), "{soft:?} {hard:?}");
         }
         let pool = TimeLimits { soft_ms: 7, hard_ms: 9 };
-        assert_eq!(TimeLimits { soft_ms: 0, hard_ms: 2 }.or(pool), TimeLimits { soft_ms: 7, hard_ms: 2 });
+        assert_eq!(TimeLimits { soft_ms: 8, hard_ms: 0 }.or(pool).unwrap(), TimeLimits { soft_ms: 8, hard_ms: 9 });
+        for own in [TimeLimits { soft_ms: 9, hard_ms: 0 }, TimeLimits { soft_ms: 0, hard_ms: 7 }] {
+            assert!(own.or(pool).is_err(), "{own:?}");
+        }
         assert_eq!((due(5, 0), due(5, 1)), (u64::MAX, 1_000_005));
     }
 }

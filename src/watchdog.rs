@@ -2,7 +2,8 @@
 //! the first task that has a limit.
 //!
 //! The soft limit asks the task to stop, as a cancel does. The hard one condemns it (`condemn.rs`), with the mark that it was the time, and kills the
-//! process. A worker that stands still or starts no thread is killed by the owner's supervisor: when its time is up stands in its record.
+//! process. A worker that stands still or starts no thread is killed by others, as one whose task was condemned is: when its
+//! time is up stands in its record.
 
 use crate::layout::Record;
 use crate::pool::lock;
@@ -10,7 +11,7 @@ use crate::record::Kind;
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::state::{Flag, Participant};
+use crate::state::Participant;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::sync::now_ns;
 use crate::time_limits::{TimeLimits, due};
@@ -18,6 +19,9 @@ use std::cell::RefCell;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// After which a process that could not be killed alone is looked at again.
+const AGAIN_NS: u64 = 100_000_000;
 
 /// A running task with a limit.
 struct Watched {
@@ -104,7 +108,7 @@ fn start(member: &Member) -> Started {
     let runner = shared.clone();
     let thread = std::thread::Builder::new().name("taskring-limits".into()).spawn(move || runner.run());
     if let Err(e) = &thread {
-        log::warn!(target: "taskring", "no thread for time limits, so the supervisor alone keeps them: {e}");
+        log::warn!(target: "taskring", "no thread for time limits, so others alone keep them: {e}");
     }
     (shared, thread.ok())
 }
@@ -114,7 +118,7 @@ impl Shared {
         &self.segment.records()[self.who.index()]
     }
 
-    /// Writes down which of the tasks is killed next, and when, for the supervisor.
+    /// Writes down which of the tasks is killed next, and when, for others.
     fn note_due(&self, state: &State) {
         if self.kind != Kind::Worker {
             return;
@@ -130,14 +134,15 @@ impl Shared {
     }
 
     fn run(&self) {
+        // The program's handlers may expect one of its own threads, or the only one that there was before.
+        crate::sys::block_signals();
         let mut state = lock(&self.state);
         while !state.is_over {
             let now = now_ns();
             let mut next = u64::MAX;
             for task in &mut state.watched {
                 if task.hard_at <= now {
-                    task.hard_at = u64::MAX;
-                    self.end_hard(task);
+                    task.hard_at = if self.end_hard(task) { now + AGAIN_NS } else { u64::MAX };
                 }
                 if task.soft_at <= now {
                     task.soft_at = u64::MAX;
@@ -158,13 +163,15 @@ impl Shared {
 
     fn ask(&self, task: &Watched) {
         let (lane, index) = self.segment.geometry().split(task.number);
-        let _ = self.segment.lane(lane).slots[index].flag(task.generation, Flag::Cancel);
+        let _ = self.segment.lane(lane).slots[index].ask_of(self.who, task.generation);
     }
 
-    /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked.
-    fn end_hard(&self, task: &Watched) {
-        if self.kind != Kind::Worker || self.segment.is_shared_process(self.who) {
-            return self.ask(task);
+    /// A thread cannot be killed, nor a process that does something else in the pool as well: there the task is asked. True when that may change.
+    fn end_hard(&self, task: &Watched) -> bool {
+        let is_process = self.kind == Kind::Worker;
+        if !is_process || self.segment.is_shared_process(self.who) {
+            self.ask(task);
+            return is_process;
         }
         let (lane, index) = self.segment.geometry().split(task.number);
         let slot = &self.segment.lane(lane).slots[index];
@@ -173,5 +180,6 @@ impl Shared {
         if condemned.is_ok() || slot.load().is_condemned_with(self.who, task.generation) {
             crate::sys::kill_self();
         }
+        false
     }
 }

@@ -86,7 +86,7 @@ pub(crate) enum Came {
 /// Serves a pool in this thread until it ends.
 pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()> {
     install_panic_hook();
-    let member = Member::join(segment, kind)?;
+    let member = Member::join(segment, kind, 0)?;
     let number = match came {
         Came::AsChild(number) => Some(number),
         #[cfg(feature = "named")]
@@ -376,9 +376,10 @@ impl Worker {
             return;
         }
         self.performer.member.reap_all();
-        self.performer.member.kill_condemned();
-        let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let now = now_ns();
+        self.performer.member.kill_condemned();
+        self.performer.member.kill_overdue(now);
+        let has_owner_left = self.performer.member.segment.set(Bit::Orphaned);
         let since = *self.orphaned_at.get_or_insert(now);
         if has_owner_left {
             self.orphaned_at = Some(now);

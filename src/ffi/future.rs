@@ -145,9 +145,9 @@ pub unsafe extern "C" fn taskring_cancel(pool: *mut taskring_pool, ticket: u64, 
 }
 
 /// Cancels a task, whatever it is doing: one that no worker has started as taskring_cancel does; of a running one the worker process is killed, by SIGKILL,
-/// and the owner starts another in its place. All other tasks go on, but for those that run on top of this one, or below it, in the same worker. `cancelled`
-/// may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0 when it had ended
-/// before. The ticket stays good.
+/// and the owner starts another in place of one that it had started. All other tasks go on, but for those that run on top of this one, or below it, in the
+/// same worker. `cancelled` may be NULL; it becomes 1 when the task ends as cancelled, which a running one does a moment later and is not run again, and 0
+/// when it had ended before. The ticket stays good. What the process does for other pools, such as one that it owns, ends with it.
 ///
 /// Returns TASKRING_OK; when nothing was changed TASKRING_UNSUPPORTED (a running task whose worker is a thread, this process, or one that does something
 /// else in the pool as well; a running promise) or TASKRING_SYSTEM (its worker cannot be sent a signal); TASKRING_STALE, TASKRING_INVALID_ARGUMENT,

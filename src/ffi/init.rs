@@ -46,7 +46,9 @@ pub unsafe extern "C" fn taskring_init(argc: c_int, argv: *mut *mut c_char) -> t
     })
 }
 
-/// Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so.
+/// Serves the named pool in this thread until the pool ends. Any number of threads and programs may do so. A task that is killed (taskring_cancel_hard, a
+/// hard time limit) takes its worker's process with it, unless that takes part in the same pool in another way. So let a process that serves a pool do nothing
+/// else: a pool that it owns, or another that it serves, would go as well.
 ///
 /// Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
 /// TASKRING_INVALID_ARGUMENT for a bad name.

@@ -38,6 +38,8 @@ pub struct taskring_map_options {
     /// TASKRING_CHUNK_AUTO, twice as many as there are workers.
     pub window: u64,
     /// Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
+    /// A time limit counts for the whole chunk: at the soft one the inputs that have not begun end as cancelled, and at the hard one all of the chunk with
+    /// TASKRING_TIME_LIMIT.
     pub chunk: u64,
     /// For all results together, from taskring_map_new on. Default: no limit.
     pub timeout_ns: u64,

@@ -11,7 +11,8 @@ use std::ffi::c_void;
 /// Tells whoever has submitted the task that this thread runs how far it has come, in any unit; a `total` of 0 says that it is not known. It waits for
 /// nobody.
 ///
-/// Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_OUT_OF_MEMORY and TASKRING_SYSTEM when the first report in a lane finds no memory.
+/// Returns TASKRING_OK; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_OUT_OF_MEMORY and
+/// TASKRING_SYSTEM when the first report in a lane finds no memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn taskring_report_progress(done: u64, total: u64) -> taskring_status {
     guard(|| Ok(progress::progress(done, total)?))

@@ -131,6 +131,16 @@ pub(crate) fn kill_self() -> ! {
     }
 }
 
+/// Keeps the program's signals from this thread: others of the process have them handled. Those that are this thread's own fault come all the same.
+pub(crate) fn block_signals() {
+    // SAFETY: an all-zero set is a value; the calls fill it and read it, and touch the mask of this thread alone.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}
+
 /// Takes the exit status of a child and frees its process number; `None` while it runs. `ECHILD` if it is no child of
 /// this process, or somebody has reaped it already. Async-signal-safe.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>> {

@@ -48,13 +48,19 @@ void semantics_b10_a_task_has_time_limits_of_its_own(std::uint32_t kind) {
     CHECK(pool.submit(square, 6).get() == 36);
 }
 
+const taskring::task<void()> never_ends{"never_ends"};
+
 void semantics_b10_a_pool_has_time_limits_for_its_tasks(std::uint32_t kind) {
     auto chosen = make_config(kind, 1);
     chosen.task_soft_limit(30ms);
     if (!in_threads(kind))
-        chosen.task_hard_limit(10s);
+        chosen.task_hard_limit(900ms);
     taskring::pool pool(chosen);
     pool.submit(until_asked).get();
+    if (!in_threads(kind)) {
+        auto limited = pool.submit(never_ends);
+        CHECK(thrown<taskring::time_limit_error>([&] { limited.get(); }).find("longer than 900ms") != std::string::npos);
+    }
     CHECK(pool.submit(square, 6).get() == 36);
 }
 
@@ -89,6 +95,10 @@ const semantics_case cases[] = {
 } // namespace
 
 int main(int argc, char **argv) {
+    taskring::define(never_ends, [] {
+        for (;;)
+            std::this_thread::sleep_for(1h);
+    });
     taskring::define(tells, [] {
         taskring::report_progress(1, 3);
         taskring::report(std::string("one"));

@@ -6,7 +6,9 @@ use crate::process_support::{pid_alive, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, OnWorkerDeath, Progress, Promise, StartMethod, State, SubmitOptions, task};
+use taskring::{
+    Error, Executor, Future, MapOptions, OnWorkerDeath, Progress, Promise, StartMethod, State, SubmitOptions, task,
+};
 
 taskring::task! {
     /// Tells of its progress, and is held then.
@@ -19,6 +21,21 @@ taskring::task! {
         }
         hold.call((board, cell))
     }
+    /// Tells of its progress, and then lets a child of its process try to. Whether that was refused.
+    fn forks() -> Result<bool, taskring::TaskError> {
+        task::progress(1, 2)?;
+        // SAFETY: the child makes two calls that allocate no more than their answers, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_refused = task::progress(2, 2) == Err(Error::Forked) && task::report(&2_u64) == Err(Error::Forked);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(if is_refused { 7 } else { 8 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made; `status` is writable.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        Ok(waited == child && libc::WEXITSTATUS(status) == 7)
+    }
     fn reports_too_much() -> bool {
         matches!(task::report(&vec![7_u8; 65]), Err(Error::PayloadTooLarge { max: 64, .. }))
     }
@@ -28,15 +45,48 @@ taskring::task! {
         wait_until("it is asked", task::cancel_requested);
         start.elapsed().as_millis() as u64
     }
+    /// The signals that the thread for time limits in this process has blocked, once it has; by number, from the lowest bit.
+    fn blocked_by_limits() -> u64 {
+        let of = |thread: &std::path::Path| -> Option<u64> {
+            let status = std::fs::read_to_string(thread.join("status")).ok()?;
+            let is_it = status.starts_with("Name:\ttaskring-limits\n");
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok().filter(|&mask| is_it && mask != 0)
+        };
+        let mut found = None;
+        wait_until("the thread has blocked signals", || {
+            let mut threads = std::fs::read_dir("/proc/self/task").expect("the threads").filter_map(Result::ok);
+            found = threads.find_map(|thread| of(&thread.path()));
+            found.is_some()
+        });
+        found.expect("waited for")
+    }
     /// Whether it was asked to stop while it slept.
     fn is_asked(ms: u64) -> bool {
         std::thread::sleep(Duration::from_millis(ms));
         task::cancel_requested()
     }
+    /// Serves another pool to its end.
+    fn serves(name: String) -> bool { taskring::work(&name).is_ok() }
+    /// The exit hook of that pool: tells of progress, with no task of that pool below it.
+    fn tells_at_the_end(board: String) {
+        let outside = |told| matches!(told, Err(Error::Unsupported { with: "outside a task", .. }));
+        let is_refused = outside(task::progress(9, 9)) && outside(task::report(&9_u64));
+        Board::at(&board)[0].store(1 + u64::from(is_refused), SeqCst);
+    }
     /// Waits for another task of its pool, which then runs on top of it if nobody else has begun it.
     fn waits_for_held(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
         let pool = taskring::current_pool()?;
         Ok(pool.submit(crate::process_support::common::hold, (board, cell))?.result()?)
+    }
+}
+
+taskring::task! {
+    /// The same for one that may run again.
+    fn waits_for_idempotent(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        let options = SubmitOptions::new().idempotent(true);
+        let pool = taskring::current_pool()?;
+        Ok(pool.submit_with(&options, hold, (board, cell))?.result()?)
     }
 }
 
@@ -197,6 +247,39 @@ cases! {
             let refused = pool.submit_with(&wrong, is_asked, 5).map(drop);
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
         }
+        if can_die(kind) {
+            // `fork` wants a process with one thread.
+            let kind = if kind == StartMethod::Fork { StartMethod::Spawn } else { kind };
+            let other = Executor::builder().workers(1).start(kind).task_hard_limit(ms(20_000)).build().unwrap();
+            let soft = |limit| other.submit_with(&SubmitOptions::new().soft_limit(ms(limit)), is_asked, 5);
+            assert!(matches!(soft(20_000).map(drop), Err(Error::InvalidArgument { .. })), "it would be killed before");
+            assert_eq!(soft(19_999).unwrap().result(), Ok(false));
+        }
+    }
+
+    fn semantics_b10_the_thread_for_time_limits_takes_no_signals(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = SubmitOptions::new().soft_limit(ms(60_000));
+        let blocked = pool.submit_with(&limited, blocked_by_limits, ()).unwrap().result().unwrap();
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGCHLD] {
+            assert_ne!(blocked & 1 << (signal - 1), 0, "signal {signal} in {blocked:x}");
+        }
+    }
+
+    fn semantics_b10_a_time_limit_counts_for_the_chunk_of_a_map(kind) {
+        let pool = pool_of(kind, 1);
+        let limited = |limits| MapOptions::new().chunk(4).submit(limits);
+        let soft = limited(SubmitOptions::new().soft_limit(ms(300)));
+        let asked: Vec<_> = pool.map_with(&soft, is_asked, [5, 500, 5, 5, 5, 5, 5, 5]).unwrap().collect();
+        let cancelled = || Err(Error::Cancelled);
+        assert_eq!(asked[..4], [Ok(false), Ok(true), cancelled(), cancelled()], "the others of its chunk have not begun");
+        assert_eq!(asked[4..], [Ok(false), Ok(false), Ok(false), Ok(false)], "the next one has a time of its own");
+        if can_die(kind) {
+            let hard = limited(SubmitOptions::new().hard_limit(ms(300)));
+            let ended: Vec<_> = pool.map_with(&hard, is_asked, [5, 30_000, 5, 5, 5, 5]).unwrap().collect();
+            assert_eq!(ended[..4], [(); 4].map(|()| Err(Error::TimeLimit { limit: ms(300) })), "also what was over");
+            assert_eq!(ended[4..], [Ok(false), Ok(false)]);
+        }
     }
 
     fn semantics_b10_a_running_task_tells_how_far_it_has_come(kind) {
@@ -219,6 +302,29 @@ cases! {
         assert_eq!(pool.submit(reports_too_much, ()).unwrap().result(), Ok(true));
     }
 
+    fn semantics_b10_what_a_worker_does_beside_its_tasks_tells_nothing_of_another_pools(kind) {
+        let board = Board::new(1);
+        let pool = pool_of(kind, 1);
+        let name = unique("other");
+        // So that the number of a task of the one is no number in the other.
+        let builder = Executor::builder().start(StartMethod::None).capacity(2).exit_hook(tells_at_the_end, board.name());
+        let other = builder.create_named(&name).unwrap();
+        assert!((0..5).all(|x| pool.submit(square, x).unwrap().result().is_ok()));
+        let serving = pool.submit(serves, name).unwrap();
+        assert_eq!(other.submit(square, 3).unwrap().result(), Ok(9));
+        drop(other);
+        assert_eq!(serving.result(), Ok(true));
+        assert_eq!((board[0].load(SeqCst), serving.progress()), (2, None));
+    }
+
+    fn semantics_b10_a_forked_child_of_a_task_tells_nothing(kind) {
+        let pool = pool_of(kind, 1);
+        let parent = pool.submit(forks, ()).unwrap();
+        wait_until("it is over", || parent.is_done());
+        assert_eq!(parent.progress(), Some(Progress { done: 1, total: 2 }));
+        assert_eq!((parent.reported::<u64>(), parent.result()), (Ok(None), Ok(true)));
+    }
+
     /// One worker has both, and dies with either.
     fn semantics_b10_a_task_that_waits_for_another_is_killed_as_any(kind) {
         let pool = pool_of(kind, 1);
@@ -237,5 +343,22 @@ cases! {
         assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
         let other = second_pool_of(kind, 1);
         assert_eq!(other.submit(square, 6).unwrap().result(), Ok(36));
+    }
+
+    fn semantics_b10_a_task_is_not_charged_with_a_kill_that_another_was_meant_by(kind) {
+        let pool = Executor::builder().workers(1).start(kind).kills_max(1).build().unwrap();
+        let held = Held::new(1);
+        let below = pool.submit(waits_for_idempotent, held.input(0)).unwrap();
+        wait_until("both run", || held.times_begun(0) == 1);
+        if can_die(kind) {
+            assert_eq!(below.cancel_hard(), Ok(true));
+            assert_eq!(below.result(), Err(Error::Cancelled));
+            wait_until("what lay on top of it runs again", || held.times_begun(0) == 2);
+            held.let_go(0);
+        } else {
+            held.let_go(0);
+            assert_eq!(below.result(), Ok(given(0)));
+        }
+        assert_eq!(pool.submit(square, 5).unwrap().result(), Ok(25));
     }
 }

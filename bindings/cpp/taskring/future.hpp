@@ -100,8 +100,8 @@ public:
         return cancelled != 0;
     }
     /// The same, and a running task ends with its worker process, which is killed: true when the task ends as cancelled, which is a moment later then. See
-    /// taskring_cancel_hard. Throws an error with TASKRING_UNSUPPORTED where a worker
-    /// cannot be killed alone.
+    /// taskring_cancel_hard. What that process does for other pools ends with it. Throws an error with TASKRING_UNSUPPORTED where a worker cannot be killed
+    /// alone.
     bool cancel_hard() const {
         std::uint32_t cancelled = 0;
         detail::check(taskring_cancel_hard(pool_, ticket_, &cancelled));

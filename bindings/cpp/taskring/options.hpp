@@ -68,11 +68,13 @@ public:
         return this->user_data(user_data);
     }
     options &user_data(std::uint64_t value) noexcept { return raw_.user_data = value, *this; }
-    /// How long it may run, from its start, before it is asked to stop, as by future::cancel.
+    /// How long it may run, from its start, before it is asked to stop, as by future::cancel. Less than the hard limit, also where
+    /// one of the two is the pool's.
     template <class Rep, class Period> options &soft_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.soft_limit_ns = detail::more_than_none(limit), *this;
     }
-    /// How long it may run before it is killed with its worker process, and throws time_limit_error. More than the soft limit.
+    /// How long it may run before it is killed with its worker process, and throws time_limit_error. What that process
+    /// does for other pools ends with it.
     template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
     }
@@ -89,7 +91,7 @@ public:
     map_options &unordered(bool is = true) noexcept { return raw_.unordered = is, *this; }
     /// Tasks that are in the pool at a time; the input is read no further. Unsaid, all of the input is submitted at once.
     map_options &window(std::uint64_t tasks) noexcept { return raw_.window = tasks, *this; }
-    /// Inputs that go into one task: for functions of less than a few microseconds.
+    /// Inputs that go into one task: for functions of less than a few microseconds. A time limit counts for all of them together: see taskring_map_options.
     map_options &chunk(std::uint64_t inputs) noexcept { return raw_.chunk = inputs, *this; }
     /// As many inputs in each task as take about 100 us, at most 1024, by what workers measured of those before.
     map_options &chunk_auto() noexcept { return chunk(TASKRING_CHUNK_AUTO); }

@@ -129,7 +129,8 @@ inline void init(int argc, char **argv) {
     detail::check(taskring_init(argc, argv));
 }
 
-/// Serves the named pool in this thread until it ends.
+/// Serves the named pool in this thread until it ends. A process that does so and owns another pool, or serves another, loses that too when a task is killed:
+/// see taskring_work.
 inline void work(const std::string &name) { detail::check(taskring_work(name.c_str())); }
 
 /// Tells the submitter how far the running task has come, in any unit, of a total, or of one that is not known: future::progress.
