@@ -123,7 +123,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     }
     member.segment.count_workers();
     let search = Search::new(member.who());
-    let target = Target::worker(number, member.who().index()).wanted();
+    let target = Target::worker(number, member.who()).wanted();
     let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
     let mut worker = Worker {
         performer: performer.clone(),

@@ -23,6 +23,7 @@ fn main() {
         &[
             ("a_broadcast_reaches_workers_that_came_by_name", broadcast_by_name),
             ("what_is_for_a_worker_that_came_by_name_ends_with_it", ends_with_it),
+            ("what_is_for_a_worker_is_not_run_by_whoever_has_its_seat_next", not_the_next_one),
             ("a_pool_that_closes_does_not_wait_for_a_worker_that_is_gone", closes),
             ("another_submitter_names_workers_too", another_submitter),
             ("without_its_owner_a_pool_has_the_workers_that_are_left", without_owner),
@@ -111,6 +112,35 @@ fn ends_with_it() {
     assert!(matches!(held[0].result(), Err(Error::WorkerLost { .. })));
     assert_nobody(&waiting[0], FIRST);
     assert_eq!(pids(&pool.broadcast(own_pid, ()).expect("submitted")), BTreeSet::from([other.pid()]));
+}
+
+fn not_the_next_one() {
+    let name = unique("not-the-next-one");
+    // So long that the next worker is ready before it is over.
+    let pool = pool_without_workers(&name, 4 * SHORT);
+    let held_and_waiting = || {
+        let worker = Program::start("worker", &[&name]);
+        worker.expect("works");
+        let mut held = None;
+        wait_until("the worker is ready", || {
+            held = pool.broadcast(sleep_long, ()).expect("submitted").pop();
+            held.is_some()
+        });
+        wait_until("it runs", || held.as_ref().and_then(Future::worker_pid).is_some());
+        let waiting = pool.broadcast(own_pid, ()).expect("submitted").remove(0);
+        (worker, held.expect("it runs"), waiting)
+    };
+    let (mut a, held_a, waiting_a) = held_and_waiting();
+    a.kill();
+    assert!(matches!(held_a.result(), Err(Error::WorkerLost { .. })));
+    wait_until("its seat is free", || pool.worker_pids().is_empty());
+    let (mut b, held_b, waiting_b) = held_and_waiting();
+    assert!(!waiting_a.is_done(), "the time is not over");
+    b.kill();
+    assert!(matches!(held_b.result(), Err(Error::WorkerLost { .. })));
+    assert_nobody(&waiting_a, FIRST);
+    // It had the same seat.
+    assert_nobody(&waiting_b, FIRST);
 }
 
 fn closes() {
