@@ -35,6 +35,17 @@ const KNOWN_MAX: usize = 4096;
 /// How often a pool's words are looked at for damage, however many wait.
 const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
 
+/// Between two looks that are farther apart than this somebody may have come and gone.
+const UNSEEN_NS_MAX: u64 = 2 * SLEEP_NS_MAX;
+
+/// Pending tasks that no worker can run, as of the last look.
+#[derive(Default)]
+struct Unserved {
+    looked_at: u64,
+    /// When each was first seen to be so: every look since has found the same.
+    since: HashMap<Ticket, u64>,
+}
+
 /// What a task is called while it lives: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Ticket {
@@ -61,8 +72,7 @@ pub(crate) struct Pool {
     pub(crate) hub: Hub,
     /// Function index plus one, by task number.
     known: Box<[AtomicU32]>,
-    /// When what tasks want was first seen to be had by no worker.
-    unserved: Mutex<HashMap<u32, u64>>,
+    unserved: Mutex<Unserved>,
     /// When a thread of this process last looked for damage.
     looked_for_damage: AtomicU64,
     pub(crate) shut: AtomicBool,
@@ -132,7 +142,7 @@ impl Pool {
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
             looked_for_damage: AtomicU64::new(0),
-            unserved: Mutex::new(HashMap::new()),
+            unserved: Mutex::default(),
             shut: AtomicBool::new(false),
             of_tasks: false,
             by_hand: false,
@@ -319,7 +329,9 @@ impl Pool {
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         let now = now_ns();
-        unserved.retain(|&wanted, _| !segment.is_served(wanted));
+        let is_old = now.saturating_sub(unserved.looked_at) > UNSEEN_NS_MAX;
+        unserved.looked_at = now;
+        let before = Some(std::mem::take(&mut unserved.since)).filter(|_| !is_old).unwrap_or_default();
         let (owner, closing) = (self.member.seat.kind == Kind::Owner, segment.has(crate::life::Bit::Closing));
         for (lane, ring) in segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
@@ -333,7 +345,10 @@ impl Pool {
                 if !state.is(Phase::Pending) || !ours || segment.is_served(wanted) {
                     continue;
                 }
-                let waited = now.saturating_sub(*unserved.entry(wanted).or_insert(now));
+                let ticket = Ticket { slot: segment.slot_number(lane, index), generation: state.generation() };
+                let since = before.get(&ticket).copied().unwrap_or(now);
+                unserved.since.insert(ticket, since);
+                let waited = now.saturating_sub(since);
                 let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
                 if (waited >= limit || is_gone) && slot.load() == state {
                     let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;

@@ -3,7 +3,7 @@
 mod process_support;
 
 use process_support::common::own_pid;
-use process_support::{LIMIT, Program, hear, kill, pid_alive, say, unique, wait_until};
+use process_support::{LIMIT, Program, hear, kill, pid_alive, say, signal, unique, wait_until};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, StartMethod};
@@ -26,6 +26,7 @@ fn main() {
             ("what_is_for_a_worker_is_not_run_by_whoever_has_its_seat_next", not_the_next_one),
             ("a_pool_that_closes_does_not_wait_for_a_worker_that_is_gone", closes),
             ("another_submitter_names_workers_too", another_submitter),
+            ("each_death_of_a_worker_leaves_the_whole_start_time_out", each_death),
             ("without_its_owner_a_pool_has_the_workers_that_are_left", without_owner),
         ],
     );
@@ -175,6 +176,41 @@ fn another_submitter() {
     let pid = pool.submit_to(1, own_pid, ()).expect("submitted").result().expect("a process");
     kill(pid);
     assert_eq!(pool.submit_to(1, number, ()).expect("it comes again").result(), Ok(Some(1)));
+    drop(pool);
+    owner.end();
+}
+
+fn each_death() {
+    /// A submitter that is not the owner waits for so long.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    let name = unique("each-death");
+    let mut owner = Program::start("owner", &[&name]);
+    owner.expect("made");
+    let pool = Executor::attach(&name).expect("attached");
+    let die_and_come_again = || {
+        let pid = pool.submit_to(1, own_pid, ()).expect("submitted").result().expect("a process");
+        // No other one comes for now.
+        signal(owner.pid(), libc::SIGSTOP);
+        kill(pid);
+        // Each wait looks at what is pending. Another submitter finds out about the death, so the first look here is after that.
+        let look = |next: &Future<Option<u32>>| {
+            assert!(matches!(next.result_timeout(Duration::from_millis(30)), Err(Error::TimedOut { .. })));
+        };
+        let other = Executor::attach(&name).expect("attached");
+        let of_other = other.submit_to(1, number, ()).expect("submitted");
+        wait_until("its death is known", || {
+            look(&of_other);
+            !pool.worker_pids().contains(&pid)
+        });
+        let next = pool.submit_to(1, number, ()).expect("submitted");
+        (0..5).for_each(|_| look(&next));
+        signal(owner.pid(), libc::SIGCONT);
+        assert_eq!(next.result(), Ok(Some(1)));
+    };
+    die_and_come_again();
+    // Nobody looks meanwhile.
+    std::thread::sleep(TIMEOUT + SHORT);
+    die_and_come_again();
     drop(pool);
     owner.end();
 }
