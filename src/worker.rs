@@ -280,8 +280,8 @@ impl Worker {
         }
         if found.is_some() {
             // Submitters may have counted on us while we searched: see whether there is more, and let another worker have it.
-            if searching && self.has_backlog() {
-                sleepers.wake_one();
+            if searching {
+                self.share(segment);
             }
             return found;
         }
@@ -306,9 +306,7 @@ impl Worker {
         match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
-                if self.has_backlog() {
-                    sleepers.wake_one();
-                }
+                self.share(segment);
                 Some(task)
             }
             Rest::Stopped => None,
@@ -333,18 +331,21 @@ impl Worker {
             return None;
         }
         let task = self.next(segment);
-        let sleepers = segment.sleepers();
-        if task.is_some() && self.has_backlog() {
-            sleepers.wake_one();
-        } else if task.is_none() && self.search.passes_on() {
-            // Whoever can run it may be any of the sleepers, so all of them look.
-            sleepers.wake_each();
+        if task.is_some() {
+            self.share(segment);
+        } else if self.search.passes_on() {
+            segment.sleepers().wake_each();
         }
         task
     }
 
-    fn has_backlog(&self) -> bool {
-        self.performer.member.segment.lanes().any(|(_, lane)| lane.has_backlog())
+    /// Beside a task that we have taken: wakes another worker if there are more, and for one that we cannot run, once, all that sleep: any may be the one that can.
+    fn share(&mut self, segment: &Segment) {
+        if self.search.has_backlog(segment) {
+            segment.sleepers().wake_one();
+        } else if self.search.passes_on() {
+            segment.sleepers().wake_each();
+        }
     }
 
     #[inline]
