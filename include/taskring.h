@@ -2089,7 +2089,7 @@ taskring_status taskring_submit_to(struct taskring_pool *pool,
 
 /**
  * Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came by
- * the pool's name and are ready. tickets has room for room of them; 256 are always enough. A pool without workers gives none. Each of the tasks is for its
+ * the pool's name and are ready. tickets has room for room of them; 448 are always enough. A pool without workers gives none. Each of the tasks is for its
  * worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun with it.
  * Waits while the ring is full.
  *

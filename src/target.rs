@@ -10,7 +10,7 @@ use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
 use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
 use crate::state::Participant;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use std::collections::BTreeSet;
 
 /// How much of a seat's incarnation a task has room for: whoever takes the seat next is another worker.
@@ -74,13 +74,21 @@ impl std::fmt::Display for Target {
 }
 
 impl Segment {
-    /// The workers that are attached: their seats, and what they are called.
-    fn attached_workers(&self) -> impl Iterator<Item = (usize, Target)> + '_ {
+    /// The workers that are attached: their seats, whether they are ready, and what they are called. The number of one that is not ready may be missing still.
+    fn workers_there(&self) -> impl Iterator<Item = (usize, bool, Target)> + '_ {
         self.records().iter().enumerate().filter_map(|(seat, record)| {
             let state = RecordState::of(record);
+            // Acquire: pairs with the Release of a worker that is ready: its number is visible below. And this look comes after that at the state, whose
+            // worker was not ready at first.
+            let is_ready = record.ready.load(Acquire) == 1;
             let (number, who) = (record.number.load(Relaxed).checked_sub(1), Participant::new(seat, state.incarnation()));
-            (state.presence() == Presence::Active && state.is_worker()).then(|| (seat, Target::worker(number, who)))
+            (state.presence() == Presence::Active && state.is_worker())
+                .then(|| (seat, is_ready, Target::worker(number, who)))
         })
+    }
+
+    fn attached_workers(&self) -> impl Iterator<Item = (usize, Target)> + '_ {
+        self.workers_there().map(|(seat, _, target)| (seat, target))
     }
 
     /// Whether a ready worker can run what wants this.
@@ -111,8 +119,7 @@ impl Segment {
     /// Every worker of the pool: those that the owner keeps, in the order of their numbers, and then the ready ones that came by its name.
     pub(crate) fn all_targets(&self) -> BTreeSet<Target> {
         let kept = (0..self.life().wanted.load(Relaxed)).map(Target::Number).filter(|&target| self.is_kept(target));
-        let is_ready = |seat: usize| self.records()[seat].ready.load(Relaxed) == 1;
-        kept.chain(self.attached_workers().filter(|&(seat, _)| is_ready(seat)).map(|(_, target)| target)).collect()
+        kept.chain(self.workers_there().filter_map(|(_, is_ready, target)| is_ready.then_some(target))).collect()
     }
 
     /// After a task for this worker was published: the announcement may have woken another one, which leaves it where it is.

@@ -113,7 +113,8 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
     }
-    member.record().ready.store(1, Relaxed);
+    // Release: pairs with the Acquire of `workers_there`: our number is written.
+    member.record().ready.store(1, Release);
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
