@@ -332,6 +332,7 @@ impl Pool {
         let is_old = now.saturating_sub(unserved.looked_at) > UNSEEN_NS_MAX;
         unserved.looked_at = now;
         let before = Some(std::mem::take(&mut unserved.since)).filter(|_| !is_old).unwrap_or_default();
+        let mut is_served = segment.served_at_once();
         let (owner, closing) = (self.member.seat.kind == Kind::Owner, segment.has(crate::life::Bit::Closing));
         for (lane, ring) in segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
@@ -342,7 +343,7 @@ impl Pool {
                     segment.poison(format!("slot {index} of lane {lane}, which this submitter is said to run"));
                 }
                 let ours = slot.submitted_by() == self.member.who() || owner && (closing || state.has(Flag::Detached));
-                if !state.is(Phase::Pending) || !ours || segment.is_served(wanted) {
+                if !state.is(Phase::Pending) || !ours || is_served(wanted) {
                     continue;
                 }
                 let ticket = Ticket { slot: segment.slot_number(lane, index), generation: state.generation() };

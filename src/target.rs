@@ -11,7 +11,7 @@ use crate::segment::Segment;
 use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// How much of a seat's incarnation a task has room for: whoever takes the seat next is another worker.
 const LIFE_BITS: u32 = 4;
@@ -95,6 +95,12 @@ impl Segment {
     pub(crate) fn is_served(&self, wanted: u32) -> bool {
         let Some(target) = Target::of(wanted) else { return self.has_server(wanted as u16) };
         self.attached_workers().any(|(seat, worker)| worker == target && self.is_server(seat, wanted as u16))
+    }
+
+    /// The same for one look at many tasks, each answer found once.
+    pub(crate) fn served_at_once(&self) -> impl FnMut(u32) -> bool + '_ {
+        let mut found = HashMap::new();
+        move |wanted| *found.entry(wanted).or_insert_with(|| self.is_served(wanted))
     }
 
     /// Whether the owner keeps a worker of that name: when it dies, another one comes.

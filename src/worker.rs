@@ -436,10 +436,11 @@ impl Segment {
 
     /// The same, but for tasks that are for a worker who is not there.
     fn has_work(&self) -> bool {
-        self.has_running_or(|slot| Target::of(slot.wanted()).is_none() || self.is_served(slot.wanted()))
+        let mut is_served = self.served_at_once();
+        self.has_running_or(|slot| Target::of(slot.wanted()).is_none() || is_served(slot.wanted()))
     }
 
-    fn has_running_or(&self, counts: impl Fn(&Slot) -> bool) -> bool {
+    fn has_running_or(&self, mut counts: impl FnMut(&Slot) -> bool) -> bool {
         self.lanes().any(|(_, lane)| {
             lane.slots.iter().any(|slot| {
                 let state = slot.load();
