@@ -22,7 +22,7 @@ use crate::sync::{futex_wait_low, now_ns};
 use crate::target::Target;
 use crate::task::{Task, is_known};
 use crate::time_limits::TimeLimits;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 #[cfg(not(taskring_tsan))]
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -75,6 +75,8 @@ pub(crate) struct Pool {
     unserved: Mutex<Unserved>,
     /// When a thread of this process last looked for damage.
     looked_for_damage: AtomicU64,
+    /// When one last had everybody look at every slot though all that was pending had its worker.
+    looked_for_targets: AtomicU64,
     pub(crate) shut: AtomicBool,
     /// Of a worker, for its tasks: no handle of it ends anything.
     pub(crate) of_tasks: bool,
@@ -142,6 +144,7 @@ impl Pool {
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
             looked_for_damage: AtomicU64::new(0),
+            looked_for_targets: AtomicU64::new(0),
             unserved: Mutex::default(),
             shut: AtomicBool::new(false),
             of_tasks: false,
@@ -421,11 +424,10 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        let is_pending = segment.has_pending(self.lane);
-        let (now, looked_at) = (now_ns(), self.looked_for_damage.load(Relaxed));
-        if now - looked_at >= DAMAGE_NS_MIN
-            && self.looked_for_damage.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok()
-        {
+        let (for_anybody, targets) = segment.pending_in(self.lane);
+        let is_pending = for_anybody || !targets.is_empty();
+        let now = now_ns();
+        if is_time(&self.looked_for_damage, now, DAMAGE_NS_MIN) {
             self.member.audit(Some(self.lane))?;
             self.member.kill_condemned();
             self.hub.deliver_unannounced(self);
@@ -435,18 +437,40 @@ impl Pool {
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();
         }
-        if is_pending {
+        if for_anybody {
             // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
             sleepers.wake_each();
+        } else if is_pending {
+            // That a task waits for its worker is nothing out of the ordinary, and the others can do nothing about it.
+            if is_time(&self.looked_for_targets, now, SLEEP_NS_MAX) {
+                segment.new_epoch();
+            }
+            targets.into_iter().for_each(|target| segment.wake_target(target));
         }
         Ok(())
     }
 }
 
+/// Whether the last time was so long ago; this one is noted then. True for one of the threads that come at once.
+fn is_time(last: &AtomicU64, now: u64, between: u64) -> bool {
+    let before = last.load(Relaxed);
+    now.saturating_sub(before) >= between && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+}
+
 impl Segment {
-    fn has_pending(&self, lane: usize) -> bool {
-        self.lane(lane).slots.iter().any(|slot| slot.load().is(Phase::Pending))
+    /// Whether a task for any worker is pending in a lane, and for which workers others are.
+    fn pending_in(&self, lane: usize) -> (bool, BTreeSet<Target>) {
+        let (mut for_anybody, mut targets) = (false, BTreeSet::new());
+        for slot in self.lane(lane).slots.iter().filter(|slot| slot.load().is(Phase::Pending)) {
+            match Target::of(slot.wanted()) {
+                None => for_anybody = true,
+                Some(target) => {
+                    targets.insert(target);
+                }
+            }
+        }
+        (for_anybody, targets)
     }
 }
 

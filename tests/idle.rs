@@ -82,3 +82,25 @@ fn a_task_wakes_one_worker_also_while_another_one_waits_for_its_own() {
     assert!(per_task < 1.4, "{per_task:.2}");
     assert_eq!((busy.result().map(drop), waiting.result().map(drop)), (Ok(()), Ok(())));
 }
+
+/// Waits that are over soon look after what is pending. Workers that can do nothing about it sleep on.
+#[test]
+fn a_task_that_waits_for_its_worker_wakes_no_other_one() {
+    const WAITS: u64 = 40;
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = Executor::builder().workers(WORKERS).build().expect("a pool");
+    let others: Vec<u32> =
+        (1..WORKERS as u32).map(|i| pool.submit_to(i, nap, 0).expect("submitted").result().expect("a nap")).collect();
+    let busy = pool.submit_to(0, nap, 4000).expect("submitted");
+    let waiting = pool.submit_to(0, nap, 0).expect("submitted");
+    std::thread::sleep(Duration::from_millis(100));
+    let before: u64 = others.iter().map(|&pid| sleeps(pid)).sum();
+    for _ in 0..WAITS {
+        assert!(waiting.result_timeout(Duration::from_millis(25)).is_err());
+    }
+    let wakes = others.iter().map(|&pid| sleeps(pid)).sum::<u64>() - before;
+    assert!(!busy.is_done(), "it was to run all the time");
+    println!("wake-ups in {WAITS} waits: {wakes}");
+    assert!(wakes < WAITS / 2, "{wakes}");
+    assert_eq!((busy.result().map(drop), waiting.result().map(drop)), (Ok(()), Ok(())));
+}
