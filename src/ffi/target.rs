@@ -12,8 +12,8 @@ use std::ffi::c_void;
 /// the task. Numbers begin with 0 and are below the number of workers that the pool was made with; workers that came by the pool's name have none. Waits no
 /// longer than `timeout_ns` for room.
 ///
-/// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. When no worker comes to
-/// the place within the pool's start time-out, or none is to come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way:
+/// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once
+/// more than twice as many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way:
 /// when two tasks wait, each for one that is for the other's worker, neither wait ends.
 ///
 /// Returns as taskring_submit_timed; TASKRING_INVALID_ARGUMENT also when the pool has no worker of that number.
