@@ -61,10 +61,12 @@ impl Constants {
         self.0.iter().map(|(what, name, bytes)| (*what, name.as_str(), bytes.as_slice()))
     }
 
-    /// How many CPUs the workers have between them, if they are pinned.
-    pub(crate) fn cpu_count(&self) -> Option<usize> {
+    /// How many CPUs the workers and their creator, which may run on these, have between them, if the workers are pinned.
+    pub(crate) fn cpu_count(&self, allowed: &[usize]) -> Option<usize> {
         let (.., cpus) = self.0.iter().find(|(what, ..)| *what == What::Cpus)?;
-        Some(cpus.chunks(4).collect::<BTreeSet<_>>().len())
+        let pinned: BTreeSet<_> = cpus.chunks(4).collect();
+        let has_its_own = allowed.iter().any(|&cpu| !pinned.contains(&(cpu as u32).to_le_bytes()[..]));
+        Some(pinned.len() + usize::from(has_its_own))
     }
 
     /// The bytes in front of the values.
@@ -169,6 +171,18 @@ mod tests {
         assert_eq!(found, [(4, "a", &[7; 100][..]), (1, "crew", &[]), (4, "b", &[])]);
         assert!(places.iter().all(|p| p.at % ALIGN == 0));
         assert_eq!((Constants::default().len(), read(&[])), (0, Some(Vec::new())));
+    }
+
+    #[test]
+    fn who_submits_to_pinned_workers_is_counted_when_it_has_a_cpu_of_its_own() {
+        let pinned = |cpus: &[u32]| {
+            let mut constants = Constants::default();
+            constants.set(What::Cpus, "cpus".into(), cpus.iter().flat_map(|cpu| cpu.to_le_bytes()).collect());
+            constants
+        };
+        assert_eq!(pinned(&[300, 2, 300]).cpu_count(&[0, 1, 2, 300]), Some(3));
+        assert_eq!(pinned(&[1, 2]).cpu_count(&[1, 2]), Some(2), "it shares one with a worker");
+        assert_eq!(Constants::default().cpu_count(&[1, 2]), None);
     }
 
     #[test]

@@ -402,7 +402,8 @@ impl Executor {
     /// when it dies before it has begun with the task. Numbers begin with 0 and are below [`workers`](Executor::workers); workers that came by the pool's name
     /// have none. [`SubmitOptions::worker`] says the same beside other options.
     ///
-    /// Such tasks wait while their worker is busy and run in the order in which this submitter submitted them; other tasks go past them to other workers.
+    /// Such tasks wait while their worker is busy and run in the order in which this submitter submitted them; other tasks go past them to other workers. Once
+    /// more than twice as many of them as the ring has slots have gone past, the order may break.
     /// In every other way they are as others are: they can be cancelled and discarded, and one that may run again (`idempotent`) does so in the worker that
     /// takes the place of the one that died. When no worker comes to the place within the pool's start time-out, or none is to come any more, they end with
     /// [`Error::NoWorkerFor`]; a pool that is being shut down starts the worker for them if it has to.

@@ -221,7 +221,7 @@ pub(crate) struct LaneHead {
 pub(crate) struct Slot {
     pub(crate) state: AtomicU64,
     pub(crate) progress: AtomicU32,
-    /// {target:9, options:7, function:16}
+    /// {target:9, the target's incarnation:4, options:3, function:16}
     pub(crate) function: AtomicU32,
     /// {kills_max:8, attempts_max:8, submitter:16}
     pub(crate) submitter: AtomicU32,

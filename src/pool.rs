@@ -22,7 +22,7 @@ use crate::sync::{futex_wait_low, now_ns};
 use crate::target::Target;
 use crate::task::{Task, is_known};
 use crate::time_limits::TimeLimits;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 #[cfg(not(taskring_tsan))]
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -34,6 +34,17 @@ const KNOWN_MAX: usize = 4096;
 
 /// How often a pool's words are looked at for damage, however many wait.
 const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
+
+/// Between two looks that are farther apart than this somebody may have come and gone.
+const UNSEEN_NS_MAX: u64 = 2 * SLEEP_NS_MAX;
+
+/// Pending tasks that no worker can run, as of the last look.
+#[derive(Default)]
+struct Unserved {
+    looked_at: u64,
+    /// When each was first seen to be so: every look since has found the same.
+    since: HashMap<Ticket, u64>,
+}
 
 /// What a task is called while it lives: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,10 +72,11 @@ pub(crate) struct Pool {
     pub(crate) hub: Hub,
     /// Function index plus one, by task number.
     known: Box<[AtomicU32]>,
-    /// When what tasks want was first seen to be had by no worker.
-    unserved: Mutex<HashMap<u32, u64>>,
+    unserved: Mutex<Unserved>,
     /// When a thread of this process last looked for damage.
     looked_for_damage: AtomicU64,
+    /// When one last had everybody look at every slot though all that was pending had its worker.
+    looked_for_targets: AtomicU64,
     pub(crate) shut: AtomicBool,
     /// Of a worker, for its tasks: no handle of it ends anything.
     pub(crate) of_tasks: bool,
@@ -143,7 +155,8 @@ impl Pool {
             hub: Hub::default(),
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
             looked_for_damage: AtomicU64::new(0),
-            unserved: Mutex::new(HashMap::new()),
+            looked_for_targets: AtomicU64::new(0),
+            unserved: Mutex::default(),
             shut: AtomicBool::new(false),
             of_tasks: false,
             by_hand: false,
@@ -330,7 +343,10 @@ impl Pool {
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         let now = now_ns();
-        unserved.retain(|&wanted, _| !segment.is_served(wanted));
+        let is_old = now.saturating_sub(unserved.looked_at) > UNSEEN_NS_MAX;
+        unserved.looked_at = now;
+        let before = Some(std::mem::take(&mut unserved.since)).filter(|_| !is_old).unwrap_or_default();
+        let mut is_served = segment.served_at_once();
         let (owner, closing) = (self.member.seat.kind == Kind::Owner, segment.has(crate::life::Bit::Closing));
         for (lane, ring) in segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
@@ -341,10 +357,13 @@ impl Pool {
                     segment.poison(format!("slot {index} of lane {lane}, which this submitter is said to run"));
                 }
                 let ours = slot.submitted_by() == self.member.who() || owner && (closing || state.has(Flag::Detached));
-                if !state.is(Phase::Pending) || !ours || segment.is_served(wanted) {
+                if !state.is(Phase::Pending) || !ours || is_served(wanted) {
                     continue;
                 }
-                let waited = now.saturating_sub(*unserved.entry(wanted).or_insert(now));
+                let ticket = Ticket { slot: segment.slot_number(lane, index), generation: state.generation() };
+                let since = before.get(&ticket).copied().unwrap_or(now);
+                unserved.since.insert(ticket, since);
+                let waited = now.saturating_sub(since);
                 let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
                 if (waited >= limit || is_gone) && slot.load() == state {
                     let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;
@@ -416,11 +435,10 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        let is_pending = segment.has_pending(self.lane);
-        let (now, looked_at) = (now_ns(), self.looked_for_damage.load(Relaxed));
-        if now - looked_at >= DAMAGE_NS_MIN
-            && self.looked_for_damage.compare_exchange(looked_at, now, Relaxed, Relaxed).is_ok()
-        {
+        let (for_anybody, targets) = segment.pending_in(self.lane);
+        let is_pending = for_anybody || !targets.is_empty();
+        let now = now_ns();
+        if is_time(&self.looked_for_damage, now, DAMAGE_NS_MIN) {
             self.member.audit(Some(self.lane))?;
             self.member.kill_condemned();
             self.member.kill_overdue(now);
@@ -431,18 +449,40 @@ impl Pool {
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();
         }
-        if is_pending {
+        if for_anybody {
             // Everybody looks at every slot: it may be reserved by a worker that is stopped, or the one awake cannot run it.
             segment.new_epoch();
             sleepers.wake_each();
+        } else if is_pending {
+            // That a task waits for its worker is nothing out of the ordinary, and the others can do nothing about it.
+            if is_time(&self.looked_for_targets, now, SLEEP_NS_MAX) {
+                segment.new_epoch();
+            }
+            targets.into_iter().for_each(|target| segment.wake_target(target));
         }
         Ok(())
     }
 }
 
+/// Whether the last time was so long ago; this one is noted then. True for one of the threads that come at once.
+fn is_time(last: &AtomicU64, now: u64, between: u64) -> bool {
+    let before = last.load(Relaxed);
+    now.saturating_sub(before) >= between && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+}
+
 impl Segment {
-    fn has_pending(&self, lane: usize) -> bool {
-        self.lane(lane).slots.iter().any(|slot| slot.load().is(Phase::Pending))
+    /// Whether a task for any worker is pending in a lane, and for which workers others are.
+    fn pending_in(&self, lane: usize) -> (bool, BTreeSet<Target>) {
+        let (mut for_anybody, mut targets) = (false, BTreeSet::new());
+        for slot in self.lane(lane).slots.iter().filter(|slot| slot.load().is(Phase::Pending)) {
+            match Target::of(slot.wanted()) {
+                None => for_anybody = true,
+                Some(target) => {
+                    targets.insert(target);
+                }
+            }
+        }
+        (for_anybody, targets)
     }
 }
 

@@ -47,6 +47,12 @@ pub(crate) struct Round {
     tasks: Vec<(u32, u32, State)>,
 }
 
+impl Round {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+}
+
 /// What a look at the head of a lane found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -231,12 +237,6 @@ impl<'a> Lane<'a> {
         // Acquire: pairs with the Release in `Hold::drop`.
         let beyond = ahead(place, self.head.tail.load(Acquire));
         place as usize & (self.slots.len() - 1) == index && beyond.is_none_or(|beyond| (beyond as usize) < self.slots.len())
-    }
-
-    /// Whether positions are waiting between head and tail. A hint.
-    pub(crate) fn has_backlog(&self) -> bool {
-        // Acquire: pairs with `Hold::drop`, for the look before sleeping.
-        self.head.head.load(Acquire) < self.head.tail.load(Acquire)
     }
 
     /// The first slot that the next submit will look at: what a blocked submitter waits for.

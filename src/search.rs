@@ -76,6 +76,8 @@ pub(crate) struct Search {
 /// A look at a lane's slots that goes on while a task that we cannot run stands at its head.
 struct Beside {
     lane: usize,
+    /// Where the head stood at the last of them.
+    head: u64,
     round: Round,
     /// What was published before this position has been in a round. What becomes pending there again comes with a new epoch.
     seen: u64,
@@ -169,10 +171,12 @@ impl Search {
     fn look_beside(&mut self, rings: &impl Rings, lane: usize, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         let ring = rings.lane(lane);
         let index = self.beside.iter().position(|beside| beside.lane == lane).unwrap_or_else(|| {
-            self.beside.push(Beside { lane, round: Round::default(), seen: 0 });
+            self.beside.push(Beside { lane, head: 0, round: Round::default(), seen: 0 });
             self.beside.len() - 1
         });
         let beside = &mut self.beside[index];
+        // Acquire: as in `Lane::claim`.
+        beside.head = ring.head.head.load(Acquire);
         let mut claim = ring.claim_in(&mut beside.round, self.me);
         if claim.is_none() {
             let end = ring.behind_tail();
@@ -187,8 +191,7 @@ impl Search {
             beside.seen = end;
             claim = ring.claim_in(&mut beside.round, self.me);
             if lacks_function {
-                // Acquire: as in `Lane::claim`.
-                self.foreign = Some((lane, ring.head.head.load(Acquire), end));
+                self.foreign = Some((lane, beside.head, end));
             }
         }
         claim.map(|claim| Task { lane, claim })
@@ -241,7 +244,23 @@ impl Search {
         Rest::Slept { wait, by_mark }
     }
 
-    /// After a wake that found only tasks whose functions we lack: whether to wake another worker for it. Once for each task published since.
+    /// Whether there is more that another worker might take. A hint. Of a lane at whose head stands a task that we cannot run that is what our looks beside
+    /// it have not come to: the tasks that they left are passed on by `passes_on`, or their workers are told by who submits them.
+    pub(crate) fn has_backlog(&self, rings: &impl Rings) -> bool {
+        // Acquire: as in `look`.
+        let used = rings.used().load(Acquire);
+        (0..64).filter(|lane| used & 1 << lane != 0).any(|lane| {
+            let ring = rings.lane(lane);
+            // Acquire, both: pair with the Releases of who moves them, for the look before sleeping.
+            let (head, tail) = (ring.head.head.load(Acquire), ring.head.tail.load(Acquire));
+            match self.beside.iter().find(|beside| beside.lane == lane && beside.head == head) {
+                Some(beside) => beside.seen < tail || !beside.round.is_empty(),
+                None => head < tail,
+            }
+        })
+    }
+
+    /// After a look that has met tasks whose functions we lack: whether to wake another worker for it. Once for each task published since.
     pub(crate) fn passes_on(&mut self) -> bool {
         let foreign = self.foreign.take();
         let first = foreign.is_some() && foreign != self.passed_on;

@@ -60,7 +60,7 @@ pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
 /// The task has time limits.
 pub(crate) const OPTION_LIMITED: u16 = 4;
 /// The options from this bit on name the one worker that the task is for, see `target.rs`; 0: any.
-pub(crate) const TARGET_SHIFT: u32 = 7;
+pub(crate) const TARGET_SHIFT: u32 = 3;
 /// Of what a task wants: the part that names its worker. The other part is the function's number.
 pub(crate) const WANTED_TARGET: u32 = u32::MAX << (16 + TARGET_SHIFT);
 

@@ -133,7 +133,7 @@ impl Supervisor {
         let segment = self.pool.segment();
         let missing = |slot: &Slot| match Target::of(slot.wanted()).filter(|_| slot.load().is(Phase::Pending)) {
             Some(Target::Number(number)) => Some(number).filter(|number| !present.contains_key(number)),
-            Some(Target::Seat(_)) | None => None,
+            Some(Target::Seat(..)) | None => None,
         };
         let planned = self.planned_workers() as u32;
         let wanted = segment.lanes().find_map(|(_, lane)| lane.slots.iter().find_map(missing)).filter(|&n| n < planned);

@@ -1,7 +1,7 @@
 //! Tasks for one worker: which one that is, as it stands in a slot, and who is there.
 //!
-//! A worker that its owner has started is named by its number, which is also that of whoever takes its place; one that came by the pool's name by its seat,
-//! for it has no number. To all other workers such a task is one whose function they lack: they take what stands behind it (`search.rs`).
+//! A worker that its owner has started is named by its number, which is also that of whoever takes its place; one that came by the pool's name by its seat
+//! and how often that was taken, for it has no number, and whoever has the seat after it is another one. To all other workers such a task is one whose function they lack: they take what stands behind it (`search.rs`).
 
 use crate::error::{Error, Result};
 use crate::life::Bit;
@@ -9,28 +9,36 @@ use crate::limits::{PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
 use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
-use crate::sync::Ordering::Relaxed;
-use std::collections::BTreeSet;
+use crate::state::Participant;
+use crate::sync::Ordering::{Acquire, Relaxed};
+use std::collections::{BTreeSet, HashMap};
+
+/// How much of a seat's incarnation a task has room for: whoever takes the seat next is another worker.
+const LIFE_BITS: u32 = 4;
 
 /// A worker, as a task may name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     Number(u32),
-    Seat(usize),
+    /// And the low bits of its incarnation.
+    Seat(usize, u32),
 }
 
-const _: () = assert!(1 + WORKERS_MAX + PARTICIPANTS_MAX <= 1 << (16 - TARGET_SHIFT), "an option's bits name every worker");
+const _: () = assert!(
+    1 + WORKERS_MAX + PARTICIPANTS_MAX <= 1 << (16 - TARGET_SHIFT - LIFE_BITS),
+    "an option's bits name every worker"
+);
 
 impl Target {
-    /// What a worker with this number, if it has one, and this seat is called.
-    pub(crate) fn worker(number: Option<u32>, seat: usize) -> Target {
-        number.map_or(Target::Seat(seat), Target::Number)
+    /// What a worker with this number, if it has one, is called.
+    pub(crate) fn worker(number: Option<u32>, who: Participant) -> Target {
+        number.map_or(Target::Seat(who.index(), who.incarnation() % (1 << LIFE_BITS)), Target::Number)
     }
 
     fn code(self) -> u32 {
         match self {
-            Target::Number(number) => 1 + number,
-            Target::Seat(seat) => (1 + WORKERS_MAX + seat) as u32,
+            Target::Number(number) => (1 + number) << LIFE_BITS,
+            Target::Seat(seat, life) => ((1 + WORKERS_MAX + seat) as u32) << LIFE_BITS | life,
         }
     }
 
@@ -47,9 +55,12 @@ impl Target {
     /// The worker that is wanted; `None` when any will do. What is no worker's, by damage, is a seat that nobody has.
     pub(crate) fn of(wanted: u32) -> Option<Target> {
         let code = (wanted & WANTED_TARGET) >> (16 + TARGET_SHIFT);
-        let number = code.checked_sub(1)?;
-        let seat = (number as usize).checked_sub(WORKERS_MAX);
-        Some(seat.map_or(Target::Number(number), Target::Seat))
+        if code == 0 {
+            return None;
+        }
+        let (name, life) = (code >> LIFE_BITS, code % (1 << LIFE_BITS));
+        let number = name.checked_sub(1).filter(|&number| (number as usize) < WORKERS_MAX && life == 0);
+        Some(number.map_or_else(|| Target::Seat((name as usize).wrapping_sub(1 + WORKERS_MAX), life), Target::Number))
     }
 }
 
@@ -57,25 +68,39 @@ impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Target::Number(number) => write!(f, "worker {number}"),
-            Target::Seat(seat) => write!(f, "the worker in seat {seat}"),
+            Target::Seat(seat, _) => write!(f, "the worker in seat {seat}"),
         }
     }
 }
 
 impl Segment {
-    /// The workers that are attached: their seats, and what they are called.
-    fn attached_workers(&self) -> impl Iterator<Item = (usize, Target)> + '_ {
+    /// The workers that are attached: their seats, whether they are ready, and what they are called. The number of one that is not ready may be missing still.
+    fn workers_there(&self) -> impl Iterator<Item = (usize, bool, Target)> + '_ {
         self.records().iter().enumerate().filter_map(|(seat, record)| {
             let state = RecordState::of(record);
-            let number = record.number.load(Relaxed).checked_sub(1);
-            (state.presence() == Presence::Active && state.is_worker()).then(|| (seat, Target::worker(number, seat)))
+            // Acquire: pairs with the Release of a worker that is ready: its number is visible below. And this look comes after that at the state, whose
+            // worker was not ready at first.
+            let is_ready = record.ready.load(Acquire) == 1;
+            let (number, who) = (record.number.load(Relaxed).checked_sub(1), Participant::new(seat, state.incarnation()));
+            (state.presence() == Presence::Active && state.is_worker())
+                .then(|| (seat, is_ready, Target::worker(number, who)))
         })
+    }
+
+    fn attached_workers(&self) -> impl Iterator<Item = (usize, Target)> + '_ {
+        self.workers_there().map(|(seat, _, target)| (seat, target))
     }
 
     /// Whether a ready worker can run what wants this.
     pub(crate) fn is_served(&self, wanted: u32) -> bool {
         let Some(target) = Target::of(wanted) else { return self.has_server(wanted as u16) };
         self.attached_workers().any(|(seat, worker)| worker == target && self.is_server(seat, wanted as u16))
+    }
+
+    /// The same for one look at many tasks, each answer found once.
+    pub(crate) fn served_at_once(&self) -> impl FnMut(u32) -> bool + '_ {
+        let mut found = HashMap::new();
+        move |wanted| *found.entry(wanted).or_insert_with(|| self.is_served(wanted))
     }
 
     /// Whether the owner keeps a worker of that name: when it dies, another one comes.
@@ -100,8 +125,7 @@ impl Segment {
     /// Every worker of the pool: those that the owner keeps, in the order of their numbers, and then the ready ones that came by its name.
     pub(crate) fn all_targets(&self) -> BTreeSet<Target> {
         let kept = (0..self.life().wanted.load(Relaxed)).map(Target::Number).filter(|&target| self.is_kept(target));
-        let is_ready = |seat: usize| self.records()[seat].ready.load(Relaxed) == 1;
-        kept.chain(self.attached_workers().filter(|&(seat, _)| is_ready(seat)).map(|(_, target)| target)).collect()
+        kept.chain(self.workers_there().filter_map(|(_, is_ready, target)| is_ready.then_some(target))).collect()
     }
 
     /// After a task for this worker was published: the announcement may have woken another one, which leaves it where it is.
@@ -119,12 +143,17 @@ mod tests {
     fn every_worker_has_a_name_of_its_own_beside_the_function() {
         let numbers = (0..WORKERS_MAX as u32).map(Target::Number);
         let mut seen = BTreeSet::new();
-        for target in numbers.chain((0..PARTICIPANTS_MAX).map(Target::Seat)) {
+        let seats = (0..PARTICIPANTS_MAX).flat_map(|seat| (0..1 << LIFE_BITS).map(move |life| Target::Seat(seat, life)));
+        for target in numbers.chain(seats) {
             assert!(seen.insert(target.options()));
             assert_eq!(target.options() & ((1 << TARGET_SHIFT) - 1), 0, "the other options are not touched");
             assert_eq!(u32::from(target.options()) << 16, target.wanted());
-            assert_eq!(Target::of(target.wanted() | 0x7f_0123), Some(target));
+            assert_eq!(Target::of(target.wanted() | 0x7_0123), Some(target));
         }
-        assert_eq!(Target::of(0x7f_ffff), None);
+        assert_eq!(Target::of(0x7_ffff), None);
+        for damaged in [1 << LIFE_BITS | 1, 1] {
+            let found = Target::of(damaged << (16 + TARGET_SHIFT));
+            assert!(matches!(found, Some(Target::Seat(seat, _)) if seat >= PARTICIPANTS_MAX), "{found:?}");
+        }
     }
 }

@@ -113,7 +113,8 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
     }
-    member.record().ready.store(1, Relaxed);
+    // Release: pairs with the Acquire of `workers_there`: our number is written.
+    member.record().ready.store(1, Release);
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
@@ -123,7 +124,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     }
     member.segment.count_workers();
     let search = Search::new(member.who());
-    let target = Target::worker(number, member.who().index()).wanted();
+    let target = Target::worker(number, member.who()).wanted();
     let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
     let mut worker = Worker {
         performer: performer.clone(),
@@ -280,8 +281,8 @@ impl Worker {
         }
         if found.is_some() {
             // Submitters may have counted on us while we searched: see whether there is more, and let another worker have it.
-            if searching && self.has_backlog() {
-                sleepers.wake_one();
+            if searching {
+                self.share(segment);
             }
             return found;
         }
@@ -306,9 +307,7 @@ impl Worker {
         match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
-                if self.has_backlog() {
-                    sleepers.wake_one();
-                }
+                self.share(segment);
                 Some(task)
             }
             Rest::Stopped => None,
@@ -333,18 +332,21 @@ impl Worker {
             return None;
         }
         let task = self.next(segment);
-        let sleepers = segment.sleepers();
-        if task.is_some() && self.has_backlog() {
-            sleepers.wake_one();
-        } else if task.is_none() && self.search.passes_on() {
-            // Whoever can run it may be any of the sleepers, so all of them look.
-            sleepers.wake_each();
+        if task.is_some() {
+            self.share(segment);
+        } else if self.search.passes_on() {
+            segment.sleepers().wake_each();
         }
         task
     }
 
-    fn has_backlog(&self) -> bool {
-        self.performer.member.segment.lanes().any(|(_, lane)| lane.has_backlog())
+    /// Beside a task that we have taken: wakes another worker if there are more, and for one that we cannot run, once, all that sleep: any may be the one that can.
+    fn share(&mut self, segment: &Segment) {
+        if self.search.has_backlog(segment) {
+            segment.sleepers().wake_one();
+        } else if self.search.passes_on() {
+            segment.sleepers().wake_each();
+        }
     }
 
     #[inline]
@@ -435,10 +437,11 @@ impl Segment {
 
     /// The same, but for tasks that are for a worker who is not there.
     fn has_work(&self) -> bool {
-        self.has_running_or(|slot| Target::of(slot.wanted()).is_none() || self.is_served(slot.wanted()))
+        let mut is_served = self.served_at_once();
+        self.has_running_or(|slot| Target::of(slot.wanted()).is_none() || is_served(slot.wanted()))
     }
 
-    fn has_running_or(&self, counts: impl Fn(&Slot) -> bool) -> bool {
+    fn has_running_or(&self, mut counts: impl FnMut(&Slot) -> bool) -> bool {
         self.lanes().any(|(_, lane)| {
             lane.slots.iter().any(|slot| {
                 let state = slot.load();

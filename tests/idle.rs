@@ -10,6 +10,7 @@ use taskring::{Executor, Future};
 taskring::test_support!();
 
 taskring::task! {
+    fn quick() -> () {}
     fn nap(ms: u64) -> u32 {
         std::thread::sleep(Duration::from_millis(ms));
         std::process::id()
@@ -55,4 +56,51 @@ fn an_idle_pool_wakes_about_once_a_second_in_each_process() {
     println!("wake-ups a second: workers {:.1?}, owner {:.1}", &rates[..WORKERS], rates[WORKERS]);
     assert!(rates.iter().all(|&rate| rate <= RATE_MAX), "more than {RATE_MAX} a second: {rates:.1?}");
     assert_eq!(pool.submit(nap, 0).expect("submitted").result().map(drop), Ok(()), "and it still works");
+}
+
+/// Sleeps of the other workers for each of some tasks that come one by one, while a task for the first worker, which is busy, stands at the head of the ring.
+#[test]
+fn a_task_wakes_one_worker_also_while_another_one_waits_for_its_own() {
+    const TASKS: u64 = 100;
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = Executor::builder().workers(WORKERS).build().expect("a pool");
+    let busy = pool.submit_to(0, nap, 3000).expect("submitted");
+    let others: Vec<u32> =
+        (1..WORKERS as u32).map(|i| pool.submit_to(i, nap, 0).expect("submitted").result().expect("a nap")).collect();
+    let waiting = pool.submit_to(0, nap, 0).expect("submitted");
+    let settle = || std::thread::sleep(Duration::from_millis(5));
+    settle();
+    let count = || others.iter().map(|&pid| sleeps(pid)).sum::<u64>();
+    let before = count();
+    for _ in 0..TASKS {
+        pool.submit(quick, ()).expect("submitted").result().expect("it ran");
+        settle();
+    }
+    let per_task = (count() - before) as f64 / TASKS as f64;
+    assert!(!busy.is_done() && !waiting.is_done(), "they were to wait all the time");
+    println!("sleeps for each task: {per_task:.2}");
+    assert!(per_task < 1.4, "{per_task:.2}");
+    assert_eq!((busy.result().map(drop), waiting.result().map(drop)), (Ok(()), Ok(())));
+}
+
+/// Waits that are over soon look after what is pending. Workers that can do nothing about it sleep on.
+#[test]
+fn a_task_that_waits_for_its_worker_wakes_no_other_one() {
+    const WAITS: u64 = 40;
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = Executor::builder().workers(WORKERS).build().expect("a pool");
+    let others: Vec<u32> =
+        (1..WORKERS as u32).map(|i| pool.submit_to(i, nap, 0).expect("submitted").result().expect("a nap")).collect();
+    let busy = pool.submit_to(0, nap, 4000).expect("submitted");
+    let waiting = pool.submit_to(0, nap, 0).expect("submitted");
+    std::thread::sleep(Duration::from_millis(100));
+    let before: u64 = others.iter().map(|&pid| sleeps(pid)).sum();
+    for _ in 0..WAITS {
+        assert!(waiting.result_timeout(Duration::from_millis(25)).is_err());
+    }
+    let wakes = others.iter().map(|&pid| sleeps(pid)).sum::<u64>() - before;
+    assert!(!busy.is_done(), "it was to run all the time");
+    println!("wake-ups in {WAITS} waits: {wakes}");
+    assert!(wakes < WAITS / 2, "{wakes}");
+    assert_eq!((busy.result().map(drop), waiting.result().map(drop)), (Ok(()), Ok(())));
 }

@@ -3,7 +3,7 @@
 mod process_support;
 
 use process_support::common::own_pid;
-use process_support::{LIMIT, Program, hear, kill, pid_alive, say, unique, wait_until};
+use process_support::{LIMIT, Program, hear, kill, pid_alive, say, signal, unique, wait_until};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, StartMethod};
@@ -23,8 +23,10 @@ fn main() {
         &[
             ("a_broadcast_reaches_workers_that_came_by_name", broadcast_by_name),
             ("what_is_for_a_worker_that_came_by_name_ends_with_it", ends_with_it),
+            ("what_is_for_a_worker_is_not_run_by_whoever_has_its_seat_next", not_the_next_one),
             ("a_pool_that_closes_does_not_wait_for_a_worker_that_is_gone", closes),
             ("another_submitter_names_workers_too", another_submitter),
+            ("each_death_of_a_worker_leaves_the_whole_start_time_out", each_death),
             ("without_its_owner_a_pool_has_the_workers_that_are_left", without_owner),
         ],
     );
@@ -113,6 +115,35 @@ fn ends_with_it() {
     assert_eq!(pids(&pool.broadcast(own_pid, ()).expect("submitted")), BTreeSet::from([other.pid()]));
 }
 
+fn not_the_next_one() {
+    let name = unique("not-the-next-one");
+    // So long that the next worker is ready before it is over.
+    let pool = pool_without_workers(&name, 4 * SHORT);
+    let held_and_waiting = || {
+        let worker = Program::start("worker", &[&name]);
+        worker.expect("works");
+        let mut held = None;
+        wait_until("the worker is ready", || {
+            held = pool.broadcast(sleep_long, ()).expect("submitted").pop();
+            held.is_some()
+        });
+        wait_until("it runs", || held.as_ref().and_then(Future::worker_pid).is_some());
+        let waiting = pool.broadcast(own_pid, ()).expect("submitted").remove(0);
+        (worker, held.expect("it runs"), waiting)
+    };
+    let (mut a, held_a, waiting_a) = held_and_waiting();
+    a.kill();
+    assert!(matches!(held_a.result(), Err(Error::WorkerLost { .. })));
+    wait_until("its seat is free", || pool.worker_pids().is_empty());
+    let (mut b, held_b, waiting_b) = held_and_waiting();
+    assert!(!waiting_a.is_done(), "the time is not over");
+    b.kill();
+    assert!(matches!(held_b.result(), Err(Error::WorkerLost { .. })));
+    assert_nobody(&waiting_a, FIRST);
+    // It had the same seat.
+    assert_nobody(&waiting_b, FIRST);
+}
+
 fn closes() {
     let name = unique("closes");
     // So long that nobody waits for it here.
@@ -145,6 +176,41 @@ fn another_submitter() {
     let pid = pool.submit_to(1, own_pid, ()).expect("submitted").result().expect("a process");
     kill(pid);
     assert_eq!(pool.submit_to(1, number, ()).expect("it comes again").result(), Ok(Some(1)));
+    drop(pool);
+    owner.end();
+}
+
+fn each_death() {
+    /// A submitter that is not the owner waits for so long.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    let name = unique("each-death");
+    let mut owner = Program::start("owner", &[&name]);
+    owner.expect("made");
+    let pool = Executor::attach(&name).expect("attached");
+    let die_and_come_again = || {
+        let pid = pool.submit_to(1, own_pid, ()).expect("submitted").result().expect("a process");
+        // No other one comes for now.
+        signal(owner.pid(), libc::SIGSTOP);
+        kill(pid);
+        // Each wait looks at what is pending. Another submitter finds out about the death, so the first look here is after that.
+        let look = |next: &Future<Option<u32>>| {
+            assert!(matches!(next.result_timeout(Duration::from_millis(30)), Err(Error::TimedOut { .. })));
+        };
+        let other = Executor::attach(&name).expect("attached");
+        let of_other = other.submit_to(1, number, ()).expect("submitted");
+        wait_until("its death is known", || {
+            look(&of_other);
+            !pool.worker_pids().contains(&pid)
+        });
+        let next = pool.submit_to(1, number, ()).expect("submitted");
+        (0..5).for_each(|_| look(&next));
+        signal(owner.pid(), libc::SIGCONT);
+        assert_eq!(next.result(), Ok(Some(1)));
+    };
+    die_and_come_again();
+    // Nobody looks meanwhile.
+    std::thread::sleep(TIMEOUT + SHORT);
+    die_and_come_again();
     drop(pool);
     owner.end();
 }

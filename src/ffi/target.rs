@@ -12,9 +12,10 @@ use std::ffi::c_void;
 /// the task. Numbers begin with 0 and are below the number of workers that the pool was made with; workers that came by the pool's name have none. Waits no
 /// longer than `timeout_ns` for room.
 ///
-/// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. When no worker comes to
-/// the place within the pool's start time-out, or none is to come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way:
-/// when two tasks wait, each for one that is for the other's worker, neither wait ends.
+/// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once more than twice as
+/// many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to
+/// come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way: when two tasks wait, each for one that is for the other's
+/// worker, neither wait ends.
 ///
 /// Returns as taskring_submit_timed; TASKRING_INVALID_ARGUMENT also when the pool has no worker of that number.
 ///
@@ -51,10 +52,10 @@ pub unsafe extern "C" fn taskring_submit_to(
     })
 }
 
-/// Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came by
-/// the pool's name and are ready. `tickets` has room for `room` of them; 256 are always enough. A pool without workers gives none. Each of the tasks is for its
-/// worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun with it.
-/// Waits while the ring is full.
+/// Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came
+/// by the pool's name and are ready. `tickets` has room for `room` of them; 448 are always enough. A pool without workers gives none. Each of the tasks is
+/// for its worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun
+/// with it. Waits while the ring is full.
 ///
 /// Returns as taskring_submit; TASKRING_INVALID_ARGUMENT also when there are more workers than `room`: nothing was submitted then. In every case `*submitted`
 /// tasks were submitted, and as many tickets written.

@@ -63,11 +63,15 @@ pub(crate) fn limit_memory(bytes: u64) -> Result<()> {
     if unsafe { libc::getrlimit(libc::RLIMIT_DATA, &raw mut limit) } != 0 {
         return Err(SysError::last("getrlimit"));
     }
-    limit.rlim_max = limit.rlim_max.min(bytes);
-    limit.rlim_cur = limit.rlim_max;
+    let limit = lowered(limit, bytes);
     // SAFETY: `limit` is readable for the call.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) };
     if result == 0 { Ok(()) } else { Err(SysError::last("setrlimit")) }
+}
+
+/// Neither part is raised: a lower one was set by somebody.
+fn lowered(limit: libc::rlimit, bytes: u64) -> libc::rlimit {
+    libc::rlimit { rlim_cur: limit.rlim_cur.min(bytes), rlim_max: limit.rlim_max.min(bytes) }
 }
 
 /// Bytes that can still be committed: the least of what the machine has available and what each cgroup v2 limit on the
@@ -119,6 +123,17 @@ mod tests {
         let before = now_ns();
         yield_now();
         assert!(before > 0 && now_ns() >= before);
+    }
+
+    #[test]
+    fn a_limit_is_never_raised() {
+        let of = |rlim_cur, rlim_max| {
+            let limit = lowered(libc::rlimit { rlim_cur, rlim_max }, 100);
+            (limit.rlim_cur, limit.rlim_max)
+        };
+        assert_eq!(of(libc::RLIM_INFINITY, libc::RLIM_INFINITY), (100, 100));
+        assert_eq!(of(70, libc::RLIM_INFINITY), (70, 100));
+        assert_eq!((of(70, 90), of(300, 400)), ((70, 90), (100, 100)));
     }
 
     #[test]

@@ -221,4 +221,37 @@ cases! {
         }
         assert!(slow <= 3, "{slow} of 30 were left to a timed sleep");
     }
+
+    fn semantics_order_a_task_for_a_worker_that_was_dismissed_ends(kind) {
+        for closes in [false, true] {
+            let timeout = Duration::from_secs(if closes { 600 } else { 2 });
+            let pool = Executor::builder().workers(2).start(kind).start_timeout(timeout).build().unwrap();
+            let held = Held::new(1);
+            let busy = hold_worker(&pool, &held, 1, 0);
+            let left = pool.submit_to(1, number, ()).unwrap();
+            pool.resize(1).unwrap();
+            held.let_go(0);
+            assert_eq!(busy.result(), Ok(given(0)));
+            if closes {
+                pool.shutdown(true, false).unwrap();
+            }
+            let end = left.result();
+            assert!(matches!(&end, Err(Error::NoWorkerFor { name, .. }) if name.ends_with(" at worker 1")), "{end:?}");
+            if !closes {
+                assert_refused(pool.submit_to(1, number, ()), 1);
+                assert_eq!(pool.submit_to(0, number, ()).unwrap().result(), Ok(0));
+            }
+        }
+    }
+
+    fn semantics_order_a_worker_that_follows_another_one_runs_what_is_left_for_it_once(kind) {
+        let pool = Executor::builder().workers(2).start(kind).max_tasks_per_worker(3).build().unwrap();
+        let board = Board::new(2);
+        let send = |worker: u32| pool.submit_to(worker, count_in, (board.name(), u64::from(worker))).unwrap();
+        let all: Vec<_> = (0..40).map(|i| [send(0), send(1)].map(|future| (i, future))).collect();
+        for (i, future) in all.iter().flatten() {
+            assert_eq!(future.result(), Ok(*i), "as many have run before it as were submitted before it");
+        }
+        assert_eq!([0, 1].map(|cell| board[cell].load(SeqCst)), [40, 40]);
+    }
 }

@@ -70,6 +70,10 @@ cases! {
 
     fn semantics_p22_workers_run_on_the_cpus_that_they_are_given(kind) {
         let own = cpus();
+        if own.len() < 2 {
+            println!("not run: on one CPU nothing tells whether a worker is pinned");
+            return;
+        }
         let chosen: Vec<u64> = [own[own.len() - 1], own[0]].into();
         let builder = || Executor::builder().workers(3).start(kind);
         let pool = builder().worker_cpus(chosen.iter().map(|&cpu| cpu as usize)).build().expect("a pool");

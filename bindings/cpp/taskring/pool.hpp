@@ -111,7 +111,7 @@ public:
         return broadcast(options(), which, std::forward<G>(args)...);
     }
     template <class R, class... A, class... G> std::vector<future<R>> broadcast(const options &how, task<R(A...)> which, G &&...args) {
-        constexpr std::size_t most = 256;
+        constexpr std::size_t most = 448;
         std::string bytes;
         detail::encode_arguments(which, bytes, std::forward<G>(args)...);
         std::uint32_t function = 0;

@@ -147,7 +147,8 @@ fn in_a_takeover() {
         let publishing = first.clone();
         // The first one has published, and has not stored the tail.
         assert_eq!(doomed(UP_TO_THE_TAIL, u32::MAX, move || publishing.submit(ask(1))), None);
-        assert!(first.segment.ring().slots[0].load().is(Phase::Pending) && !first.segment.ring().has_backlog());
+        let ring = first.segment.ring();
+        assert!(ring.slots[0].load().is(Phase::Pending) && ring.head.tail.load(crate::sync::Ordering::Relaxed) == 0);
         first.die();
         ledger(&r).forsake(1);
         ledger(&r).forsake(2);

@@ -313,8 +313,8 @@ impl Worker {
             sleepers.stop_searching(me);
         }
         if found.is_some() {
-            if searching && pool.ring().has_backlog() {
-                sleepers.wake_one();
+            if searching {
+                self.share(pool);
             }
             return found;
         }
@@ -325,9 +325,7 @@ impl Worker {
         match self.search.rest(pool, sleepers, &mut runnable, stop, 0) {
             Rest::Task(task) => {
                 // Our mark was up: the wake for another task may have come to us.
-                if pool.ring().has_backlog() {
-                    sleepers.wake_one();
-                }
+                self.share(pool);
                 Some(task)
             }
             Rest::Stopped => None,
@@ -342,11 +340,19 @@ impl Worker {
     /// After a wake: wakes the next one if there is more to do, or something that we cannot run.
     fn woken(&mut self, pool: &Pool) -> Option<Task> {
         let task = self.look(pool);
-        let more = task.is_some() && pool.ring().has_backlog();
-        if more || (task.is_none() && self.search.passes_on()) {
+        if task.is_some() {
+            self.share(pool);
+        } else if self.search.passes_on() {
             pool.sleepers().wake_one();
         }
         task
+    }
+
+    /// Beside a task that was taken.
+    fn share(&mut self, pool: &Pool) {
+        if self.search.has_backlog(pool) || self.search.passes_on() {
+            pool.sleepers().wake_one();
+        }
     }
 }
 

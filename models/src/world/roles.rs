@@ -198,7 +198,7 @@ impl Worker {
             sleepers.stop_searching(me);
         }
         if found.is_some() {
-            if searching && segment.ring().has_backlog() {
+            if searching && self.search.has_backlog(&*segment) {
                 sleepers.wake_one();
             }
             return found;
@@ -216,7 +216,7 @@ impl Worker {
         let ended = || segment.has(Bit::Closing);
         match self.search.rest(&*segment, sleepers, &mut anything, ended, 0) {
             Rest::Task(task) => {
-                if segment.ring().has_backlog() {
+                if self.search.has_backlog(&*segment) {
                     sleepers.wake_one();
                 }
                 Some(task)
@@ -233,7 +233,7 @@ impl Worker {
     fn woken(&mut self) -> Option<Task> {
         let task = self.look();
         let segment = &*self.member.segment;
-        if task.is_some() && segment.ring().has_backlog() {
+        if task.is_some() && self.search.has_backlog(segment) {
             segment.sleepers().wake_one();
         } else if task.is_none() && self.search.passes_on() {
             segment.sleepers().wake_each();
