@@ -189,12 +189,12 @@ fn tell(change: impl FnOnce(&mut Told)) -> Result<()> {
 /// # taskring::test_support!();
 /// taskring::task! {
 ///     fn sum(numbers: Vec<u64>) -> Result<u64, taskring::TaskError> {
-///         let mut sum = 0;
+///         let mut total = 0;
 ///         for (done, number) in numbers.iter().enumerate() {
-///             sum += number;
+///             total += number;
 ///             taskring::task::progress(done as u64 + 1, numbers.len() as u64)?;
 ///         }
-///         Ok(sum)
+///         Ok(total)
 ///     }
 /// }
 /// fn main() -> Result<(), taskring::Error> {
