@@ -1931,7 +1931,8 @@ taskring_status taskring_last_broken(uint32_t *kind);
 
 /**
  * From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave after the
- * task that they are running, and nothing is lost; this does not wait for them. Workers that came by the pool's name stay. From any thread of the owner.
+ * task that they are running, and this does not wait for them. Nothing is lost but what
+ * waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a number out of range; TASKRING_UNSUPPORTED for an attached pool, and in one whose workers others
  * start; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.

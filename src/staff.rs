@@ -117,8 +117,11 @@ impl Supervisor {
             true => self.one_for_the_rest(&staff).into_iter().collect(),
         };
         let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
-        let is_to_be_followed =
-            |number: u32, place: &Place| place.workers == 1 && place.is_leaving && (number as usize) < planned;
+        let is_to_be_followed = |number: u32, place: &Place| {
+            let is_followed = place.workers == 1 && place.is_leaving && (number as usize) < planned;
+            // At the end all leave, when they find nothing to begin.
+            is_followed && (!is_stopping || self.has_pending_for(number))
+        };
         let to_follow = staff.iter().filter(|&(&number, place)| is_to_be_followed(number, place));
         missing.extend(to_follow.map(|(&number, _)| number).take(SUCCESSORS_MAX.saturating_sub(beyond)));
         for number in missing {
@@ -126,6 +129,15 @@ impl Supervisor {
             self.start_one(watch, number)?;
         }
         Ok(())
+    }
+
+    /// Whether a task waits that the worker of this number may begin.
+    fn has_pending_for(&self, number: u32) -> bool {
+        let may_begin = |slot: &Slot| {
+            let is_meant = Target::of(slot.wanted()).is_none_or(|target| target == Target::Number(number));
+            is_meant && slot.load().is(Phase::Pending)
+        };
+        self.pool.segment().lanes().any(|(_, lane)| lane.slots.iter().any(may_begin))
     }
 
     /// Of a closing pool: the worker that a task is left for, or any when there is none.

@@ -19,7 +19,8 @@ const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 impl Executor {
     /// From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave
-    /// after the task that they are running, with their exit hook; nothing is lost, and this does not wait for them. [`workers`](Executor::workers)
+    /// after the task that they are running, with their exit hook, and this does not wait for them. Nothing is lost but
+    /// what waits for one of them alone ([`submit_to`](Executor::submit_to)): that ends with [`Error::NoWorkerFor`] after the start time-out. [`workers`](Executor::workers)
     /// tells the new number at once. Workers that came by the pool's name stay.
     ///
     /// Of the owner only, from any of its threads, also in a task of a pool of threads.
@@ -51,11 +52,13 @@ impl Executor {
         Ok(())
     }
 
-    /// From now on no task is started, by any worker, until [`resume`](Executor::resume). What runs goes on to its end; a task that waits for one of
-    /// its pool that is pending still runs that one. Tasks can be submitted, cancelled and waited for.
+    /// From now on no task is started, by any worker, until [`resume`](Executor::resume). What runs goes on to its end; a task that waits
+    /// without a limit for one of its pool that is pending, and that its worker may run, still runs that one. Tasks can be submitted, cancelled and waited for.
     ///
     /// When this returns, every worker runs a task that it had begun, or rests. A pause ends with the pool: a shutdown, a drop and the end of the
     /// program run what is pending as ever, unless it is cancelled, and so does the death of the owner where others go on.
+    ///
+    /// A handle that was attached waits in its own shutdown or drop for what it has submitted, so until `resume`.
     ///
     /// Of the owner only, from any of its threads. A second pause changes nothing.
     ///

@@ -223,8 +223,10 @@ impl Supervisor {
     }
 
     /// A worker that was started. The pool may be ending its workers since.
-    pub(crate) fn add(&self, child: Child) {
+    pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
+        // Under the lock: who wants fewer says so first, and then looks at those that are here.
+        child.dismissed |= child.number as usize >= self.planned_workers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);

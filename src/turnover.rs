@@ -39,9 +39,9 @@ impl Turnover {
         loop {
             // Acquire: pairs with the Release of who wakes us: either its word is visible below, or the park word differs from this.
             let seen = record.park.load(Acquire);
-            let segment = &member.segment;
-            let is_called_off = segment.life().flags.load(Relaxed) & stop_bits != 0 || segment.is_surplus(self.number);
-            if is_called_off || !member.is_served(self.number) {
+            // That the number is one too many calls nobody off: the other worker hands over before it leaves, and who goes on beside it might find a moment
+            // later that the number is wanted again.
+            if member.segment.life().flags.load(Relaxed) & stop_bits != 0 || !member.is_served(self.number) {
                 break;
             }
             // It may sleep, and is to see us.

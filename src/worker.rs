@@ -146,6 +146,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     if let Some(turnover) = &worker.turnover {
         turnover.hand_over(&worker.performer.member);
     }
+    worker.pass_wake_on();
     if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
         setup.finish(&worker.performer.member, |name| runner_of(name, &worker.names, &worker.performer.runners));
     }
@@ -414,11 +415,17 @@ impl Worker {
         let segment = &self.performer.member.segment;
         segment.remove_server(self.performer.member.who());
         self.performer.member.record().ready.store(0, Relaxed);
-        // A wake that was meant for us goes on to somebody else.
-        let sleepers = segment.sleepers();
-        sleepers.forget(self.performer.member.who().index());
-        sleepers.wake_one();
+        self.pass_wake_on();
         segment.count_workers();
+    }
+
+    /// A wake that was meant for us goes on to somebody else: before our exit hook takes its time, and at the end.
+    fn pass_wake_on(&self) {
+        if !self.performer.is_out.get() {
+            let sleepers = self.performer.member.segment.sleepers();
+            sleepers.forget(self.performer.member.who().index());
+            sleepers.wake_one();
+        }
     }
 }
 

@@ -127,6 +127,18 @@ cases! {
         end(pool);
     }
 
+    fn semantics_l1_a_number_that_goes_up_and_down_at_once_breaks_no_pool(kind) {
+        let pool = pool_of(kind, 1);
+        for _ in 0..30 {
+            pool.resize(8).expect("more");
+            pool.resize(1).expect("one");
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        wait_until("one is left", || pool.worker_pids().len() == 1);
+        assert_eq!(pool.submit(nap, 1).unwrap().result(), Ok(1));
+        end(pool);
+    }
+
     fn semantics_p34_a_paused_pool_starts_nothing_until_it_is_resumed(kind) {
         let name = unique_name();
         let pool = Executor::builder().workers(2).start(kind).create_named(&name).expect("a pool");
@@ -162,11 +174,14 @@ cases! {
             // At different places of the workers' ways, asleep or awake.
             std::thread::sleep(Duration::from_micros(round % 20 * 50));
             pool.pause().expect("paused");
+            let started = |all: &[Future<u64>]| all.iter().filter(|future| future.state() != State::Pending).count();
+            let before = started(&all);
             wait_until("what was begun", || all.iter().all(|future| future.state() != State::Running));
             let begun = board[0].load(SeqCst);
             let pending = pool.submit(count_in, (board.name(), 0)).unwrap();
             std::thread::sleep(Duration::from_millis(2));
             assert_eq!((board[0].load(SeqCst), pending.state()), (begun, State::Pending), "in round {round}");
+            assert_eq!(started(&all), before, "in round {round}: what was pending when the pause had begun still is");
             all.push(pending);
             pool.resume().expect("it goes on");
             if round % 3 == 0 {

@@ -139,6 +139,24 @@ cases! {
         assert_eq!(board[0].load(SeqCst), if ends { 4 } else { 2 }, "as often as any worker that cannot be started");
     }
 
+    fn semantics_p6_workers_that_leave_a_closing_pool_are_not_followed_for_a_task_that_runs(kind) {
+        let board = Board::new(3);
+        let builder = limited(kind, 2, 1000).initializer(begin, (board.name(), 0)).exit_hook(begin, (board.name(), 100));
+        let pool = builder.build().expect("a pool");
+        wait_until("both", || board[0].load(SeqCst) == 2);
+        let long = pool.submit(linger, board.name()).unwrap();
+        wait_until("it runs", || board[1].load(SeqCst) == 1);
+        pool.shutdown(false, false).expect("begun");
+        wait_until("the idle one leaves", || board[0].load(SeqCst) == 3);
+        // Longer than some starts and hooks.
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(board[0].load(SeqCst), 3, "nobody was started");
+        board[2].store(1, SeqCst);
+        assert_eq!(long.result(), Ok(()));
+        end(pool);
+        assert_eq!(board[0].load(SeqCst), 4, "both initializers and both hooks");
+    }
+
     fn semantics_p6_a_forced_end_during_a_turnover_starts_nobody(kind) {
         if is_thread(kind) {
             let pool = limited(kind, 1, 1).build().expect("a pool");
