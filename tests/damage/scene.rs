@@ -23,8 +23,11 @@ taskring::task! {
 
 pub const ROLES: [Role; 3] = [("keeper", keeper), ("submitter", submitter), ("guest", crate::images::guest)];
 
-/// No call takes longer; what a mutex's own time-out takes is told by [`Error::Stalled`], which comes after five seconds.
-const PROMPT: Duration = Duration::from_secs(3);
+/// How long a task waits for a worker that can run it: what is damaged may want one that nobody is.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
+/// No call takes longer: that, until the next look around, at most 1.2 s later, and what a busy machine adds. What a mutex's own time-out takes is told by
+/// [`Error::Stalled`], which comes after five seconds.
+const PROMPT: Duration = Duration::from_secs(4);
 const STALL: Duration = Duration::from_secs(6);
 /// What a submitter says between its calls when it has said nothing for this time: a round has more than ten of them, and each may stall. The test's own
 /// limit for a line is then one for three calls.
@@ -51,7 +54,7 @@ fn keeper(args: &[String]) {
     log::set_logger(&Log).expect("the first logger");
     log::set_max_level(log::LevelFilter::Debug);
     let builder = Executor::builder().workers(2).start(StartMethod::Spawn).capacity(CAPACITY).payload_max(PAYLOAD);
-    let pool = builder.start_timeout(Duration::from_secs(2)).create_named(&args[0]).expect("a pool");
+    let pool = builder.start_timeout(START_TIMEOUT).create_named(&args[0]).expect("a pool");
     say("made");
     while hear().is_some() {}
     drop(pool);
