@@ -341,8 +341,9 @@ impl Submitter<'_> {
             }
             2 if self.random.below(64) == 0 => {
                 // Whether it ran before, nobody says.
-                let ended = open.back().is_some_and(|open| open.future.cancel_hard() == Ok(true));
-                if let Some(Open { task, .. }) = open.pop_back_if(|_| ended) {
+                if open.back().is_some_and(|open| open.future.cancel_hard() == Ok(true))
+                    && let Some(Open { task, .. }) = open.pop_back()
+                {
                     note(task, Event::LostMayHaveRun);
                 }
             }
