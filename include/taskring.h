@@ -736,7 +736,7 @@ typedef struct taskring_config {
      */
     uint64_t task_soft_limit_ns;
     /**
-     * TASKRING_UNSUPPORTED with TASKRING_THREAD.
+     * TASKRING_UNSUPPORTED with TASKRING_THREAD and TASKRING_INTERPRETER.
      */
     uint64_t task_hard_limit_ns;
     /**

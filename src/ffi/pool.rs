@@ -110,7 +110,7 @@ pub struct taskring_config {
     pub worker_memory_max: u64,
     /// The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
     pub task_soft_limit_ns: u64,
-    /// TASKRING_UNSUPPORTED with TASKRING_THREAD.
+    /// TASKRING_UNSUPPORTED with TASKRING_THREAD and TASKRING_INTERPRETER.
     pub task_hard_limit_ns: u64,
     /// After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
     /// old one takes tasks until it is ready, which may be some more than this. Default: no limit.
