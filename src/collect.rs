@@ -121,16 +121,16 @@ impl Pool {
 
     #[inline]
     fn taken(&self, ticket: Ticket) -> &Taken {
-        let (lane, index) = self.segment().geometry().split(ticket.slot);
-        if lane != self.lane {
-            return self.taken_of_others(lane, index);
+        // There are as many as the lane has slots.
+        match self.collected.taken.get(ticket.slot.wrapping_sub(self.first_slot) as usize) {
+            Some(taken) => taken,
+            None => self.taken_of_others(ticket),
         }
-        // There are as many as the lane has slots, a power of two.
-        &self.collected.taken[index & (self.collected.taken.len() - 1)]
     }
 
     #[cold]
-    fn taken_of_others(&self, lane: usize, index: usize) -> &Taken {
+    fn taken_of_others(&self, ticket: Ticket) -> &Taken {
+        let (lane, index) = self.segment().geometry().split(ticket.slot);
         let table = &self.collected.taken_of_others[Priority::of_lane(lane).index()];
         &table.get_or_init(|| Taken::of(self.capacity()))[index]
     }

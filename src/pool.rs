@@ -65,6 +65,8 @@ pub(crate) struct Pool {
     pub(crate) member: Member,
     /// For tasks of normal priority.
     pub(crate) lane: usize,
+    /// The number of its first slot.
+    pub(crate) first_slot: u32,
     /// For those of other levels.
     pub(crate) further: Further,
     /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
@@ -147,14 +149,16 @@ impl Pool {
         let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
         let request = base_request(&member, lane);
+        let first_slot = member.segment.slot_number(lane, 0);
         if !request.limits().is_none() {
             member.segment.use_extras(lane)?;
         }
         Ok(Pool {
             member,
             lane,
+            first_slot,
             further: Further::default(),
-            newest: AtomicU64::new(((lane * capacity) as u64) << 32),
+            newest: AtomicU64::new(0),
             collected: Collected::of(capacity),
             loans: Mutex::default(),
             hub: Hub::default(),
@@ -198,17 +202,21 @@ impl Pool {
     /// Asks for the line of the slot that is likely to be published next.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
-        let (lane, newest) = self.segment().geometry().split((self.newest.load(Relaxed) >> 32) as u32);
-        let slots = self.segment().lane(lane).slots;
-        crate::sync::prefetch_to_write(&slots[(newest + 1) & (slots.len() - 1)]);
+        self.prefetch_behind((self.newest.load(Relaxed) >> 32) as u32, 1);
     }
 
     /// Asks for the line of a slot that is likely to be collected soon.
     #[inline]
     pub(crate) fn prefetch(&self, ticket: Ticket, ahead: usize) {
-        let (lane, index) = self.segment().geometry().split(ticket.slot);
-        let slots = self.segment().lane(lane).slots;
-        crate::sync::prefetch_to_write(&slots[(index + ahead) & (slots.len() - 1)]);
+        self.prefetch_behind(ticket.slot, ahead);
+    }
+
+    /// In the lane that nearly all tasks are in, and not over its end.
+    #[inline]
+    fn prefetch_behind(&self, number: u32, ahead: usize) {
+        if let Some(slot) = self.segment().lane(self.lane).slots.get(number.wrapping_sub(self.first_slot) as usize + ahead) {
+            crate::sync::prefetch_to_write(slot);
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {

@@ -92,12 +92,13 @@ fn rival() {
     let [name, board, count] = &args[..] else { panic!("{args:?}") };
     let pool = Executor::attach(name).expect("attached");
     for level in [High, Normal, Low] {
+        hear();
         for _ in 0..count.parse().expect("a number") {
             drop(pool.submit_with(&of(level), count_in, (board.clone(), 0)).expect("submitted"));
         }
         say("submitted");
-        hear();
     }
+    hear();
 }
 
 fn start_rival(case: &str, name: &str, board: &Board, count: usize) -> Program {
@@ -278,9 +279,7 @@ cases! {
         for (round, level) in [High, Normal, Low].into_iter().enumerate() {
             board[0].store(0, SeqCst);
             let busy = held.start(&pool, round);
-            if round != 0 {
-                rival.tell("go on");
-            }
+            rival.tell("go on");
             rival.expect("submitted");
             let own: Vec<_> = (0..OWN).map(|_| pool.submit_with(&of(level), count_in, (board.name(), 0)).unwrap()).collect();
             held.let_go(round);
@@ -302,14 +301,12 @@ cases! {
         let it = Waiting::of(Executor::builder().workers(1).start(kind).create_named(&name).unwrap());
         let case = "semantics_order_a_killed_submitter_leaves_nothing_in_any_ring";
         let mut rival = start_rival(case, &name, &it.board, 10);
-        for round in 0..3 {
-            if round != 0 {
-                rival.tell("go on");
-            }
+        let own = it.submit_all(High, 3);
+        for _ in 0..3 {
+            rival.tell("go on");
             rival.expect("submitted");
         }
         rival.kill();
-        let own = it.submit_all(High, 3);
         it.let_go();
         assert!(own.iter().all(|future| future.result().is_ok()));
         wait_until("the tasks of the dead one have run", || it.board[0].load(SeqCst) == 33);
