@@ -82,3 +82,51 @@ pub(crate) fn choose_lane(member: &Member, level: Priority) -> Result<usize> {
     member.segment.use_lane(lane)?;
     Ok(lane)
 }
+
+#[cfg(all(test, feature = "named"))]
+mod tests {
+    use super::*;
+    use crate::{Executor, StartMethod};
+
+    #[test]
+    fn submitters_spread_over_the_lanes_of_a_level_and_give_them_back() {
+        let name = format!("lanes-{}", std::process::id());
+        let pool = Executor::builder().start(StartMethod::None).capacity(8).create_named(&name).unwrap();
+        let mut others: Vec<_> = (0..8).map(|_| Executor::attach(&name).unwrap()).collect();
+        let high = |pool: &Executor| pool.pool().lane_of(Priority::High).unwrap();
+        let count = |all: &[usize]| {
+            Priority::High.lanes().map(|lane| all.iter().filter(|&&l| l == lane).count()).collect::<Vec<_>>()
+        };
+        assert_eq!(pool.pool().own_lanes().collect::<Vec<_>>(), [0]);
+        let lanes: Vec<_> = others.iter().map(high).collect();
+        assert_eq!(count(&lanes), [2, 2, 2, 2]);
+        assert_eq!(others.iter().map(high).collect::<Vec<_>>(), lanes, "each keeps its own");
+        // Those of one lane go: the next two come there.
+        let mut kept = lanes.iter().map(|&lane| lane != lanes[0]);
+        others.retain(|_| kept.next().unwrap());
+        assert_eq!([high(&pool), high(&Executor::attach(&name).unwrap())], [lanes[0]; 2]);
+        assert_eq!(pool.pool().own_lanes().collect::<Vec<_>>(), [lanes[0], 0]);
+    }
+
+    #[test]
+    fn threads_that_submit_the_first_tasks_of_a_level_take_one_lane() {
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let lanes: Vec<_> = std::thread::scope(|scope| {
+            let takers = [(); 8].map(|()| scope.spawn(|| pool.pool().lane_of(Priority::Low).unwrap()));
+            takers.into_iter().map(|taker| taker.join().unwrap()).collect()
+        });
+        let first = Priority::Low.lanes().start;
+        assert_eq!(lanes, [first; 8]);
+        let word = pool.pool().member.record().lane.load(Relaxed);
+        assert_eq!((Priority::Low.lane_in(word), Priority::High.lane_in(word)), (Some(first), None));
+    }
+
+    #[test]
+    fn a_lane_that_somebody_else_has_written_into_the_record_is_none_of_another_level() {
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let record = pool.pool().member.record();
+        record.lane.store(u32::MAX, Relaxed);
+        let lane = pool.pool().lane_of(Priority::Low).unwrap();
+        assert!(Priority::Low.lanes().contains(&lane) && pool.pool().own_lane(Priority::Low) == Some(lane));
+    }
+}
