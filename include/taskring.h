@@ -225,6 +225,27 @@
 #define TASKRING_NOT_IDEMPOTENT 2
 
 /**
+ * The priority of tasks that ask for none.
+ */
+#define TASKRING_PRIORITY_NORMAL 0
+
+/**
+ * The task is taken before those of normal and of low priority.
+ *
+ * A worker takes a task of the highest level that has one which it can run, but for aging: when it has taken 16 tasks of higher levels since it last took one
+ * of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. So with
+ * w workers, while a task waits and k others of its level are taken before it, no more than 16 * (w + k) of higher levels are. Tasks that one submitter
+ * submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its worker
+ * died keeps its level. Each level has a ring of its own, with as many slots, from its first task on.
+ */
+#define TASKRING_PRIORITY_HIGH 1
+
+/**
+ * The task is taken after those of high and of normal priority, but for what TASKRING_PRIORITY_HIGH says.
+ */
+#define TASKRING_PRIORITY_LOW 2
+
+/**
  * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
  */
 enum taskring_status
@@ -523,9 +544,9 @@ typedef struct taskring_options {
      */
     uint32_t attempts_max;
     /**
-     * Must be 0.
+     * TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW. Default: TASKRING_PRIORITY_NORMAL.
      */
-    uint32_t reserved;
+    uint32_t priority;
     /**
      * The set that the task belongs to, or NULL.
      */
@@ -802,7 +823,7 @@ typedef struct taskring_stats {
      */
     uint32_t workers;
     /**
-     * Slots of this submitter's lane.
+     * Slots of each of this submitter's lanes, one for each priority that it has used.
      */
     uint32_t capacity;
     /**

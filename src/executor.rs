@@ -6,6 +6,7 @@ use crate::error::{Error, PoolKind, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
+use crate::priority::Priority;
 use crate::record::{Kind, RecordState};
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
@@ -26,13 +27,14 @@ pub struct SubmitOptions {
     idempotent: Option<bool>,
     attempts_max: Option<u8>,
     worker: Option<u32>,
+    priority: Priority,
     /// Time limits in nanoseconds. 0 is none, for plain numbers cost a submit nothing; one that was asked to be 0 is `ZERO_LIMIT`.
     soft_ns: u64,
     hard_ns: u64,
 }
 
 impl SubmitOptions {
-    /// No set, and the pool's policy for a worker's death.
+    /// No set, normal priority, and the pool's policy for a worker's death.
     #[must_use]
     pub fn new() -> SubmitOptions {
         SubmitOptions::default()
@@ -60,6 +62,40 @@ impl SubmitOptions {
     #[must_use]
     pub fn worker(mut self, number: u32) -> SubmitOptions {
         self.worker = Some(number);
+        self
+    }
+
+    /// Which of the tasks that wait are taken first. The default is [`Priority::Normal`].
+    ///
+    /// A worker takes a task of the highest level that has one which it can run, but for aging, so that no level starves: when it has taken 16 tasks of higher
+    /// levels since it last took one of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels
+    /// the lowest comes first. So with `w` workers, while a task waits and `k` others of its level are taken before it, no more than 16 × (`w` + `k`) of higher
+    /// levels are.
+    ///
+    /// Tasks that one submitter submits with one priority begin in the order of their submits. Submitters with tasks of one level take turns, however many each
+    /// of them has. A task that is run again after its worker died keeps its level, and is before those of that level that have not begun. A running task is
+    /// not interrupted for one of a higher level, and whoever waits in a task for another one of its pool runs that one itself, of whatever level it is.
+    ///
+    /// Each level has a ring of its own, with as many slots, from its first task on: when one is full, there is room in the others. More than 16 submitters of
+    /// normal tasks, or 4 of another level, share rings: each has its part of the slots, and in a shared ring tasks begin in the order of their submits.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// use taskring::{Priority, SubmitOptions};
+    /// taskring::task! { fn double(x: u64) -> u64 { 2 * x } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(1).build()?;
+    ///     let urgent = SubmitOptions::new().priority(Priority::High);
+    ///     let later = pool.submit(double, 1)?;
+    ///     let first = pool.submit_with(&urgent, double, 2)?;
+    ///     assert_eq!((first.result()?, later.result()?), (4, 2));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> SubmitOptions {
+        self.priority = priority;
         self
     }
 
@@ -184,6 +220,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if let Some(attempts) = options.attempts_max {
         request.attempts_max = attempts;
     }
+    if options.priority != Priority::Normal {
+        request.lane = pool.lane_of(options.priority)? as u16;
+    }
     if options.soft_ns | options.hard_ns != 0 {
         request = limited(pool, request, [options.soft_ns, options.hard_ns])?;
     }
@@ -220,7 +259,7 @@ fn limited(pool: &Pool, mut request: Request, limits: [u64; 2]) -> Result<Reques
     if own.hard_ms != 0 && may_have_threads && pool.member.participants().any(is_thread) {
         return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
     }
-    pool.segment().use_extras(pool.lane)?;
+    pool.segment().use_extras(request.lane())?;
     request.set_limits(own.or(request.limits())?);
     Ok(request)
 }
@@ -519,7 +558,7 @@ impl Executor {
         if planned != 0 { planned } else { self.pool.segment().life().workers.load(Relaxed) as usize }
     }
 
-    /// Slots of this submitter's lane: how many unfinished tasks it can have.
+    /// Slots of each of this submitter's lanes: how many unfinished tasks of one priority it can have.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.pool.capacity()

@@ -61,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) idle: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
     /// One bit for each worker that is awake and looking for work, kept only while others are idle. Set and cleared by the worker.
     pub(crate) searching: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
-    /// Guards the registry: the choice of a lane and new function names.
+    /// Guards the registry: the choice of lanes and new function names.
     pub(crate) registry_mutex: Apart<AtomicU32>,
     /// Guards the carving of new payload blocks.
     pub(crate) blocks_mutex: Apart<AtomicU32>,
@@ -155,7 +155,7 @@ pub(crate) struct Record {
     pub(crate) start: AtomicU64,
     /// Why it ended, written by its parent: {kind:32, code:32}.
     pub(crate) cause: AtomicU64,
-    /// The lane it submits to, plus one.
+    /// The lanes it submits to, each plus one: a byte for each level of priority, see `priority.rs`. Written by it alone, under the registry mutex.
     pub(crate) lane: AtomicU32,
     /// 1 once a worker has said which functions it has.
     pub(crate) ready: AtomicU32,
@@ -363,7 +363,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        4, // the version of layout and encodings, for changes that no size shows
+        5, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

@@ -34,6 +34,7 @@ compile_error!("taskring needs 64-bit little-endian Linux");
 mod layout;
 mod limits;
 mod mutex;
+mod priority;
 mod resources;
 mod ring;
 mod search;
@@ -72,6 +73,7 @@ mod inside;
 #[cfg(feature = "named")]
 mod inspect;
 mod interpreter;
+mod lanes;
 mod life;
 mod loan;
 mod lookout;
@@ -137,6 +139,7 @@ mod public {
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::priority::Priority;
     pub use crate::progress::Progress;
     pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;

@@ -138,19 +138,19 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     Ok(true)
 }
 
-/// For a task that finds the ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
+/// For a task that finds a ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
 #[cold]
-pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
+pub(crate) fn help_oldest(pool: &Pool, lane: usize) -> Result<bool> {
     if !pool.of_tasks || !is_in_task_of(pool) {
         return Ok(false);
     }
-    let ring = pool.segment().lane(pool.lane);
+    let ring = pool.segment().lane(lane);
     let from = ring.next_slot();
     for step in 0..pool.capacity() {
         let index = (from + step) & (pool.capacity() - 1);
         let state = ring.slots[index].load();
         if state.is(Phase::Pending) && ring.slots[index].submitted_by() == pool.member.who() {
-            let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+            let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
             if help(pool, ticket)? {
                 return Ok(true);
             }
@@ -164,14 +164,14 @@ pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
 /// # Errors
 /// As [`begin_wait`].
 #[cold]
-pub(crate) fn begin_wait_for_room(pool: &Pool) -> Result<Option<Waits>> {
+pub(crate) fn begin_wait_for_room(pool: &Pool, lane: usize) -> Result<Option<Waits>> {
     if !is_in_task_of(pool) {
         return Ok(None);
     }
-    let ring = pool.segment().lane(pool.lane);
+    let ring = pool.segment().lane(lane);
     let unfinished = ring.slots.iter().enumerate().filter_map(|(index, slot)| {
         let state = slot.load();
-        let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+        let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
         (state.is(Phase::Pending) || state.is(Phase::Running)).then_some((pool, ticket))
     });
     begin_wait(unfinished)

@@ -1,16 +1,17 @@
-//! A submitter's attachment to a pool: its lane, what it has collected (`collect.rs`), and the waits of its threads.
+//! A submitter's attachment to a pool: its lanes (`lanes.rs`), what it has collected (`collect.rs`), and the waits of its threads.
 //! Shared by the executor and all its futures.
 
 use crate::collect::Collected;
 use crate::condemn::Condemned;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
-use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
+use crate::lanes::{Further, choose_lane};
+use crate::limits::SLEEP_NS_MAX;
 use crate::loan::Loans;
-use crate::mutex::ShmMutex;
 use crate::outcome::Kind as OutcomeKind;
 use crate::pace::WaitPace;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
+use crate::priority::Priority;
 use crate::record::{Kind, OF_TASKS};
 use crate::registry::Member;
 use crate::search::Rings;
@@ -62,10 +63,15 @@ impl Ticket {
 
 pub(crate) struct Pool {
     pub(crate) member: Member,
+    /// For tasks of normal priority.
     pub(crate) lane: usize,
+    /// The number of its first slot.
+    pub(crate) first_slot: u32,
+    /// For those of other levels.
+    pub(crate) further: Further,
     /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
     newest: AtomicU64,
-    /// What this process has collected of its lane.
+    /// What this process has collected of its lanes.
     pub(crate) collected: Collected,
     /// Blocks that the program fills before it submits them, by number.
     pub(crate) loans: Mutex<Loans>,
@@ -126,7 +132,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    /// Attaches as a submitter or owner, and takes a lane.
+    /// Attaches as a submitter or owner, and takes its first lane.
     pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
         Pool::seated(Member::join(segment, kind, 0)?, start_timeout)
     }
@@ -140,15 +146,18 @@ impl Pool {
     }
 
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
-        let lane = choose_lane(&member)?;
+        let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
-        let request = base_request(&member);
+        let request = base_request(&member, lane);
+        let first_slot = member.segment.slot_number(lane, 0);
         if !request.limits().is_none() {
             member.segment.use_extras(lane)?;
         }
         Ok(Pool {
             member,
             lane,
+            first_slot,
+            further: Further::default(),
             newest: AtomicU64::new(0),
             collected: Collected::of(capacity),
             loans: Mutex::default(),
@@ -193,16 +202,21 @@ impl Pool {
     /// Asks for the line of the slot that is likely to be published next.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
-        let slots = self.segment().lane(self.lane).slots;
-        let newest = (self.newest.load(Relaxed) >> 32) as usize;
-        crate::sync::prefetch_to_write(&slots[(newest + 1) & (slots.len() - 1)]);
+        self.prefetch_behind((self.newest.load(Relaxed) >> 32) as u32, 1);
     }
 
     /// Asks for the line of a slot that is likely to be collected soon.
     #[inline]
     pub(crate) fn prefetch(&self, ticket: Ticket, ahead: usize) {
-        let slots = self.segment().lane(self.lane).slots;
-        crate::sync::prefetch_to_write(&slots[(ticket.slot as usize + ahead) & (slots.len() - 1)]);
+        self.prefetch_behind(ticket.slot, ahead);
+    }
+
+    /// In the lane that nearly all tasks are in, and not over its end.
+    #[inline]
+    fn prefetch_behind(&self, number: u32, ahead: usize) {
+        if let Some(slot) = self.segment().lane(self.lane).slots.get(number.wrapping_sub(self.first_slot) as usize + ahead) {
+            crate::sync::prefetch_to_write(slot);
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -250,12 +264,14 @@ impl Pool {
 
     /// Frees the finished tasks that nobody has collected, and has those that go on freed at their end.
     fn let_go_of_slots(&self) {
-        for (index, slot) in self.segment().lane(self.lane).slots.iter().enumerate() {
-            let state = slot.load();
-            // Looked at again: in a shared lane it may belong to somebody else by now.
-            let ours = !state.is(Phase::Free) && slot.submitted_by() == self.member.who();
-            if ours && slot.load().generation() == state.generation() {
-                self.member.settle_orphan(self.lane, index, state.generation(), Orphans::Run);
+        for lane in self.own_lanes() {
+            for (index, slot) in self.segment().lane(lane).slots.iter().enumerate() {
+                let state = slot.load();
+                // Looked at again: in a shared lane it may belong to somebody else by now.
+                let ours = !state.is(Phase::Free) && slot.submitted_by() == self.member.who();
+                if ours && slot.load().generation() == state.generation() {
+                    self.member.settle_orphan(lane, index, state.generation(), Orphans::Run);
+                }
             }
         }
     }
@@ -435,16 +451,16 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        let (for_anybody, targets) = segment.pending_in(self.lane);
+        let (for_anybody, targets) = segment.pending_in(self.own_lanes());
         let is_pending = for_anybody || !targets.is_empty();
         let now = now_ns();
         if is_time(&self.looked_for_damage, now, DAMAGE_NS_MIN) {
-            self.member.audit(Some(self.lane))?;
+            self.member.audit(self.own_lanes())?;
             self.member.kill_condemned();
             self.member.kill_overdue(now);
             self.hub.deliver_unannounced(self);
-            if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
-                hold.mend();
+            if is_pending {
+                self.own_lanes().filter_map(|lane| self.member.try_hold_lane(lane)).for_each(|mut hold| hold.mend());
             }
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();
@@ -471,10 +487,10 @@ fn is_time(last: &AtomicU64, now: u64, between: u64) -> bool {
 }
 
 impl Segment {
-    /// Whether a task for any worker is pending in a lane, and for which workers others are.
-    fn pending_in(&self, lane: usize) -> (bool, BTreeSet<Target>) {
+    /// Whether a task for any worker is pending in these lanes, and for which workers others are.
+    fn pending_in(&self, lanes: impl Iterator<Item = usize>) -> (bool, BTreeSet<Target>) {
         let (mut for_anybody, mut targets) = (false, BTreeSet::new());
-        for slot in self.lane(lane).slots.iter().filter(|slot| slot.load().is(Phase::Pending)) {
+        for slot in lanes.flat_map(|lane| self.lane(lane).slots).filter(|slot| slot.load().is(Phase::Pending)) {
             match Target::of(slot.wanted()) {
                 None => for_anybody = true,
                 Some(target) => {
@@ -487,7 +503,7 @@ impl Segment {
 }
 
 /// What the pool's policy says of every task, unless its options say otherwise.
-fn base_request(member: &Member) -> Request {
+fn base_request(member: &Member, lane: usize) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
     let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
@@ -495,27 +511,8 @@ fn base_request(member: &Member) -> Request {
         OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
     };
     let submitter = member.who().bits();
-    let mut request = Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() };
+    let mut request =
+        Request { options, attempts_max, kills_max: policy.kills_max, submitter, lane: lane as u16, ..Request::default() };
     request.set_limits(limits);
     request
-}
-
-/// The lane with the fewest submitters, by their records.
-fn choose_lane(member: &Member) -> Result<usize> {
-    let mutex = ShmMutex(&member.segment.header().registry_mutex);
-    let guard = mutex.lock(member.who(), member).map_err(|s| member.stalled(s))?;
-    let mut users = [0_u32; LANES_MAX];
-    for (_, _, record) in member.participants() {
-        if let Some(count) = users.get_mut((record.lane.load(Relaxed) as usize).wrapping_sub(1)) {
-            *count += 1;
-        }
-    }
-    let lane = (0..LANES_MAX).min_by_key(|&i| users[i]).expect("there are lanes");
-    member.record().lane.store(lane as u32 + 1, Relaxed);
-    // A hint for the quota. It is not counted down: whoever comes to a lane after others left finds it too small for a while.
-    member.segment.lane(lane).head.users.store(users[lane] + 1, Relaxed);
-    drop(guard);
-    // Outside the mutex, for committing may block.
-    member.segment.use_lane(lane)?;
-    Ok(lane)
 }

@@ -20,6 +20,7 @@ use crate::mutex::{Peers, ShmMutex};
 use crate::outcome::{TIME_LIMIT, lost_bits};
 use crate::payload::Holder;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
+use crate::priority::Priority;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
@@ -300,9 +301,9 @@ impl Member {
     pub(crate) fn sweep_set(&self, set: SetRef) -> Swept {
         const AHEAD: usize = 8;
         let mut swept = Swept { cancelled: 0, claimed: Vec::new() };
-        let own = self.segment.records()[self.who().index()].lane.load(Relaxed) as usize;
+        let own = self.segment.records()[self.who().index()].lane.load(Relaxed);
         for (lane, ring) in self.segment.lanes() {
-            let is_own = lane + 1 == own;
+            let is_own = Priority::of_lane(lane).lane_in(own) == Some(lane);
             for (index, slot) in ring.slots.iter().enumerate() {
                 if is_own {
                     // Most were written last by us, and many more than our caches hold.

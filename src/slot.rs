@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) function: u16,
     pub(crate) options: u16,
     pub(crate) submitter: u16,
+    /// The lane that it is to be published in. `Slot::read` does not give it.
+    pub(crate) lane: u16,
     pub(crate) attempts_max: u8,
     pub(crate) kills_max: u8,
     pub(crate) set: u32,
@@ -26,6 +28,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    #[inline]
+    pub(crate) fn lane(&self) -> usize {
+        usize::from(self.lane)
+    }
+
     /// Time limits of a task to be submitted, with `OPTION_LIMITED`. Its arguments come beside the request, so the limits lie where it would tell of them: a
     /// larger request would cost every task some instructions. They are for what lies beside the slot, and `Slot::read` does not give them.
     pub(crate) fn limits(&self) -> TimeLimits {
@@ -228,6 +235,7 @@ impl Slot {
             function: function as u16,
             options: (function >> 16) as u16,
             submitter: submitter as u16,
+            lane: 0,
             attempts_max: (submitter >> 16) as u8,
             kills_max: (submitter >> 24) as u8,
             set: self.set.load(Relaxed),

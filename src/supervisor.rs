@@ -521,7 +521,7 @@ impl Supervisor {
         self.pool.member.kill_overdue(now);
         self.check_pause();
         // Who waits learns of it by the flag; this thread closes the pool.
-        let _ = self.pool.member.audit(Some(self.pool.lane));
+        let _ = self.pool.member.audit(self.pool.own_lanes());
     }
 
     fn join_children(&self) {

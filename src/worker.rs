@@ -365,7 +365,7 @@ impl Worker {
         }
         self.pace.looked(now_ns());
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
-        let _ = self.performer.member.audit(None);
+        let _ = self.performer.member.audit(std::iter::empty());
         self.look_for_own_slots();
         let is_process = self.performer.member.seat.kind == Kind::Worker;
         let wrong = |(number, name): &&(u16, &'static str)| is_process && !self.performer.member.is_server(*number, name);

@@ -215,7 +215,7 @@ const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
     struct_size: size_of::<ffi::taskring_options>() as u32,
     flags: 0,
     attempts_max: 0,
-    reserved: 0,
+    priority: 0,
     set: null_mut(),
     completions: null_mut(),
     user_data: 0,

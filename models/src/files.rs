@@ -10,6 +10,8 @@ mod limits;
 mod mutex;
 #[path = "../../src/policy.rs"]
 mod policy;
+#[path = "../../src/priority.rs"]
+mod priority;
 #[path = "../../src/record.rs"]
 mod record;
 #[path = "../../src/recovery.rs"]

@@ -405,7 +405,7 @@ pub struct taskring_stats {
     pub struct_size: u32,
     /// Ready workers, of all processes.
     pub workers: u32,
-    /// Slots of this submitter's lane.
+    /// Slots of each of this submitter's lanes, one for each priority that it has used.
     pub capacity: u32,
     /// Tasks that nobody has started.
     pub pending: u32,
@@ -447,7 +447,7 @@ pub unsafe extern "C" fn taskring_pool_stats(pool: *mut taskring_pool, stats: *m
             blocks: pool.segment().blocks_in_use() as u32,
             ..Default::default()
         };
-        for slot in pool.segment().lane(pool.lane).slots {
+        for slot in pool.own_lanes().flat_map(|lane| pool.segment().lane(lane).slots) {
             let state = slot.load();
             match state.phase() {
                 _ if slot.submitted_by() != pool.member.who() => {}

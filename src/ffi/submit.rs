@@ -8,6 +8,7 @@ use super::{Sized32, TASKRING_INFINITE, bytes, guard, null, put, read_struct, te
 use crate::error::Error;
 use crate::executor::{Executor, SubmitOptions, request};
 use crate::pool::Ticket;
+use crate::priority::Priority;
 use crate::slot::Request;
 use crate::submit::WhenFull;
 use std::ffi::{c_char, c_void};
@@ -17,6 +18,19 @@ use std::time::Duration;
 pub const TASKRING_IDEMPOTENT: u32 = 1;
 /// The task may not run again, whatever the pool's policy says.
 pub const TASKRING_NOT_IDEMPOTENT: u32 = 2;
+
+/// The priority of tasks that ask for none.
+pub const TASKRING_PRIORITY_NORMAL: u32 = 0;
+/// The task is taken before those of normal and of low priority.
+///
+/// A worker takes a task of the highest level that has one which it can run, but for aging: when it has taken 16 tasks of higher levels since it last took one
+/// of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. So with
+/// w workers, while a task waits and k others of its level are taken before it, no more than 16 * (w + k) of higher levels are. Tasks that one submitter
+/// submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its worker
+/// died keeps its level. Each level has a ring of its own, with as many slots, from its first task on.
+pub const TASKRING_PRIORITY_HIGH: u32 = 1;
+/// The task is taken after those of high and of normal priority, but for what TASKRING_PRIORITY_HIGH says.
+pub const TASKRING_PRIORITY_LOW: u32 = 2;
 
 /// Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
 #[repr(C)]
@@ -28,8 +42,8 @@ pub struct taskring_options {
     pub flags: u32,
     /// How often an idempotent task is started at most, 1 to 255. Default: 2.
     pub attempts_max: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW. Default: TASKRING_PRIORITY_NORMAL.
+    pub priority: u32,
     /// The set that the task belongs to, or NULL.
     pub set: *mut taskring_set,
     /// The completion queue that the task comes out of when it is over, or NULL.
@@ -116,15 +130,22 @@ impl Chosen<'_> {
     }
 }
 
+fn level(priority: u32) -> Result<Priority, Fault> {
+    const LEVELS: &str = "TASKRING_PRIORITY_NORMAL, TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW";
+    match priority {
+        TASKRING_PRIORITY_NORMAL => Ok(Priority::Normal),
+        TASKRING_PRIORITY_HIGH => Ok(Priority::High),
+        TASKRING_PRIORITY_LOW => Ok(Priority::Low),
+        _ => Err(Error::invalid("priority", priority, LEVELS).into()),
+    }
+}
+
 /// # Safety
 /// `options` is NULL or points to options; the handles in it are not freed while the result is used.
 pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Result<Chosen<'a>, Fault> {
     // SAFETY: as this function's contract says.
     let Some(options) = (unsafe { read_struct("options", options) })? else { return Ok(Chosen::default()) };
-    if options.reserved != 0 {
-        return Err(Error::invalid("reserved", options.reserved, 0).into());
-    }
-    let mut submit = SubmitOptions::new();
+    let mut submit = SubmitOptions::new().priority(level(options.priority)?);
     const BOTH: u32 = TASKRING_IDEMPOTENT | TASKRING_NOT_IDEMPOTENT;
     if options.flags & !BOTH != 0 || options.flags & BOTH == BOTH {
         return Err(Error::invalid("flags", options.flags, "TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT").into());

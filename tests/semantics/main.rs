@@ -31,6 +31,7 @@ mod maps_now;
 mod multi;
 mod nested;
 mod order;
+mod priority;
 mod processes;
 mod promise;
 mod resources;
@@ -66,6 +67,7 @@ const FILES: &[&[Case]] = &[
     multi::CASES,
     nested::CASES,
     order::CASES,
+    priority::CASES,
     processes::CASES,
     promise::CASES,
     resources::CASES,

@@ -51,6 +51,13 @@ private:
     std::unique_ptr<taskring_set, free_set> set_;
 };
 
+/// Which of the tasks that wait are taken first: see TASKRING_PRIORITY_HIGH.
+enum class priority : std::uint32_t {
+    normal = TASKRING_PRIORITY_NORMAL,
+    high = TASKRING_PRIORITY_HIGH,
+    low = TASKRING_PRIORITY_LOW,
+};
+
 /// Options of a task, as taskring_options has them: pool.submit(options().idempotent().set(batch), task, ...). Of sets and queues they keep the handle
 /// only. A task_set alone will do for options.
 class options {
@@ -61,6 +68,7 @@ public:
     options &idempotent(bool is = true) noexcept { return raw_.flags = is ? TASKRING_IDEMPOTENT : TASKRING_NOT_IDEMPOTENT, *this; }
     /// How often it is started at most, if it is idempotent.
     options &attempts_max(std::uint32_t times) noexcept { return raw_.attempts_max = times, *this; }
+    options &priority(taskring::priority level) noexcept { return raw_.priority = static_cast<std::uint32_t>(level), *this; }
     options &set(const task_set &belongs_to) noexcept { return raw_.set = belongs_to.get(), *this; }
     /// The queue that it comes out of when it is over, and what comes out with it.
     options &completions(const taskring::completions &queue, std::uint64_t user_data = 0) noexcept {

@@ -13,6 +13,7 @@ mod beside;
 mod crash;
 mod deaths;
 mod mutex;
+mod priority;
 mod ring;
 mod set;
 mod shutdown;
