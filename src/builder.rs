@@ -17,6 +17,7 @@ use crate::supervisor::{Plan, Supervisor};
 use crate::sync::Ordering::Relaxed;
 use crate::sys;
 use crate::task::{Shared, Task, is_known};
+use crate::retry::{Retry, Rule};
 use crate::time_limits::TimeLimits;
 use crate::zygote::Zygote;
 use std::collections::HashSet;
@@ -43,6 +44,7 @@ pub struct Builder {
     constants: Constants,
     resources: Resources,
     limits: [Option<Duration>; 2],
+    retry: Option<Retry>,
     /// What could not be encoded, or was refused when it was said.
     refused: Option<Error>,
 }
@@ -63,6 +65,7 @@ impl Builder {
             constants: Constants::default(),
             resources: Resources::default(),
             limits: [None; 2],
+            retry: None,
             refused: None,
         }
     }
@@ -145,6 +148,12 @@ impl Builder {
     /// none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
+        self
+    }
+    /// When tasks that have no rule of their own run again after an error, see [`SubmitOptions::retry`](crate::SubmitOptions::retry). The default is never. Inputs
+    /// that share a chunk of a map are not run again.
+    pub fn task_retry(mut self, retry: Retry) -> Builder {
+        self.retry = Some(retry);
         self
     }
     /// After how many tasks a worker leaves and another one takes its place, with its number: 1 to 4294967295. The default is no limit.
@@ -343,6 +352,7 @@ impl Builder {
             constants,
             policy: Policy { workers: self.method.kind(), ..self.policy }.bits(),
             limits,
+            retry: self.retry.as_ref().map_or(Ok(Rule::default()), Retry::rule)?,
             named: false,
         };
         let workers = if self.method == StartMethod::None { 0 } else { workers };

@@ -7,6 +7,7 @@ use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::record::{Kind, RecordState};
+use crate::retry::Retry;
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
@@ -29,6 +30,7 @@ pub struct SubmitOptions {
     /// Time limits in nanoseconds. 0 is none, for plain numbers cost a submit nothing; one that was asked to be 0 is `ZERO_LIMIT`.
     soft_ns: u64,
     hard_ns: u64,
+    retry: Option<Retry>,
 }
 
 impl SubmitOptions {
@@ -100,6 +102,21 @@ impl SubmitOptions {
     pub fn hard_limit(mut self, limit: Duration) -> SubmitOptions {
         self.hard_ns = limit_ns(limit);
         self
+    }
+
+    /// The task is run again when it has failed, as often and after such failures as this says. The default is the pool's,
+    /// [`Builder::task_retry`](crate::Builder::task_retry); [`Retry::never`] is none. With [`idempotent`](SubmitOptions::idempotent), and unless
+    /// [`attempts_max`](SubmitOptions::attempts_max) says otherwise, it is started as often after a worker's death, all attempts counted together. In
+    /// a map each input has attempts of its own, and with chunks of inputs this is refused.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> SubmitOptions {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Whether this is set: for those who put several inputs into a task.
+    pub(crate) fn retries(&self) -> bool {
+        self.retry.is_some()
     }
 
     /// After so many tasks with these options were published.
@@ -187,6 +204,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if options.soft_ns | options.hard_ns != 0 {
         request = limited(pool, request, [options.soft_ns, options.hard_ns])?;
     }
+    if let Some(retry) = &options.retry {
+        request = retried(pool, request, retry, options.attempts_max.is_some())?;
+    }
     match options.worker {
         None => Ok(request),
         Some(number) => request_to(pool, number, request),
@@ -207,6 +227,18 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
     }
     let of = |target: Target| Request { options: request.options | target.options(), ..*request };
     Ok(pool.segment().all_targets().into_iter().map(of).collect())
+}
+
+/// With a rule for another attempt.
+#[cold]
+fn retried(pool: &Pool, mut request: Request, retry: &Retry, has_attempts: bool) -> Result<Request> {
+    let rule = retry.rule()?;
+    pool.segment().use_extras(pool.lane)?;
+    request.set_retry(rule);
+    if !has_attempts {
+        request.attempts_max = request.attempts_max.max(rule.attempts());
+    }
+    Ok(request)
 }
 
 /// With time limits. Everything by value: what a reference is taken of lies in memory, also where there are no limits.

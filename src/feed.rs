@@ -306,6 +306,9 @@ impl<S: Source> Feed<S> {
         self.pool.member.check_fork()?;
         let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
         if self.plan.chunk != Chunk::Of(1) {
+            if self.plan.submit.retries() {
+                return Err(Error::invalid("retry", "of chunks", "none, or a map with a task for each input"));
+            }
             request.options |= OPTION_CHUNK;
         }
         let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();

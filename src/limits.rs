@@ -80,7 +80,7 @@ pub(crate) fn nanos(time: std::time::Duration) -> u64 {
 const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 24, "a ticket has 24 bits for the slot");
 const _: () = assert!(PARTICIPANTS_MAX <= 1 << 10, "an owner field has ten bits for the participant");
 const _: () = assert!(CAPACITY_DEFAULT.is_power_of_two() && CAPACITY_MAX.is_power_of_two());
-const _: () = assert!(FUNCTIONS_MAX <= 1 << 16, "a slot has 16 bits for the function");
+const _: () = assert!(FUNCTIONS_MAX <= 1 << 15, "a slot has 15 bits for the function");
 const _: () = assert!(SETS_MAX < 1 << 12, "a set reference has twelve bits for the index");
 const _: () = assert!(PAYLOAD_LEN_MAX == 1 << (BLOCK_SHIFT_MIN as usize + BLOCK_CLASSES - 1));
 const _: () = assert!(WORKERS_MAX < PARTICIPANTS_MAX);

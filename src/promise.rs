@@ -19,6 +19,7 @@ use crate::slot::Request;
 use crate::state::{Flag, Phase, State};
 use crate::submit::WhenFull;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::retry::Rule;
 use crate::time_limits::TimeLimits;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -72,6 +73,7 @@ impl Home {
             geometry,
             policy: Policy::default().bits(),
             limits: TimeLimits::default(),
+            retry: Rule::default(),
             named: false,
             constants: Constants::default(),
         };

@@ -7,7 +7,7 @@
 use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
-use crate::slot::WANTED_TARGET;
+use crate::slot::{WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
@@ -184,7 +184,7 @@ impl Search {
             let mut lacks_function = false;
             let mut runnable = |wanted: u32| {
                 let can = runnable(wanted);
-                lacks_function |= !can && wanted & WANTED_TARGET == 0;
+                lacks_function |= !can && wanted & (WANTED_TARGET | WANTED_LATER) == 0;
                 can
             };
             beside.round = ring.round_from(beside.seen, end, &mut runnable);

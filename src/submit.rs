@@ -12,12 +12,11 @@ use crate::pool::{Pool, Ticket};
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
-use crate::slot::{Args, OPTION_LIMITED, Request};
+use crate::slot::{Args, OPTION_TERMS, Request};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
-use crate::time_limits::TimeLimits;
 use std::time::Duration;
 
 /// Slots that are looked at before a lane counts as one in which room must be searched for.
@@ -129,7 +128,7 @@ impl Pool {
     #[inline(always)]
     fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
         let segment = self.segment();
-        if self.check_usable().is_err() || self.is_lane_shared() || request.options & OPTION_LIMITED != 0 {
+        if self.check_usable().is_err() || self.is_lane_shared() || request.options & OPTION_TERMS != 0 {
             return None;
         }
         let mut hold = self.member.try_hold_lane(self.lane)?;
@@ -229,8 +228,8 @@ impl Pool {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
-        if ready.request.options & OPTION_LIMITED != 0 {
-            self.write_limits(found.0, ready.request.limits());
+        if ready.request.options & OPTION_TERMS != 0 {
+            self.write_terms(found.0, ready.request);
         }
         Ok(Some(self.publish_into(found, hold, ready.request, args)))
     }
@@ -254,9 +253,10 @@ impl Pool {
 
     /// Before the task is published. The extras are there: whoever made the request has seen to that.
     #[cold]
-    fn write_limits(&self, index: usize, limits: TimeLimits) {
+    fn write_terms(&self, index: usize, request: &Request) {
         if let Some(extra) = self.segment().extra(self.lane, index) {
-            extra.limits.store(limits.bits(), Relaxed);
+            extra.limits.store(request.limits().bits(), Relaxed);
+            request.retry.store(&extra.retry);
         }
     }
 

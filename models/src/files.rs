@@ -14,6 +14,8 @@ mod policy;
 mod record;
 #[path = "../../src/recovery.rs"]
 mod recovery;
+#[path = "../../src/retry.rs"]
+mod retry;
 #[path = "../../src/ring.rs"]
 mod ring;
 #[path = "../../src/search.rs"]

@@ -34,6 +34,7 @@ mod order;
 mod processes;
 mod promise;
 mod resources;
+mod retrying;
 mod running;
 mod seeds;
 mod sentences;
@@ -70,6 +71,7 @@ const FILES: &[&[Case]] = &[
     processes::CASES,
     promise::CASES,
     resources::CASES,
+    retrying::CASES,
     running::CASES,
     seeds::CASES,
     sentences::CASES,
