@@ -28,7 +28,7 @@ public:
     retry &on_errors() noexcept { return raw_.on |= TASKRING_RETRY_ERRORS, *this; }
     /// After a panic, which is a failure of functions in Rust.
     retry &on_panics() noexcept { return raw_.on |= TASKRING_RETRY_PANICS, *this; }
-    /// After a failure with one of these codes, 1 to 31: see taskring::failure. Others are refused at the submit.
+    /// After a failure with one of these codes, 1 to 31: see taskring::coded_error. Others are refused at the submit.
     retry &on_codes(std::initializer_list<int> codes) noexcept {
         for (const int code : codes)
             raw_.codes |= code < 1 || code > 31 ? 1u : 1u << code;
