@@ -225,7 +225,7 @@
 #define TASKRING_NOT_IDEMPOTENT 2
 
 /**
- * A task that failed runs again after any error: the function returned anything but 0, or let an exception out.
+ * A task that failed runs again after any error: the function returned anything but 0.
  */
 #define TASKRING_RETRY_ERRORS 1
 

@@ -138,7 +138,9 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     }
     // The place in the lane stays for a head to step over, as after a look at every slot.
     let claimed = match is_later {
-        false => slot.claim(seen, performer.member.who()).ok().map(|state| Task { lane, claim: Claim { slot: index, state } }),
+        false => {
+            slot.claim(seen, performer.member.who()).ok().map(|state| Task { lane, claim: Claim { slot: index, state } })
+        }
         true => performer.claim_later(lane, index, seen),
     };
     let Some(task) = claimed else { return Ok(false) };

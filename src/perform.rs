@@ -43,6 +43,11 @@ pub(crate) struct Performer {
 }
 
 impl Performer {
+    pub(crate) fn new(member: Member, runners: Vec<Option<Runner>>, target: u32) -> Performer {
+        let (is_out, later, watchdog) = (Cell::new(false), Later::default(), Watchdog::default());
+        Performer { member, runners, target, is_out, later, watchdog }
+    }
+
     /// Whether the worker can run what wants this.
     #[inline]
     pub(crate) fn can_run(&self, wanted: u32) -> bool {
@@ -93,7 +98,8 @@ impl Performer {
             self.note(slot, progress.at(Step::Started));
         }
         self.note(slot, progress.at(Step::Returned));
-        if kind != OutcomeKind::Value && request.options & OPTION_TERMS != 0 && self.put_back(task, &request, progress, kind) {
+        if kind != OutcomeKind::Value && request.options & OPTION_TERMS != 0 && self.put_back(task, &request, progress, kind)
+        {
             return self.count_finished();
         }
         if seeded(Bug::DoneFirst) {

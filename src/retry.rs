@@ -203,7 +203,9 @@ mod tests {
         assert!(plain.is_for(Failure::Error(0)) && plain.is_for(Failure::Error(7)) && !plain.is_for(Failure::Panic));
         let chosen = Retry::new(255).on_codes([1, 31]).rule().unwrap();
         assert!(chosen.is_for(Failure::Error(1)) && chosen.is_for(Failure::Error(31)) && !chosen.is_for(Failure::Panic));
-        assert!(!chosen.is_for(Failure::Error(0)) && !chosen.is_for(Failure::Error(2)) && !chosen.is_for(Failure::Error(33)));
+        assert!(
+            !chosen.is_for(Failure::Error(0)) && !chosen.is_for(Failure::Error(2)) && !chosen.is_for(Failure::Error(33))
+        );
         let panics = Retry::new(2).on_panics().rule().unwrap();
         assert!(panics.is_for(Failure::Panic) && !panics.is_for(Failure::Error(1)));
         assert!(Rule::default().is_none() && !plain.is_none());
@@ -220,7 +222,11 @@ mod tests {
         let longest = Duration::from_millis(PAUSE_MAX.into());
         let rule = Retry::new(9).backoff(longest, longest).rule().unwrap();
         assert_eq!((rule.pause_ns(u16::MAX), rule.attempts()), (PAUSE_NS_MAX, 9));
-        assert_eq!(Retry::new(2).backoff(Duration::from_nanos(1), ms(1)).rule().unwrap().pause_ns(0), 1_000_000, "rounded up");
+        assert_eq!(
+            Retry::new(2).backoff(Duration::from_nanos(1), ms(1)).rule().unwrap().pause_ns(0),
+            1_000_000,
+            "rounded up"
+        );
     }
 
     #[test]

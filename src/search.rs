@@ -1,6 +1,6 @@
 //! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch.
 //!
-//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), that a head has left
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue, also of one that is to begin later), that a head has left
 //! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
 //! once at every slot, running what it finds on the way.
 

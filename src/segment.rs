@@ -9,6 +9,7 @@ use crate::constants::Constants;
 use crate::error::{Error, Result};
 use crate::layout::*;
 use crate::limits::*;
+use crate::retry::Rule;
 use crate::ring::Lane;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
@@ -17,7 +18,6 @@ use crate::sleep::Sleepers;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys;
-use crate::retry::Rule;
 use crate::time_limits::TimeLimits;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

@@ -10,6 +10,7 @@
 //!                        | cancel          | its set was discarded before it started, or it was condemned
 //!                        '-> CANCELLED <---'--------- collect ----------------^
 //! ```
+//! A requeue is done by the reaper of a dead worker, or by a worker whose task failed and is to run again.
 //! The code of every phase differs from every other in two bits or more. A zero word is a free slot of generation 0, which is
 //! what fresh shared memory holds. The owner is the worker in RUNNING (and afterwards the one that finished it).
 //!

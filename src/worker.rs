@@ -1,6 +1,5 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
-use crate::again::Later;
 use crate::error::{PoolKind, Result};
 use crate::layout::{Record, Slot};
 use crate::life::Bit;
@@ -21,8 +20,6 @@ use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
 use crate::turn::Turn;
 use crate::turnover::Turnover;
-use crate::watchdog::Watchdog;
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -126,14 +123,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     member.segment.count_workers();
     let search = Search::new(member.who());
     let target = Target::worker(number, member.who()).wanted();
-    let performer = Rc::new(Performer {
-        member,
-        runners,
-        target,
-        is_out: Cell::new(false),
-        later: Later::default(),
-        watchdog: Watchdog::default(),
-    });
+    let performer = Rc::new(Performer::new(member, runners, target));
     let mut worker = Worker {
         performer: performer.clone(),
         names,

@@ -19,7 +19,7 @@ pub const TASKRING_IDEMPOTENT: u32 = 1;
 /// The task may not run again, whatever the pool's policy says.
 pub const TASKRING_NOT_IDEMPOTENT: u32 = 2;
 
-/// A task that failed runs again after any error: the function returned anything but 0, or let an exception out.
+/// A task that failed runs again after any error: the function returned anything but 0.
 pub const TASKRING_RETRY_ERRORS: u32 = 1;
 /// And after a panic, which is a failure of functions in Rust.
 pub const TASKRING_RETRY_PANICS: u32 = 2;
