@@ -19,7 +19,7 @@ use crate::retry::{Failure, PAUSE_NS_MAX, Rule};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
-use crate::slot::{Request, WANTED_LATER};
+use crate::slot::WANTED_LATER;
 use crate::state::{Phase, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
@@ -91,7 +91,7 @@ impl Performer {
 
     /// After a task's function has failed: puts it back for another attempt, if its rule says so and nobody has asked it to stop. False when this is its end.
     #[cold]
-    pub(crate) fn put_back(&self, task: Task, request: &Request, progress: Progress, kind: Kind) -> bool {
+    pub(crate) fn put_back(&self, task: Task, progress: Progress, kind: Kind) -> bool {
         let (segment, lane, index) = (&*self.member.segment, task.lane, task.claim.slot);
         let Some(extra) = segment.extra(lane, index) else { return false };
         let failure = match kind {
@@ -104,6 +104,8 @@ impl Performer {
             return false;
         }
         let slot = &segment.lane(lane).slots[index];
+        // While it is ours.
+        let request = slot.read();
         let (who, generation) = (self.member.who(), task.claim.state.generation());
         if !slot.load().may_go_back(who, generation) {
             return false;
@@ -120,7 +122,7 @@ impl Performer {
             slot.note(progress.at(Step::Returned));
             return false;
         }
-        self.member.cancel_if_discarded(lane, index, generation, request);
+        self.member.cancel_if_discarded(lane, index, generation, &request);
         if pause != 0 {
             self.later.note(at);
         }

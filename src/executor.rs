@@ -7,7 +7,7 @@ use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::record::{Kind, RecordState};
-use crate::retry::Retry;
+use crate::retry::{Retry, Rule};
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
@@ -112,6 +112,12 @@ impl SubmitOptions {
     pub fn retry(mut self, retry: Retry) -> SubmitOptions {
         self.retry = Some(retry);
         self
+    }
+
+    /// The rule that a task has with these options, which a request for it was made from before.
+    #[inline]
+    pub(crate) fn rule(&self, pool: &Pool) -> Rule {
+        self.retry.as_ref().map_or(pool.retry, |retry| retry.rule().unwrap_or(pool.retry))
     }
 
     /// Whether this is set: for those who put several inputs into a task.
@@ -234,7 +240,7 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
 fn retried(pool: &Pool, mut request: Request, retry: &Retry, has_attempts: bool) -> Result<Request> {
     let rule = retry.rule()?;
     pool.segment().use_extras(pool.lane)?;
-    request.set_retry(rule);
+    request.set_retried();
     if !has_attempts {
         request.attempts_max = request.attempts_max.max(rule.attempts());
     }
@@ -269,7 +275,10 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
-    let ticket = submit_request(pool, &request, args, when_full)?;
+    let ticket = match &options.retry {
+        None => submit_request(pool, &request, args, when_full)?,
+        Some(_) => submit_retried(pool, &request, options.rule(pool), args, when_full)?,
+    };
     options.note_submitted(pool, 1);
     Ok(Future::new(pool.clone(), ticket))
 }
@@ -297,6 +306,17 @@ fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_ful
             pool.submit_bytes(request, bytes, when_full)
         }),
     }
+}
+
+/// The same with a rule of its own.
+#[cold]
+fn submit_retried<A: Payload>(pool: &Pool, request: &Request, rule: Rule, args: &A, when_full: WhenFull) -> Result<Ticket> {
+    if let Some(bytes) = args.as_encoded() {
+        return pool.submit_by_rule(request, rule, bytes, when_full);
+    }
+    let mut bytes = Vec::new();
+    args.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+    pool.submit_by_rule(request, rule, &bytes, when_full)
 }
 
 /// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
@@ -425,7 +445,7 @@ impl Executor {
                 // Not under the lane's mutex.
                 futures.reserve(ends.len());
                 let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
-                pool.submit_slices(&request, args, each)?;
+                pool.submit_slices(&request, pool.retry, args, each)?;
             }
         })
     }
@@ -503,7 +523,7 @@ impl Executor {
         let mut futures = Vec::with_capacity(requests.len());
         let sent = with_scratch(|bytes| {
             args.encode(bytes).map_err(|message| Error::Encode { message })?;
-            pool.submit_each(&requests, bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
+            pool.submit_each(&requests, options.rule(pool), bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
         });
         options.note_submitted(pool, futures.len());
         sent.map(|()| futures)

@@ -313,7 +313,10 @@ impl<S: Source> Feed<S> {
         }
         let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();
         let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
-        let ticket = self.pool.submit_bytes(&request, &self.bytes, when_full)?;
+        let ticket = match self.plan.submit.retries() {
+            false => self.pool.submit_bytes(&request, &self.bytes, when_full)?,
+            true => self.pool.submit_by_rule(&request, self.plan.submit.rule(&self.pool), &self.bytes, when_full)?,
+        };
         self.plan.submit.note_submitted(&self.pool, 1);
         if self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();

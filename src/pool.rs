@@ -91,6 +91,8 @@ pub(crate) struct Pool {
     pub(crate) failure: OnceLock<Error>,
     /// What every task of this submitter has in common.
     pub(crate) request: Request,
+    /// And when one that has no rule of its own runs again after an error.
+    pub(crate) retry: Rule,
 }
 
 impl Drop for Pool {
@@ -144,7 +146,8 @@ impl Pool {
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
-        let request = base_request(&member);
+        let retry = Rule::load(&member.segment.header().identity.retry);
+        let request = base_request(&member, retry);
         if request.options & OPTION_TERMS != 0 {
             member.segment.use_extras(lane)?;
         }
@@ -166,6 +169,7 @@ impl Pool {
             name: None,
             failure: OnceLock::new(),
             request,
+            retry,
         })
     }
 
@@ -511,7 +515,7 @@ impl Segment {
 }
 
 /// What the pool's policy says of every task, unless its options say otherwise.
-fn base_request(member: &Member) -> Request {
+fn base_request(member: &Member, rule: Rule) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
     let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
@@ -521,7 +525,9 @@ fn base_request(member: &Member) -> Request {
     let submitter = member.who().bits();
     let mut request = Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() };
     request.set_limits(limits);
-    request.set_retry(Rule::load(&member.segment.header().identity.retry));
+    if !rule.is_none() {
+        request.set_retried();
+    }
     request
 }
 

@@ -7,7 +7,6 @@
 
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
-use crate::retry::Rule;
 use crate::seeded::{Bug, seeded};
 use crate::state::{Flag, Participant, Phase, Progress, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -24,8 +23,6 @@ pub(crate) struct Request {
     pub(crate) set: u32,
     pub(crate) args_len: u32,
     pub(crate) args_block: u32,
-    /// Of a task to be submitted, with `OPTION_TERMS`: when it runs again after an error. For what lies beside the slot, as the limits are.
-    pub(crate) retry: Rule,
 }
 
 impl Request {
@@ -38,13 +35,11 @@ impl Request {
         TimeLimits { soft_ms: self.args_len, hard_ms: self.args_block }
     }
 
-    pub(crate) fn set_retry(&mut self, rule: Rule) {
-        if !rule.is_none() {
-            if self.options & OPTION_TERMS == 0 {
-                self.options |= OPTION_TERMS;
-                (self.args_len, self.args_block) = (0, 0);
-            }
-            self.retry = rule;
+    /// The task has a rule for another attempt, which comes beside the request like its arguments: it, too, would make all of them larger.
+    pub(crate) fn set_retried(&mut self) {
+        if self.options & OPTION_TERMS == 0 {
+            self.options |= OPTION_TERMS;
+            (self.args_len, self.args_block) = (0, 0);
         }
     }
 
@@ -280,7 +275,6 @@ impl Slot {
             set: self.set.load(Relaxed),
             args_len: self.args_len.load(Relaxed),
             args_block: self.args_block.load(Relaxed),
-            retry: Rule::default(),
         }
     }
 

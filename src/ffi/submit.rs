@@ -7,7 +7,7 @@ use super::status::{Fault, taskring_status};
 use super::{Sized32, TASKRING_INFINITE, bytes, guard, null, put, read_struct, text};
 use crate::error::Error;
 use crate::executor::{Executor, SubmitOptions, request};
-use crate::pool::Ticket;
+use crate::pool::{Pool, Ticket};
 use crate::retry::Retry;
 use crate::slot::Request;
 use crate::submit::WhenFull;
@@ -157,6 +157,20 @@ impl Chosen<'_> {
         Ok(request)
     }
 
+    /// Submits a task for which a request was made from these options.
+    pub(super) fn submit_bytes(
+        &self,
+        pool: &Pool,
+        request: &Request,
+        args: &[u8],
+        when_full: WhenFull,
+    ) -> crate::error::Result<Ticket> {
+        match self.submit.retries() {
+            false => pool.submit_bytes(request, args, when_full),
+            true => pool.submit_by_rule(request, self.submit.rule(pool), args, when_full),
+        }
+    }
+
     /// What the options ask of a task that was submitted as the `nth` of its call.
     pub(super) fn deliver(&self, handle: *mut taskring_pool, executor: &Executor, nth: usize, ticket: Ticket) {
         if let Some(queue) = self.queue {
@@ -261,7 +275,7 @@ unsafe fn submit(
         // SAFETY: as this function's contract says.
         let options = unsafe { read_options(options) }?;
         let request = options.request(executor, function(executor)?)?;
-        let ticket = pool.submit_bytes(&request, args, when_full)?;
+        let ticket = options.submit_bytes(pool, &request, args, when_full)?;
         options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, ticket);
         ticket
@@ -399,7 +413,7 @@ pub unsafe extern "C" fn taskring_submit_bulk(
                     // SAFETY: `i` is below `count`, and the description and its bytes are valid by this function's contract.
                     slices.push(unsafe { bytes("args", (*args.add(i)).data, (*args.add(i)).len) }?);
                 }
-                pool.submit_slices(&request, slices.iter().copied(), |ticket| {
+                pool.submit_slices(&request, options.submit.rule(pool), slices.iter().copied(), |ticket| {
                     // SAFETY: called once for each of the slices, so `done` is below `count`.
                     unsafe { tickets.add(done).write(ticket_number(ticket)) };
                     done += 1;
