@@ -35,6 +35,7 @@ mod priority;
 mod processes;
 mod promise;
 mod resources;
+mod retrying;
 mod running;
 mod seeds;
 mod sentences;
@@ -71,6 +72,7 @@ const FILES: &[&[Case]] = &[
     processes::CASES,
     promise::CASES,
     resources::CASES,
+    retrying::CASES,
     running::CASES,
     seeds::CASES,
     sentences::CASES,
