@@ -200,6 +200,11 @@
 #define TASKRING_ORPHANS_CANCELLED 1
 
 /**
+ * As taskring_config's min_workers: all workers come on demand.
+ */
+#define TASKRING_NONE_AT_FIRST UINT64_MAX
+
+/**
  * The workers of a pool are processes; or it has none of its own.
  */
 #define TASKRING_POOL_OF_PROCESSES 0
@@ -744,6 +749,16 @@ typedef struct taskring_config {
      * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
      */
     uint64_t max_tasks_per_worker;
+    /**
+     * How many workers are started at once, up to workers; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+     * For 0 write TASKRING_NONE_AT_FIRST.
+     */
+    uint64_t min_workers;
+    /**
+     * How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+     * milliseconds, rounded up, at most 49 days. Default: no limit.
+     */
+    uint64_t idle_timeout_ns;
 } taskring_config;
 
 /**
@@ -2124,7 +2139,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
@@ -2135,7 +2150,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 176);
+TASKRING_ASSERT_SIZE(taskring_config, 192);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

@@ -57,7 +57,8 @@ pub enum MutexKind {
 pub(crate) struct Header {
     pub(crate) identity: Apart<Identity>,
     pub(crate) life: Apart<Life>,
-    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it.
+    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it. The owner's is up
+    /// while it would start a worker for such a task.
     pub(crate) idle: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
     /// One bit for each worker that is awake and looking for work, kept only while others are idle. Set and cleared by the worker.
     pub(crate) searching: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
@@ -93,6 +94,8 @@ pub(crate) struct Identity {
     pub(crate) constants_len: AtomicU64,
     /// The time limits of tasks that have none of their own, see `time_limits.rs`.
     pub(crate) limits: AtomicU64,
+    /// Workers on demand, see `demand.rs`; 0 where all are there at all times.
+    pub(crate) demand: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -177,7 +180,8 @@ pub(crate) struct Record {
     pub(crate) event_waiters: AtomicU32,
     /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
     pub(crate) condemned: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// 1 of a worker that its owner has seen to be ready. Written by the owner.
+    pub(crate) known: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,
@@ -363,7 +367,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        4, // the version of layout and encodings, for changes that no size shows
+        5, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

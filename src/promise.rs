@@ -72,6 +72,7 @@ impl Home {
             geometry,
             policy: Policy::default().bits(),
             limits: TimeLimits::default(),
+            demand: None,
             named: false,
             constants: Constants::default(),
         };

@@ -5,12 +5,13 @@
 
 use crate::error::{Error, Result};
 use crate::life::Bit;
-use crate::limits::{PARTICIPANTS_MAX, WORKERS_MAX};
+use crate::limits::{OWNER_SEAT, PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
 use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::turn::Turn;
 use std::collections::{BTreeSet, HashMap};
 
 /// How much of a seat's incarnation a task has room for: whoever takes the seat next is another worker.
@@ -131,7 +132,15 @@ impl Segment {
     /// After a task for this worker was published: the announcement may have woken another one, which leaves it where it is.
     pub(crate) fn wake_target(&self, target: Target) {
         let sleepers = self.sleepers();
-        self.attached_workers().filter(|&(_, worker)| worker == target).for_each(|(seat, _)| sleepers.wake_marked(seat));
+        let mut is_there = false;
+        for (seat, _) in self.attached_workers().filter(|&(_, worker)| worker == target) {
+            sleepers.wake_marked(seat);
+            is_there |= Turn::of(&self.records()[seat]).takes_tasks();
+        }
+        if !is_there {
+            // One that comes on demand: see `idleness.rs`.
+            sleepers.wake_marked(OWNER_SEAT);
+        }
     }
 }
 

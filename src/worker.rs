@@ -4,6 +4,7 @@ use crate::error::{PoolKind, Result};
 use crate::layout::{Record, Slot};
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
+use crate::idleness::{Idleness, say_farewell};
 use crate::nested;
 use crate::pace::WorkerPace;
 use crate::perform::Performer;
@@ -43,6 +44,9 @@ pub(crate) struct Worker {
     calls: Calls,
     /// When it is to leave for another one, where that is so.
     turnover: Option<Turnover>,
+    /// The same for one that is not needed.
+    idleness: Option<Idleness>,
+    is_idle_too_long: bool,
     orphaned_at: Option<u64>,
 }
 
@@ -115,6 +119,10 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     }
     // Release: pairs with the Acquire of `workers_there`: our number is written.
     member.record().ready.store(1, Release);
+    if member.segment.demand().is_some() {
+        // Who is there decides who else is started, and who has just come is not yet known.
+        member.ring_owner();
+    }
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
@@ -133,6 +141,8 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         out: Vec::new(),
         calls: Calls { stop_bits, call_bits: stop_bits | Bit::Paused as u32 | Bit::Shrunk as u32, number },
         turnover,
+        idleness: Idleness::new(&performer.member, number),
+        is_idle_too_long: false,
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
     };
@@ -145,6 +155,9 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     }
     if let Some(turnover) = &worker.turnover {
         turnover.hand_over(&worker.performer.member);
+    }
+    if worker.is_idle_too_long && !worker.performer.is_out.get() {
+        say_farewell(&worker.performer.member);
     }
     worker.pass_wake_on();
     if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
@@ -205,6 +218,7 @@ impl Worker {
                 },
                 None => match self.idle(&segment) {
                     Some(task) => task,
+                    None if self.is_idle_too_long => return,
                     None => continue,
                 },
             };
@@ -246,6 +260,7 @@ impl Worker {
                 self.keep_house();
             }
             record.rests.store(0, Relaxed);
+            self.idleness.iter_mut().for_each(Idleness::begin_anew);
             // Pairs with the fence of who pauses the pool again: either it sees this, or we, who look at the bits next, see the new bit.
             fence(SeqCst);
         }
@@ -304,7 +319,11 @@ impl Worker {
         let ended = || calls.ends_idleness(segment) || is_over();
         let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
-        let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
+        let now = now_ns();
+        let mut deadline = now + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
+        if let Some(idleness) = &mut self.idleness {
+            deadline = deadline.min(idleness.leaves_at(&self.performer.member, now));
+        }
         match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
@@ -322,9 +341,23 @@ impl Worker {
             Rest::Slept { by_mark: false, .. } => {
                 self.keep_house();
                 self.search.look_everywhere();
-                None
+                let is_over = |idleness: &Idleness| idleness.is_over(&self.performer.member, now_ns());
+                if self.idleness.as_ref().is_some_and(is_over) { self.look_a_last_time(segment) } else { None }
             }
         }
+    }
+
+    /// Before leaving because there is nothing to do, with the mark taken away by ourselves: a task if there is one after all.
+    #[cold]
+    fn look_a_last_time(&mut self, segment: &Segment) -> Option<Task> {
+        // Pairs with the fence of a submitter that saw the mark, and came too late to take it: its task is seen below. See `idleness.rs`.
+        fence(SeqCst);
+        if self.calls.ends_idleness(segment) || self.performer.is_out.get() {
+            return None;
+        }
+        let task = self.woken(segment);
+        self.is_idle_too_long = task.is_none();
+        task
     }
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.

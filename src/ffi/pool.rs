@@ -53,6 +53,9 @@ pub const TASKRING_ORPHANS_RUN: u32 = 0;
 /// They are cancelled.
 pub const TASKRING_ORPHANS_CANCELLED: u32 = 1;
 
+/// As taskring_config's min_workers: all workers come on demand.
+pub const TASKRING_NONE_AT_FIRST: u64 = u64::MAX;
+
 /// Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -115,6 +118,12 @@ pub struct taskring_config {
     /// After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
     /// old one takes tasks until it is ready, which may be some more than this. Default: no limit.
     pub max_tasks_per_worker: u64,
+    /// How many workers are started at once, up to `workers`; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+    /// For 0 write TASKRING_NONE_AT_FIRST.
+    pub min_workers: u64,
+    /// How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+    /// milliseconds, rounded up, at most 49 days. Default: no limit.
+    pub idle_timeout_ns: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.

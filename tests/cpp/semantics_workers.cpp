@@ -74,6 +74,43 @@ void semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task(std::uint32_t ki
     CHECK(pool.submit(who).get().second == 0);
 }
 
+void semantics_p8_workers_come_when_tasks_wait_and_idle_ones_are_used_first(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(0).apply(make_config(kind, 2)));
+    CHECK(pool.stats().workers == 0);
+    for (number x = 0; x < 3; x++) {
+        CHECK(pool.submit(square, 2 * x).get() == 4 * x * x);
+        std::this_thread::sleep_for(20ms);
+    }
+    CHECK(pool.stats().workers == 1);
+    auto one = busy(pool), two = busy(pool);
+    CHECK(pool.stats().workers == 2 && !one.cancel() && !two.cancel());
+}
+
+void semantics_t2_who_is_idle_for_long_leaves(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(1).idle_timeout(20ms).apply(make_config(kind, 3)));
+    {
+        auto one = busy(pool), two = busy(pool), three = busy(pool);
+        CHECK(!one.cancel() && !two.cancel() && !three.cancel());
+    }
+    until([&] { return pool.stats().workers == 1; });
+    CHECK(pool.submit(who).get().second == 0);
+    taskring::setup chosen;
+    CHECK(thrown<taskring::invalid_argument_error>([&] { chosen.idle_timeout(0ms); }).find("idle_timeout") == 0);
+    chosen.idle_timeout(20ms);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 3))); });
+    chosen.min_workers(4);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 3))); });
+}
+
+void semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(0).idle_timeout(1ms).apply(make_config(kind, 1)));
+    for (number x = 0; x < 60; x++) {
+        CHECK(pool.submit(square, 2 * x).get_for(LIMIT) == 4 * x * x);
+        std::this_thread::sleep_for(std::chrono::microseconds(x % 4 * 800));
+    }
+    until([&] { return pool.stats().workers == 0; });
+}
+
 void semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest(std::uint32_t kind) {
     std::atomic<int> ended{0};
     {
@@ -110,6 +147,9 @@ const semantics_case cases[] = {
     CASE(semantics_p6_the_end_of_a_scope_strands_no_task_while_workers_are_replaced),
     CASE(semantics_p2_a_new_number_of_workers_out_of_range_is_refused),
     CASE(semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task),
+    CASE(semantics_p8_workers_come_when_tasks_wait_and_idle_ones_are_used_first),
+    CASE(semantics_t2_who_is_idle_for_long_leaves),
+    CASE(semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs),
     CASE(semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest),
     CASE(semantics_b1_cancelling_all_is_heard_of_at_once),
 };
