@@ -23,7 +23,9 @@ impl Demand {
     pub(crate) fn of(least: Option<usize>, idle: Option<Duration>, workers: usize) -> Result<Option<Demand>> {
         let idle_ms = millis("idle_timeout", idle)?;
         match least {
-            Some(least) if least > workers => Err(Error::invalid("min_workers", least, format!("0 to workers, which is {workers}"))),
+            Some(least) if least > workers => {
+                Err(Error::invalid("min_workers", least, format!("0 to workers, which is {workers}")))
+            }
             Some(least) => Ok(Some(Demand { least: least as u32, idle_ms })),
             None if idle_ms != 0 => {
                 let given = format!("{:?} without min_workers", idle.unwrap_or_default());
@@ -60,7 +62,8 @@ mod tests {
         let second = Some(Duration::from_secs(1));
         assert_eq!(Demand::of(Some(2), second, 2), Ok(Some(Demand { least: 2, idle_ms: 1000 })));
         assert_eq!(Demand::of(None, None, 2), Ok(None));
-        let refused = [Demand::of(Some(3), None, 2), Demand::of(None, second, 2), Demand::of(Some(0), Some(Duration::ZERO), 2)];
+        let refused =
+            [Demand::of(Some(3), None, 2), Demand::of(None, second, 2), Demand::of(Some(0), Some(Duration::ZERO), 2)];
         let texts = refused.map(|refused| refused.unwrap_err().to_string());
         assert_eq!(texts[0], "min_workers is 3; wanted 0 to workers, which is 2");
         assert!(texts[1].starts_with("idle_timeout is 1s without min_workers; wanted a least number"), "{}", texts[1]);

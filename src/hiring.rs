@@ -156,7 +156,8 @@ impl Supervisor {
             return true;
         }
         // Not of one that has left or died meanwhile.
-        let lacks = |&(seat, who): &(usize, Participant)| takes_tasks(&segment.records()[seat]) && !self.pool.member.is_dead(who);
+        let lacks =
+            |&(seat, who): &(usize, Participant)| takes_tasks(&segment.records()[seat]) && !self.pool.member.is_dead(who);
         if crew.own.iter().any(lacks) {
             watch.hiring.lacked.insert(function);
             return false;
@@ -201,4 +202,33 @@ fn is_stalled(watch: &mut Watch, waiting: &Waiting) -> bool {
     let is_stalled = now - since >= STALLED_NS;
     watch.hiring.first = waiting.first.map(|first| (first, if is_stalled { now } else { since }));
     is_stalled
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sync::now_ns;
+    use crate::{Executor, StartMethod};
+    use std::time::Duration;
+
+    #[test]
+    fn a_task_that_nobody_has_told_the_owner_of_is_found_by_its_next_look() {
+        let triple = crate::register("hiring::triple", |x: u64| 3 * x).unwrap();
+        let builder = Executor::builder().workers(2).min_workers(0).start(StartMethod::Thread);
+        for round in 0..3 {
+            let pool = builder.clone().build().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            let (sleepers, owner) = (pool.pool().segment().sleepers(), pool.pool().member.who().index());
+            assert_eq!(owner, crate::limits::OWNER_SEAT);
+            // As a submitter leaves it that has taken the mark and dies before the wake.
+            assert!(!sleepers.cancel(owner), "the owner waits for tasks");
+            let begin = now_ns();
+            let future = pool.submit(triple, round).unwrap();
+            // Not by a wait, which would wake everybody.
+            while !future.is_done() {
+                std::thread::sleep(Duration::from_millis(1));
+                assert!(now_ns() - begin < 3 * crate::limits::SLEEP_NS_MAX, "round {round}");
+            }
+            assert_eq!(future.result(), Ok(3 * round));
+        }
+    }
 }

@@ -331,7 +331,11 @@ impl Supervisor {
             let children = lock(&self.children);
             children.iter().any(|c| c.attached.is_none() || c.is_unwatched()) || (children.is_empty() && self.is_stopping())
         };
-        let timeout_ms = if waiting || watch.lookout.expects() || watch.hiring.is_to_look_again() { LOOK_AGAIN_MS } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
+        let timeout_ms = if waiting || watch.lookout.expects() || watch.hiring.is_to_look_again() {
+            LOOK_AGAIN_MS
+        } else {
+            (SLEEP_NS_MAX / 1_000_000) as i32
+        };
         // Acquire: pairs with the Release in `hear`.
         let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
         // The zygote tells of its own children: their ends would wake us again and again until it does.

@@ -1,10 +1,10 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
 use crate::error::{PoolKind, Result};
+use crate::idleness::{Idleness, say_farewell};
 use crate::layout::{Record, Slot};
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
-use crate::idleness::{Idleness, say_farewell};
 use crate::nested;
 use crate::pace::WorkerPace;
 use crate::perform::Performer;
@@ -103,16 +103,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     };
     member.record().number.store(number.map_or(0, |number| number + 1), Relaxed);
     let setup = Setup::begin(&member.segment, number)?;
-    let (mut runners, mut names) = (Vec::new(), Vec::new());
-    let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
-    for (name, runner) in known() {
-        let runner = if is_interpreter { runner.that_shares_nothing() } else { runner };
-        let number = member.add_function(name)?;
-        names.push((number, name));
-        let index = number as usize;
-        runners.resize((index + 1).max(runners.len()), None);
-        runners[index] = Some(runner);
-    }
+    let (runners, names) = functions(&member)?;
     setup.initialize(&member, |name| runner_of(name, &names, &runners))?;
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
@@ -166,6 +157,21 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     drop(serving);
     worker.leave();
     Ok(())
+}
+
+/// What this worker can run, by the numbers that the functions have in the pool; and their names.
+fn functions(member: &Member) -> Result<(Vec<Option<Runner>>, Vec<(u16, &'static str)>)> {
+    let (mut runners, mut names) = (Vec::new(), Vec::new());
+    let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
+    for (name, runner) in known() {
+        let runner = if is_interpreter { runner.that_shares_nothing() } else { runner };
+        let number = member.add_function(name)?;
+        names.push((number, name));
+        let index = number as usize;
+        runners.resize((index + 1).max(runners.len()), None);
+        runners[index] = Some(runner);
+    }
+    Ok((runners, names))
 }
 
 fn runner_of(name: &str, names: &[(u16, &'static str)], runners: &[Option<Runner>]) -> Option<Runner> {
