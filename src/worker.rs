@@ -159,8 +159,10 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     Ok(())
 }
 
-/// What this worker can run, by the numbers that the functions have in the pool; and their names.
-fn functions(member: &Member) -> Result<(Vec<Option<Runner>>, Vec<(u16, &'static str)>)> {
+/// What a worker can run, by the numbers that the functions have in the pool; and their names.
+type Functions = (Vec<Option<Runner>>, Vec<(u16, &'static str)>);
+
+fn functions(member: &Member) -> Result<Functions> {
     let (mut runners, mut names) = (Vec::new(), Vec::new());
     let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
     for (name, runner) in known() {
