@@ -404,7 +404,7 @@ cases! {
         let all: Vec<_> = (0..3)
             .map(|_| {
                 let gate = gate.clone();
-                pool.submit(move || drop(gate.wait())).expect("submitted")
+                pool.submit(move || _ = gate.wait()).expect("submitted")
             })
             .collect();
         gate.wait();
