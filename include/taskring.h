@@ -759,6 +759,11 @@ typedef struct taskring_config {
      * milliseconds, rounded up, at most 49 days. Default: no limit.
      */
     uint64_t idle_timeout_ns;
+    /**
+     * How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+     * this many. They leave after their task when fewer wait. Up to what workers leaves of 192. Default: none.
+     */
+    uint64_t replacements;
 } taskring_config;
 
 /**
@@ -1876,7 +1881,7 @@ taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
  * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
- * that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+ * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
  */
 int32_t taskring_worker_number(void);
 
@@ -2139,7 +2144,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
@@ -2150,7 +2155,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 192);
+TASKRING_ASSERT_SIZE(taskring_config, 200);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_options, 56);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);

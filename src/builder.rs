@@ -34,6 +34,7 @@ pub struct Builder {
     workers: Option<usize>,
     workers_min: Option<usize>,
     idle_timeout: Option<Duration>,
+    replacements: usize,
     capacity: usize,
     method: StartMethod,
     exe: Option<WorkerExe>,
@@ -56,6 +57,7 @@ impl Builder {
             workers: None,
             workers_min: None,
             idle_timeout: None,
+            replacements: 0,
             capacity: CAPACITY_DEFAULT,
             method: StartMethod::default(),
             exe: None,
@@ -124,6 +126,36 @@ impl Builder {
     /// ```
     pub fn idle_timeout(mut self, timeout: Duration) -> Builder {
         self.idle_timeout = Some(timeout);
+        self
+    }
+    /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to this
+    /// many, 0 to what [`workers`](Builder::workers) leaves of 192. The default is 0.
+    ///
+    /// A task that waits for another one of its pool runs that one itself, if nobody has begun with it. Otherwise its worker has nothing to do, and then
+    /// another one is started, if a task waits and nobody is free for it. Its number is not below [`Executor::workers`], no task can be for it alone, and it leaves
+    /// after its task when fewer workers wait, with its exit hook; a moment later, for the next wait may soon begin.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! {
+    ///     fn slow(ms: u64) -> u64 { std::thread::sleep(std::time::Duration::from_millis(ms)); ms }
+    ///     fn outer() -> Result<u64, taskring::TaskError> {
+    ///         let inner = taskring::current_pool()?.submit(slow, 50)?;
+    ///         while !inner.is_running() {}
+    ///         Ok(inner.result()?)
+    ///     }
+    /// }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     // While the one worker waits for the other, a third one may come.
+    ///     let pool = taskring::Executor::builder().workers(2).replacements(1).build()?;
+    ///     let (first, second) = (pool.submit(outer, ())?, pool.submit(slow, 1)?);
+    ///     assert_eq!((first.result()?, second.result()?), (50, 1));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn replacements(mut self, workers: usize) -> Builder {
+        self.replacements = workers;
         self
     }
     /// Slots of each submitter's lane, 1 to 1048576; rounded up to a power of two. The default is 1024. A slot takes 128 bytes.
@@ -389,10 +421,12 @@ impl Builder {
         if limits.hard_ms != 0 && self.method.is_thread() {
             return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
         }
-        if self.method == StartMethod::None && (self.workers_min.is_some() || self.idle_timeout.is_some()) {
+        if self.method == StartMethod::None
+            && (self.workers_min.is_some() || self.idle_timeout.is_some() || self.replacements != 0)
+        {
             return Err(Error::Unsupported { what: "workers on demand", with: "where others start them" });
         }
-        let demand = Demand::of(self.workers_min, self.idle_timeout, workers)?;
+        let demand = Demand::of(self.workers_min, self.idle_timeout, self.replacements, workers)?;
         check_can_start(self.method, self.exe.as_ref())?;
         let constants = std::mem::take(&mut self.constants);
         let segment = SegmentPlan {

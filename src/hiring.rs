@@ -7,8 +7,11 @@
 //! stopped, has not told is found by the look that the owner takes about once a second, or by whoever waits for the task.
 
 use crate::layout::Record;
-use crate::limits::SLEEP_NS_MAX;
+use crate::life::Bit;
+use crate::limits::{SLEEP_NS_MAX, WORKERS_MAX};
+use crate::pool::lock;
 use crate::record::RecordState;
+use crate::search::Rings;
 use crate::staff::Place;
 use crate::state::{Participant, Phase};
 use crate::supervisor::{Supervisor, Watch};
@@ -20,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A worker that is free, and leaves a task waiting for so long, is stopped, or another one has reserved the task: somebody else is needed.
 const STALLED_NS: u64 = 500_000_000;
+/// For so long those stay who stand in for others that do not wait any more.
+const LINGER_NS: u64 = 100_000_000;
 
 /// What the owner remembers from one look to the next.
 #[derive(Default)]
@@ -28,24 +33,33 @@ pub(crate) struct Hiring {
     /// A task waits, for somebody who is free or starting.
     waits: bool,
     /// The first task that waits, by slot and generation, and since when it was seen to be the same.
-    first: Option<((usize, usize, u32), u64)>,
+    first: Option<(Key, u64)>,
     /// Functions that our workers were seen to lack. Others might have them, so one is started for such a task, but not again and again.
     lacked: BTreeSet<u16>,
+    /// How many may be there for others that wait in their tasks, and since when fewer would do.
+    replacements: u32,
+    fewer_since: Option<u64>,
 }
 
 impl Hiring {
     /// Whether to look again soon.
     pub(crate) fn is_to_look_again(&self) -> bool {
-        self.waits
+        self.waits || self.fewer_since.is_some()
+    }
+
+    pub(crate) fn replacements(&self) -> u32 {
+        self.replacements
     }
 }
+
+/// A task: lane, slot and generation.
+type Key = (usize, usize, u32);
 
 /// Tasks that wait.
 #[derive(Default)]
 struct Waiting {
-    first: Option<(usize, usize, u32)>,
-    /// What those for any worker need.
-    functions: Vec<u16>,
+    /// Those for any worker.
+    tasks: Vec<Key>,
     /// The workers that others are for.
     targets: BTreeSet<u32>,
 }
@@ -63,11 +77,53 @@ impl Supervisor {
         self.plan.demand.map_or(planned, |demand| planned.min(demand.least as usize))
     }
 
+    /// Those that there may ever be, with those that stand in for others.
+    pub(crate) fn most_workers(&self) -> usize {
+        self.planned_workers() + self.plan.demand.map_or(0, |demand| demand.replacements as usize)
+    }
+
+    /// As many workers as wait in their tasks may have others at work for them. When fewer wait, they leave after their tasks: not at once, for the next wait may
+    /// begin at any moment, and a start takes the time of many.
+    pub(crate) fn note_waiting(&self, watch: &mut Watch) {
+        let Some(demand) = self.plan.demand.filter(|demand| demand.replacements != 0) else { return };
+        let segment = self.pool.segment();
+        let waits = |&(_, state, record): &(Participant, RecordState, &Record)| {
+            state.is_worker() && record.awaits.load(Relaxed) != 0
+        };
+        let waiting = self.pool.member.participants().filter(waits).count();
+        // With `resize`, which may do the same at this moment.
+        let _steering = lock(&self.steering);
+        let planned = self.planned_workers();
+        let wanted = waiting.min(demand.replacements as usize).min(WORKERS_MAX.saturating_sub(planned)) as u32;
+        let hiring = &mut watch.hiring;
+        if wanted >= hiring.replacements {
+            hiring.fewer_since = None;
+            hiring.replacements = wanted;
+            segment.life().replacements.store(wanted, Relaxed);
+            return;
+        }
+        let now = now_ns();
+        if now - *hiring.fewer_since.get_or_insert(now) < LINGER_NS {
+            return;
+        }
+        hiring.fewer_since = None;
+        hiring.replacements = wanted;
+        segment.life().replacements.store(wanted, Relaxed);
+        let end = planned as u32 + wanted;
+        if lock(&self.children).iter().any(|child| child.number >= end)
+            || watch.requested.iter().any(|&number| number >= end)
+        {
+            // The number is seen by whoever sees the bit.
+            segment.set(Bit::Shrunk);
+            segment.wake_everybody();
+        }
+    }
+
     /// In a pool whose workers come on demand: the numbers of those to be started now, beside others that are started in any case.
     pub(crate) fn needed(&self, watch: &mut Watch, staff: &BTreeMap<u32, Place>, others: &[u32]) -> Vec<u32> {
         let segment = self.pool.segment();
         watch.hiring.waits = false;
-        let numbers = self.least_workers() as u32..self.planned_workers() as u32;
+        let numbers = self.least_workers() as u32..self.planned_workers() as u32 + watch.hiring.replacements;
         if numbers.is_empty() || segment.is_paused() {
             self.hire_no_more(watch);
             return Vec::new();
@@ -90,7 +146,7 @@ impl Supervisor {
         if needed == 0 && starting == 0 && is_stalled(watch, &waiting) {
             needed = 1;
         }
-        watch.hiring.waits = !waiting.functions.is_empty();
+        watch.hiring.waits = !waiting.tasks.is_empty();
         let (mut now, rest): (Vec<u32>, Vec<u32>) = free.iter().partition(|number| waiting.targets.contains(number));
         now.extend(rest.into_iter().take(needed));
         now
@@ -135,10 +191,9 @@ impl Supervisor {
                     Some(Target::Seat(..)) => {}
                     None if !self.is_ours_to_run(watch, crew, slot.function_index()) => {}
                     None => {
-                        waiting.first.get_or_insert((lane, index, state.generation()));
-                        waiting.functions.push(slot.function_index());
+                        waiting.tasks.push((lane, index, state.generation()));
                         // Then everybody is started, so also those that other tasks are for.
-                        if waiting.functions.len() >= enough {
+                        if waiting.tasks.len() >= enough {
                             return waiting;
                         }
                     }
@@ -167,7 +222,7 @@ impl Supervisor {
 
     /// How many of the tasks are left when each worker that runs none has taken one.
     fn unmatched(&self, waiting: &Waiting, crew: &Crew) -> usize {
-        if waiting.functions.is_empty() {
+        if waiting.tasks.is_empty() {
             return 0;
         }
         let segment = self.pool.segment();
@@ -178,10 +233,15 @@ impl Supervisor {
         let busy: BTreeSet<usize> = running.collect();
         let mut free: Vec<usize> = crew.all.iter().copied().filter(|seat| !busy.contains(seat)).collect();
         let mut left = 0;
-        for &function in &waiting.functions {
-            match free.iter().position(|&seat| segment.is_server(seat, function)) {
-                Some(place) => drop(free.swap_remove(place)),
-                None => left += 1,
+        for &(lane, index, generation) in &waiting.tasks {
+            let slot = &segment.lane(lane).slots[index];
+            let (state, function) = (slot.load(), slot.function_index());
+            // Not of one that somebody has begun with meanwhile: who was free for it may be busy with it.
+            if state.is(Phase::Pending) && state.generation() == generation {
+                match free.iter().position(|&seat| segment.is_server(seat, function)) {
+                    Some(place) => drop(free.swap_remove(place)),
+                    None => left += 1,
+                }
             }
         }
         left
@@ -195,12 +255,13 @@ fn takes_tasks(record: &Record) -> bool {
 /// Whether the first task that waits has done so for too long, though somebody is free.
 fn is_stalled(watch: &mut Watch, waiting: &Waiting) -> bool {
     let now = now_ns();
-    let since = match (waiting.first, watch.hiring.first) {
-        (Some(first), Some((before, since))) if first == before => since,
+    let first = waiting.tasks.first().copied();
+    let since = match watch.hiring.first {
+        Some((before, since)) if first == Some(before) => since,
         _ => now,
     };
     let is_stalled = now - since >= STALLED_NS;
-    watch.hiring.first = waiting.first.map(|first| (first, if is_stalled { now } else { since }));
+    watch.hiring.first = first.map(|first| (first, if is_stalled { now } else { since }));
     is_stalled
 }
 

@@ -103,7 +103,7 @@ pub(crate) struct Identity {
 #[derive(Default)]
 pub(crate) struct Life {
     /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. These are only ever set. Written by the owner alone:
-    /// bit 4: paused; bit 5: workers whose number is not below `wanted` leave.
+    /// bit 4: paused; bit 5: workers whose number is not below `wanted`, and `replacements` more, leave.
     pub(crate) flags: AtomicU32,
     /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.
     pub(crate) epoch: AtomicU32,
@@ -115,6 +115,8 @@ pub(crate) struct Life {
     pub(crate) workers: AtomicU32,
     /// Workers that the owner keeps: the numbers below this are theirs. Written by it alone, first before anybody else can find the pool.
     pub(crate) wanted: AtomicU32,
+    /// How many more may be there just now, for workers that wait in their tasks. Written by the owner alone.
+    pub(crate) replacements: AtomicU32,
     /// One bit for each lane whose extras are in use.
     pub(crate) extras: AtomicU64,
 }
@@ -182,6 +184,9 @@ pub(crate) struct Record {
     pub(crate) condemned: AtomicU32,
     /// 1 of a worker that its owner has seen to be ready. Written by the owner.
     pub(crate) known: AtomicU32,
+    /// How many waits a worker is in, in tasks for others that run elsewhere. Written by it alone, and only where that has others started.
+    pub(crate) awaits: AtomicU32,
+    pub(crate) resv: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,

@@ -196,9 +196,11 @@ impl Supervisor {
         let wanted = self.planned_workers();
         // Whatever stands there: else workers could be started to leave at once, again and again.
         segment.life().wanted.store(wanted as u32, Relaxed);
+        segment.life().replacements.store(watch.hiring.replacements(), Relaxed);
         let mut numbers = lock(&self.children).iter().map(|child| child.number).collect::<Vec<_>>();
         numbers.extend(&watch.requested);
-        if numbers.iter().all(|&number| (number as usize) < wanted) {
+        let wanted = wanted as u32 + watch.hiring.replacements();
+        if numbers.iter().all(|&number| number < wanted) {
             segment.unset(Bit::Shrunk);
         }
     }

@@ -232,7 +232,7 @@ impl Supervisor {
     pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
         // Under the lock: who wants fewer says so first, and then looks at those that are here.
-        child.dismissed |= child.number as usize >= self.planned_workers();
+        child.dismissed |= child.number as usize >= self.most_workers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);
@@ -261,6 +261,7 @@ impl Supervisor {
             self.note_attached(&mut watch);
             self.note_broken(&mut watch);
             self.note_size(&watch);
+            self.note_waiting(&mut watch);
             self.tick(&mut watch);
             if self.is_ending() {
                 // What was put back into the ring, for its worker died, runs nowhere any more.
@@ -366,7 +367,7 @@ impl Supervisor {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
                 let mut child = Child::of_zygote(pid, number);
-                child.dismissed = number as usize >= self.planned_workers();
+                child.dismissed = number as usize >= self.most_workers();
                 self.add(child);
             }
             Ok(News::NotStarted(number, errno)) => {

@@ -124,6 +124,9 @@ pub struct taskring_config {
     /// How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
     /// milliseconds, rounded up, at most 49 days. Default: no limit.
     pub idle_timeout_ns: u64,
+    /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+    /// this many. They leave after their task when fewer wait. Up to what `workers` leaves of 192. Default: none.
+    pub replacements: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.

@@ -49,6 +49,9 @@ pub(super) unsafe fn apply(mut builder: Builder, config: &taskring_config) -> Re
         TASKRING_NONE_AT_FIRST => builder = builder.min_workers(0),
         some => builder = builder.min_workers(usize::try_from(some).unwrap_or(usize::MAX)),
     }
+    if config.replacements != 0 {
+        builder = builder.replacements(usize::try_from(config.replacements).unwrap_or(usize::MAX));
+    }
     if config.idle_timeout_ns != 0 {
         builder = builder.idle_timeout(Duration::from_nanos(config.idle_timeout_ns));
     }
@@ -89,7 +92,7 @@ unsafe fn named<'a>(given: &taskring_named_bytes) -> Result<(&'a str, &'a [u8]),
 }
 
 /// The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
-/// that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+/// that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
 #[unsafe(no_mangle)]
 pub extern "C" fn taskring_worker_number() -> i32 {
     guard_value(-1, || crate::task::worker_number().map_or(-1, |number| number as i32))

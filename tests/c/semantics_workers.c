@@ -201,6 +201,43 @@ static void semantics_t2_tasks_that_come_while_the_last_worker_leaves_run(uint32
     OK(taskring_free(pool));
 }
 
+/* Waits without a limit for one that somebody else has begun with, and says that it does. */
+static int32_t wait_for_another(taskring_call *call, void *context) {
+    taskring_pool *pool = NULL;
+    uint64_t other = 0;
+    uint32_t ms = 0, state = TASKRING_PENDING;
+    (void)context;
+    memcpy(&ms, taskring_call_args(call, NULL), sizeof ms);
+    OK(taskring_current_pool(&pool));
+    OK(taskring_submit_named(pool, "nap", &ms, sizeof ms, NULL, TASKRING_INFINITE, &other));
+    while (state == TASKRING_PENDING)
+        OK(taskring_state(pool, other, &state));
+    OK(taskring_report_progress(1, 1));
+    OK(taskring_result(pool, other, TASKRING_INFINITE, NULL, 0, NULL));
+    return taskring_free(pool) != TASKRING_OK;
+}
+
+static void semantics_b4_another_worker_comes_for_one_that_waits(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    const uint32_t ms = 3000;
+    uint64_t done = 0;
+    config.start_method = kind;
+    config.workers = 192;
+    config.replacements = 1;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    config.workers = 2;
+    OK(taskring_create(&config, &pool));
+    const uint64_t waiting = submit(pool, "wait_for_another", &ms, sizeof ms);
+    while (taskring_progress(pool, waiting, &done, NULL) != TASKRING_OK)
+        sleep_ms(1);
+    CHECK(ask(pool).number == 2);
+    CHECK(state_of(pool, waiting) == TASKRING_RUNNING);
+    OK(taskring_result(pool, waiting, SOON, NULL, 0, NULL));
+    until_workers(pool, 2);
+    OK(taskring_free(pool));
+}
+
 static uint32_t is_paused(taskring_pool *pool) {
     uint32_t paused = 7;
     OK(taskring_is_paused(pool, &paused));
@@ -253,6 +290,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_p8_workers_on_demand_that_cannot_be_are_refused),
     CASE(semantics_t2_idle_workers_leave_until_the_least_number_is_left),
     CASE(semantics_t2_tasks_that_come_while_the_last_worker_leaves_run),
+    CASE(semantics_b4_another_worker_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_no_task_and_one_that_ends_runs_them),
     CASE(semantics_b1_what_is_pending_is_cancelled_at_once_and_the_pool_goes_on),
 };
@@ -260,6 +298,7 @@ static const struct semantics_case cases[] = {
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("who", who, NULL, NULL));
+    OK(taskring_register("wait_for_another", wait_for_another, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -9,6 +9,9 @@ namespace {
 /// The thread that runs it, and its worker's number.
 const taskring::task<std::pair<number, std::uint32_t>()> who{"who"};
 
+/// Waits without a limit for one that somebody else has begun with, and says that it does.
+const taskring::task<void(std::uint32_t)> wait_for_another{"wait_for_another"};
+
 taskring::pool limited(std::uint32_t kind, std::uint32_t workers, std::uint32_t tasks) {
     return taskring::pool(taskring::setup().max_tasks_per_worker(tasks).apply(make_config(kind, workers)));
 }
@@ -111,6 +114,18 @@ void semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs(std::uint32_t
     until([&] { return pool.stats().workers == 0; });
 }
 
+void semantics_b4_another_one_comes_for_one_that_waits(std::uint32_t kind) {
+    taskring::setup chosen;
+    chosen.replacements(1);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 192))); });
+    taskring::pool pool(chosen.apply(make_config(kind, 2)));
+    auto waiting = pool.submit(wait_for_another, 3000u);
+    until([&] { return waiting.progress().has_value(); });
+    CHECK(pool.submit(who).get().second == 2 && waiting.is_running());
+    waiting.get();
+    until([&] { return pool.stats().workers == 2; });
+}
+
 void semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest(std::uint32_t kind) {
     std::atomic<int> ended{0};
     {
@@ -150,6 +165,7 @@ const semantics_case cases[] = {
     CASE(semantics_p8_workers_come_when_tasks_wait_and_idle_ones_are_used_first),
     CASE(semantics_t2_who_is_idle_for_long_leaves),
     CASE(semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs),
+    CASE(semantics_b4_another_one_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest),
     CASE(semantics_b1_cancelling_all_is_heard_of_at_once),
 };
@@ -158,5 +174,12 @@ const semantics_case cases[] = {
 
 int main(int argc, char **argv) {
     taskring::define(who, [] { return std::pair<number, std::uint32_t>(gettid(), taskring::worker_number().value()); });
+    taskring::define(wait_for_another, [](std::uint32_t ms) {
+        auto pool = taskring::pool::current();
+        auto other = pool.submit(nap, ms);
+        until_running(other);
+        taskring::report_progress(1, 1);
+        other.get();
+    });
     return run_cases(argc, argv, cases);
 }

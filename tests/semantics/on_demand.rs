@@ -24,6 +24,12 @@ taskring::task! {
         cells[1].fetch_add(1, SeqCst);
         wait_until("the end of the hook", || cells[5].load(SeqCst) == 0);
     }
+    /// Waits without a limit for one that somebody else has begun with.
+    fn wait_for_another(board: String) -> u64 {
+        let other = current_pool().expect("in a task").submit(hold, (board, HELD as u64)).expect("submitted");
+        wait_until("another one has begun", || other.is_running());
+        other.result().expect("a result")
+    }
     fn come_not() -> Result<(), taskring::TaskError> { Err(taskring::TaskError::new("nobody comes")) }
 }
 
@@ -368,6 +374,82 @@ cases! {
         let (own, other) = result(pool.submit(ask_another, 20_000).unwrap());
         assert!(own != other && own.is_some() && other.is_some(), "{own:?} {other:?}");
         assert_eq!(board[COME].load(SeqCst), 2);
+        end(pool);
+    }
+
+    fn semantics_b4_while_a_worker_waits_for_what_runs_elsewhere_another_one_may_come(kind) {
+        for replacements in [1, 0] {
+            let board = board();
+            let builder = Executor::builder().workers(2).replacements(replacements).start(kind);
+            let pool = builder.initializer(come, board.name()).exit_hook(go, board.name()).build().expect("a pool");
+            for round in 1..=2 {
+                let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+                wait_until("the other one runs", || board[HELD].load(SeqCst) == round);
+                let third = pool.submit(number, ()).expect("submitted");
+                if replacements == 0 {
+                    let waits = third.result_timeout(Duration::from_millis(300));
+                    assert!(matches!(waits, Err(Error::TimedOut { .. })), "{waits:?}");
+                    assert_eq!((board[COME].load(SeqCst), board[GONE].load(SeqCst)), (2, 0));
+                } else {
+                    assert_eq!(third.result_timeout(Duration::from_secs(20)), Ok(Some(2)), "one that is beyond all others");
+                    assert_eq!((board[COME].load(SeqCst), pool.worker_pids().len(), pool.workers()), (2 + round, 3, 2));
+                    let refused = pool.submit_to(2, number, ()).map(drop);
+                    assert!(matches!(refused, Err(Error::InvalidArgument { name: "worker", .. })), "{refused:?}");
+                    assert_eq!(board[GONE].load(SeqCst), round - 1, "it stays while the other one waits");
+                }
+                board[HELD + 1].store(1, SeqCst);
+                assert!(waiting.result().is_ok());
+                result(third);
+                wait_until("two are left", || replacements == 0 || board[GONE].load(SeqCst) == round);
+                wait_until("two are there", || pool.worker_pids().len() == 2);
+                board[HELD + 1].store(0, SeqCst);
+            }
+            end(pool);
+        }
+    }
+
+    fn semantics_b4_no_more_come_than_wait_and_than_may_come(kind) {
+        for (waiting, replacements) in [(1, 3), (2, 1)] {
+            let board = board();
+            let builder = Executor::builder().workers(4).replacements(replacements).start(kind);
+            let pool = builder.initializer(come, board.name()).build().expect("a pool");
+            let waits: Vec<_> = (0..waiting).map(|_| pool.submit(wait_for_another, board.name()).unwrap()).collect();
+            wait_until("the others run", || board[HELD].load(SeqCst) == waiting);
+            let more: Vec<_> = (0..10).map(|_| hold_one(&pool, &board)).collect();
+            // All but those that wait are at work, and one more.
+            wait_until("as many as may", || board[HELD].load(SeqCst) == 4 - waiting + 1);
+            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!((board[HELD].load(SeqCst), board[COME].load(SeqCst)), (4 - waiting + 1, 5), "one and no more");
+            board[HELD + 1].store(1, SeqCst);
+            waits.into_iter().chain(more).for_each(|future| _ = result(future));
+            end(pool);
+        }
+    }
+
+    fn semantics_b4_more_replacements_than_there_is_room_for_are_refused(kind) {
+        let refused = Executor::builder().workers(190).replacements(3).start(kind).build().map(drop).unwrap_err();
+        assert_eq!(refused.to_string(), "replacements is 3; wanted 0 to 2, which 190 workers leave of 192");
+        let served = Executor::builder().start(StartMethod::None).replacements(1).build().map(drop);
+        assert!(matches!(served, Err(Error::Unsupported { .. })), "{served:?}");
+    }
+
+    fn semantics_b4_who_stands_in_for_one_that_is_killed_leaves_too(kind) {
+        let board = board();
+        let builder = demanded(kind, 2, 0, &board).replacements(1).idle_timeout(Duration::from_millis(50));
+        let pool = builder.build().expect("a pool");
+        let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+        wait_until("the other one runs", || board[HELD].load(SeqCst) == 1);
+        let third = hold_one(&pool, &board);
+        wait_until("a third one has come", || board[HELD].load(SeqCst) == 2);
+        assert_eq!(board[COME].load(SeqCst), 3);
+        if !is_thread(kind) {
+            kill(waiting.worker_pid().expect("it runs"));
+            assert!(matches!(waiting.result(), Err(Error::WorkerLost { .. })));
+        }
+        board[HELD + 1].store(1, SeqCst);
+        result(third);
+        wait_until("nobody is left", || pool.worker_pids().is_empty());
+        assert_eq!(result(pool.submit(number, ()).unwrap()), Some(0));
         end(pool);
     }
 

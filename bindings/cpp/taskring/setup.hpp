@@ -63,6 +63,9 @@ public:
         return idle_timeout_ = limit, *this;
     }
 
+    /// How many further workers may come while others wait in their tasks for tasks that run elsewhere. See taskring_config.
+    setup &replacements(std::uint32_t workers) { return replacements_ = workers, *this; }
+
     config apply(config chosen = config()) {
         raw_env_.clear();
         for (const std::string &one : env_)
@@ -87,6 +90,8 @@ public:
             chosen.min_workers = *min_workers_ == 0 ? TASKRING_NONE_AT_FIRST : *min_workers_;
         if (idle_timeout_.count() != 0)
             chosen.idle_timeout_ns = static_cast<std::uint64_t>(idle_timeout_.count());
+        if (replacements_ != 0)
+            chosen.replacements = replacements_;
         if (has_initializer_)
             chosen.initializer = &(raw_initializer_ = initializer_.raw());
         if (has_exit_hook_)
@@ -118,6 +123,7 @@ private:
     named initializer_, exit_hook_;
     std::uint32_t max_tasks_per_worker_ = 0;
     std::optional<std::uint32_t> min_workers_;
+    std::uint32_t replacements_ = 0;
     std::chrono::nanoseconds idle_timeout_{0};
     bool has_initializer_ = false, has_exit_hook_ = false;
     std::vector<named> shared_;
