@@ -88,6 +88,8 @@ bugs! {
     NoKillFlag,
     /// A worker completes a task that was condemned, and goes on.
     KillUnheeded,
+    /// A task tells of its progress in the place that is told of, instead of in the other one.
+    ToldInPlace,
 }
 
 /// What can be switched on: its name, and what it is.

@@ -11,6 +11,9 @@
 //! same if it still lies in the window; who died after the window's end is not counted. Victims that make a pool of their own (`create`, `terminate`, `owner's
 //! shutdown`, `replace`) change another segment than the one that is watched: of them the system calls and the spread points are what there is.
 //! States are counted as pairs of the instruction at which a victim died and the changes that its window had made by then.
+//!
+//! What a row costs is the time of the processor that its processes have had (`cpu/kill`, in milliseconds): unlike the time that passes (`ms/kill`), it does
+//! not depend on what else the machine does.
 
 #[path = "../process_support/mod.rs"]
 mod process_support;
@@ -23,8 +26,9 @@ mod oracle;
 mod scenes;
 mod standing;
 mod trace;
+mod way;
 
-use process_support::watchdog;
+use process_support::{cpu_time_of_thread, watchdog};
 use scenes::Scene;
 use standing::{How, VARIANTS};
 use std::sync::Mutex;
@@ -72,8 +76,8 @@ fn main() {
     let chosen: Vec<_> = all.filter(|(operation, context)| is_meant(&format!("{operation} {context}"))).collect();
     let start = Instant::now();
     println!(
-        "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8}",
-        "operation", "context", "window", "changes", "calls", "states", "kills", "after", "ms/kill"
+        "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8} {:>8} {:>7}",
+        "operation", "context", "window", "changes", "calls", "states", "kills", "after", "ms/kill", "cpu/kill", "cpu s"
     );
     // The last ones take longest.
     let waiting = Mutex::new(chosen.clone());
@@ -125,17 +129,18 @@ struct Choice {
 
 /// One operation in one context.
 fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Vec<String>) {
-    let start = Instant::now();
+    let (start, own) = (Instant::now(), cpu_time_of_thread());
     let mut scene = Scene::new(operation, context, cpu);
     // Once to the end before: what is done once, as the committing of memory, belongs to no later window.
-    let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
-    let mut found = scene.kill(At::Step(whole), How::Killed);
+    let whole = if cfg!(debug_assertions) { At::Step(trace::STEPS_UNOPTIMISED) } else { At::END };
+    let mut found = scene.kill(whole, How::Killed);
     let mut survey = scene.survey();
     if !cfg!(debug_assertions) && !survey.calls.is_empty() && (LONG..10 * LONG).contains(&survey.steps) {
         // Memory may have been brought in this run, too, which makes a window of this length several times as long.
+        found.extend(scene.after("the first look"));
         survey = scene.survey();
     }
-    if survey.steps < whole {
+    if At::Step(survey.steps) < whole {
         // It came to its window's end.
         found.extend(scene.is_recovered());
     }
@@ -165,14 +170,18 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
     if scene.states.len() < states_min && found.is_empty() {
         found.push(format!("only {} states instead of {states_min}", scene.states.len()));
     }
+    let cpu = cpu_time_of_thread() - own + scene.cpu_time();
     found.extend(scene.end());
+    let each = |time: Duration| time.as_secs_f64() * 1000.0 / (kills + over).max(1) as f64;
     println!(
-        "{operation:<16} {context:<20} {:>7} {:>7} {:>6} {:>6} {kills:>7} {over:>6} {:>8.1}",
+        "{operation:<16} {context:<20} {:>7} {:>7} {:>6} {:>6} {kills:>7} {over:>6} {:>8.1} {:>8.1} {:>7.1}",
         survey.steps,
         survey.changes.len(),
         survey.calls.len(),
         scene.states.len(),
-        start.elapsed().as_secs_f64() * 1000.0 / (kills + over).max(1) as f64
+        each(start.elapsed()),
+        each(cpu),
+        cpu.as_secs_f64()
     );
     (kills, found)
 }

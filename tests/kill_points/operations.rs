@@ -27,6 +27,21 @@ taskring::task! {
         std::thread::sleep(Duration::from_millis(ms));
         ms
     }
+    /// For one worker, by whose number it is noted.
+    pub fn by_number(board: String, id: u64) -> u64 {
+        let number = u64::from(taskring::task::worker_number().expect("the owner has started it"));
+        note_at(&board, id + number, Note::Entered);
+        number
+    }
+    /// As `mark`, and tells of its progress on both sides of the window's end.
+    pub fn tells(board: String, id: u64) -> Vec<u8> {
+        note_at(&board, id, Note::Entered);
+        tell(1);
+        pass_mark();
+        tell(2);
+        tell(3);
+        vec![id as u8]
+    }
     pub fn fails(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
         Err(TaskError::new("as it should"))
@@ -34,14 +49,7 @@ taskring::task! {
     /// For victims that are workers: the window is from the body of one such task into the body of the next.
     pub fn mark(board: String, id: u64, answer: u64, _args: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
-        match MARKS.load(SeqCst) {
-            0 => {}
-            1 => end_window(),
-            more => {
-                MARKS.store(more - 1, SeqCst);
-                begin_window();
-            }
-        }
+        pass_mark();
         if answer == FAILS { Err(TaskError::new("as it should")) } else { Ok(vec![id as u8; answer as usize]) }
     }
 }
@@ -54,10 +62,32 @@ pub const BLOCK: usize = 200;
 /// Of a victim: how many marks are left to be passed.
 static MARKS: AtomicU32 = AtomicU32::new(0);
 
+fn pass_mark() {
+    match MARKS.load(SeqCst) {
+        0 => {}
+        1 => end_window(),
+        more => {
+            MARKS.store(more - 1, SeqCst);
+            begin_window();
+        }
+    }
+}
+
+/// How long the value is that a task tells: most of what there is room for.
+pub const TOLD_LEN: usize = 60;
+
+/// First the progress, and then a value of the same number.
+fn tell(n: u64) {
+    taskring::task::progress(n, 2 * n).expect("told");
+    taskring::task::report(&vec![n as u8; TOLD_LEN]).expect("told");
+}
+
 /// Every operation with its contexts.
 pub const ROWS: &[(&str, &[&str])] = &[
     ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
     ("submit_bulk", &["four", "wrapped lane"]),
+    ("submit_to", &["idle worker", "busy worker"]),
+    ("broadcast", &["idle workers", "one busy"]),
     ("cancel", &["pending", "running", "finished"]),
     ("cancel_hard", &["pending", "running", "finished"]),
     ("result", &["inline", "block", "error", "cancelled", "waits"]),
@@ -65,6 +95,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("as_completed", &["three"]),
     ("drop a future", &["pending", "running", "finished", "finished block"]),
     ("discard", &["pending", "one running"]),
+    ("purge", &["of its own"]),
     ("task set", &["made and dropped"]),
     ("attach", &["quiet"]),
     ("detach", &["quiet", "with a finished task"]),
@@ -82,7 +113,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
 
 /// Complete a task, claim the next one, and start it.
 const WORKER: &[&str] =
-    &["inline", "error", "large result", "large arguments", "waited for", "cancelled beside", "two lanes"];
+    &["inline", "error", "large result", "large arguments", "waited for", "cancelled beside", "two lanes", "tells progress"];
 
 pub fn attach() -> Executor {
     Executor::attach(&place().pool).expect("attached")
@@ -138,7 +169,8 @@ fn cancel_hard<R>(future: &Future<R>, id: u64, runs: bool) {
 pub fn perform(operation: &str, context: &str) -> ! {
     match operation {
         "submit" | "submit_bulk" => perform_submit(operation, context),
-        "cancel" | "cancel_hard" | "discard" | "task set" => perform_cancel(operation, context),
+        "submit_to" | "broadcast" => perform_for_one(operation, context),
+        "cancel" | "cancel_hard" | "discard" | "task set" | "purge" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
         "loan" | "view" | "completions" => crate::c_calls::perform(operation, context),
         "worker" => {
@@ -197,6 +229,36 @@ fn perform_submit(operation: &str, context: &str) {
     end_window();
 }
 
+/// For the second of two workers, or for each of them.
+fn perform_for_one(operation: &str, context: &str) {
+    const ID: u64 = 30;
+    let pool = attach_warm();
+    let name = || place().board.clone();
+    let held = context.contains("busy").then(|| {
+        let held = pool.submit_to(1, hold, (name(), 0)).expect("submitted");
+        note(0, Note::Accepted);
+        wait_until(SOON, || held.state() == taskring::State::Running);
+        held
+    });
+    if operation == "submit_to" {
+        // The other worker is not to run it.
+        note(ID, Note::Cancelled);
+    }
+    begin_window();
+    if operation == "submit_to" {
+        let future = pool.submit_to(1, by_number, (name(), ID)).expect("submitted");
+        note(ID + 1, Note::Accepted);
+        std::mem::forget(future);
+    } else {
+        let futures = pool.broadcast(by_number, (name(), ID)).expect("submitted");
+        assert_eq!(futures.len(), 2);
+        (ID..ID + 2).for_each(|id| note(id, Note::Accepted));
+        std::mem::forget(futures);
+    }
+    std::mem::forget(held);
+    end_window();
+}
+
 fn perform_cancel(operation: &str, context: &str) {
     let pool = attach_warm();
     if operation == "task set" {
@@ -229,6 +291,16 @@ fn perform_cancel(operation: &str, context: &str) {
         end_window();
     }
     let held = running(&pool, 0);
+    if operation == "purge" {
+        let ids = 1..5;
+        std::mem::forget(ids.clone().map(|id| submit(&pool, id, 1)).collect::<Vec<_>>());
+        ids.clone().for_each(|id| note(id, Note::Cancelling));
+        begin_window();
+        assert_eq!(pool.purge(), Ok(4));
+        ids.for_each(|id| note(id, Note::Cancelled));
+        std::mem::forget(held);
+        end_window();
+    }
     let pending = submit(&pool, 1, 1);
     let done = context == "finished";
     if done {

@@ -2,14 +2,15 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, note_at, noted};
-use crate::operations::{BLOCK, FAILS, echo, hold, mark};
+use crate::operations::{BLOCK, FAILS, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
-    Program, Role, children_of, command_line, fd_count, hear, kill, say, shm_entries, signal, unique,
+    Program, Role, children_of, command_line, cpu_time_of, cpu_time_of_thread, fd_count, hear, kill, say, shm_entries, signal, unique,
 };
 use crate::standing::{How, Standing};
 use crate::trace::{self, At, Survey};
+use crate::way::Way;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -24,9 +25,10 @@ const BEGINNING: &str = "the beginning";
 
 /// Owns the pool.
 fn keeper(args: &[String]) {
-    let method = if args[1] == "0" { StartMethod::None } else { StartMethod::Spawn };
+    let workers: usize = args[1].parse().expect("a number");
+    let method = if workers == 0 { StartMethod::None } else { StartMethod::Spawn };
     let builder = Executor::builder().capacity(CAPACITY).payload_max(16 << 20).start(method);
-    let builder = if args[1] == "0" { builder } else { builder.workers(1) };
+    let builder = if workers == 0 { builder } else { builder.workers(workers) };
     let pool = builder.create_named(&args[0]).expect("a pool");
     say("made");
     while let Some(order) = hear() {
@@ -84,22 +86,25 @@ fn tracer(args: &[String]) {
     trace::pin(cpu.parse().expect("a number"));
     trace::adopt_orphans();
     say("ready");
-    let mut calls = Vec::new();
+    let (mut calls, mut way) = (Vec::new(), Way::default());
     while let Some(order) = hear() {
         if order == "survey" {
-            let found = trace::survey(operation, context, pool);
+            // Victims that make a pool of their own change another one.
+            let found = trace::survey(operation, context, (!makes_a_pool(operation)).then_some(pool.as_str()));
             let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
             say(&found.steps.to_string());
             say(&list(&found.changes));
             say(&list(&found.calls));
             say(&list(&found.states));
+            say(&found.steps_from_a_call.to_string());
             calls = found.calls.into_iter().zip(found.numbers).collect();
+            way = found.way;
             continue;
         }
         let (how, n) = order.split_once(' ').expect("how and where");
         let n = n.parse().expect("a number of instructions");
         let at = if how == "inside" { At::Inside(n) } else { At::Step(n) };
-        let victim = trace::bring_to(operation, context, at, &calls);
+        let victim = trace::bring_to(operation, context, at, &calls, &way);
         let place = victim.place();
         let answer = format!("{} {} {} {}", place.steps, u64::from(place.over), place.instruction, place.pid);
         match how {
@@ -122,6 +127,11 @@ fn tracer(args: &[String]) {
         }
         say(&answer);
     }
+}
+
+/// Whether victims have a pool of their own.
+fn makes_a_pool(operation: &str) -> bool {
+    matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace")
 }
 
 /// What the row needs beside victim and pool.
@@ -163,6 +173,8 @@ pub struct Scene {
     changes: Vec<u64>,
     /// Where victims have died: at which instruction, after how many changes.
     pub states: HashSet<(u64, usize)>,
+    /// The time of the processor that threads beside a victim, and those whom victims found dead, have had.
+    beside: Duration,
 }
 
 /// A victim at its point.
@@ -206,12 +218,17 @@ impl Scene {
             _ => Kind::Submitter,
         };
         let name = unique("kill");
-        let keeper = Program::start("keeper", &[&name, if kind == Kind::Submitter { "1" } else { "0" }]);
+        let workers = match (kind, operation) {
+            (Kind::Submitter, "submit_to" | "broadcast") => 2,
+            (Kind::Submitter, _) => 1,
+            (Kind::Worker | Kind::Recovery, _) => 0,
+        };
+        let keeper = Program::start("keeper", &[&name, &workers.to_string()]);
         keeper.expect("made");
         let board = Board::new(CELLS);
         let pool = Executor::attach(&name).expect("attached");
         let spare = (kind != Kind::Submitter).then(|| Program::start("worker", &[&name]));
-        wait_until(SOON, || pool.workers() == 1);
+        wait_until(SOON, || pool.workers() == workers.max(1));
         let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
         other.iter().for_each(|other| other.expect("attached"));
         let tracer = Program::start("tracer", &[&name, &board.name(), operation, context, &cpu.to_string()]);
@@ -220,7 +237,7 @@ impl Scene {
             before: Before::of(&name),
             context: context.to_owned(),
             kind,
-            creates: matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace"),
+            creates: makes_a_pool(operation),
             board,
             keeper,
             spare,
@@ -238,6 +255,7 @@ impl Scene {
             dead: 0,
             changes: Vec::new(),
             states: HashSet::new(),
+            beside: Duration::ZERO,
         };
         // Warm: what is opened once is open.
         let found = scene.after(BEGINNING);
@@ -261,12 +279,21 @@ impl Scene {
         }
     }
 
+    /// The time of the processor that all but the calling thread have had.
+    pub fn cpu_time(&self) -> Duration {
+        let programs = [&self.keeper, &self.tracer].into_iter().chain(&self.spare).chain(&self.other);
+        // Workers of the keeper that live are not among what it has reaped.
+        let pids = programs.flat_map(|program| std::iter::once(program.pid()).chain(children_of(program.pid())));
+        pids.map(cpu_time_of).sum::<Duration>() + self.beside
+    }
+
     pub fn survey(&mut self) -> Survey {
         self.set_up();
         self.tracer.tell("survey");
         let numbers = || self.tracer.numbers_within(8 * KILL_LIMIT);
-        let survey =
-            Survey { steps: numbers()[0], changes: numbers(), calls: numbers(), states: numbers(), ..Survey::default() };
+        let steps = numbers()[0];
+        let (changes, calls, states, steps_from_a_call) = (numbers(), numbers(), numbers(), numbers()[0]);
+        let survey = Survey { steps, changes, calls, states, steps_from_a_call, ..Survey::default() };
         self.changes.clone_from(&survey.changes);
         survey
     }
@@ -282,11 +309,19 @@ impl Scene {
         let (pool, board, tasks, context) = (&self.pool, &self.board, &self.tasks, &*self.context);
         let mut found = Vec::new();
         let tracer = &mut self.tracer;
+        let nanoseconds = AtomicU64::new(0);
+        let counted = |act: &dyn Fn()| {
+            act();
+            nanoseconds.fetch_add(cpu_time_of_thread().as_nanos() as u64, SeqCst);
+        };
+        let (counted, stop_now) = (&counted, &stop);
         let victim = std::thread::scope(|scope| {
             match context {
-                "busy pool" => drop(scope.spawn(|| keep_busy(pool, board, &stop))),
-                "waited for" => tasks.iter().for_each(|(_, task)| drop(scope.spawn(|| keep_waiting(task, &stop)))),
-                "cancelled beside" => drop(scope.spawn(|| cancel_beside(&tasks[1], board))),
+                "busy pool" => drop(scope.spawn(move || counted(&|| keep_busy(pool, board, stop_now)))),
+                "waited for" => tasks
+                    .iter()
+                    .for_each(|(_, task)| drop(scope.spawn(move || counted(&|| keep_waiting(task, stop_now))))),
+                "cancelled beside" => drop(scope.spawn(move || counted(&|| cancel_beside(&tasks[1], board)))),
                 _ => {}
             }
             tracer.tell(&order);
@@ -305,12 +340,16 @@ impl Scene {
             }
             victim
         });
+        self.beside += Duration::from_nanos(nanoseconds.into_inner());
         self.last_victim = victim.pid;
+        if std::env::var_os("KP_DEBUG").is_some() { println!("    {at:?} over {} steps {}", victim.over, victim.steps); }
         if !victim.over {
             let changes = self.changes.partition_point(|&step| step <= victim.steps);
             self.states.insert((victim.instruction, changes));
         }
+        let t0 = Instant::now();
         found.extend(self.after(&format!("{how:?}, {at:?}")));
+        if std::env::var_os("KP_DEBUG").is_some() { println!("    after {:?}", t0.elapsed()); }
         found
     }
 
@@ -341,7 +380,14 @@ impl Scene {
                 "large arguments" => (1, BLOCK),
                 _ => (1, 1),
             };
-            let marked = |id| self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted");
+            let tells_progress = self.context == "tells progress";
+            let marked = |id| {
+                let marked = match tells_progress {
+                    true => self.pool.submit(tells, (self.board.name(), id)),
+                    false => self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])),
+                };
+                marked.expect("submitted")
+            };
             self.tasks.push((OWN + 16, marked(OWN + 16)));
             if self.context == "cancelled beside" {
                 let id = OWN + 18;
@@ -377,6 +423,7 @@ impl Scene {
             self.held.push(task);
             stop(self.keeper.pid());
             self.dead = worker.pid();
+            self.beside += cpu_time_of(worker.pid());
             worker.kill();
         } else {
             stop(spare);
@@ -384,6 +431,7 @@ impl Scene {
             submitter.expect("submitted");
             stop(self.keeper.pid());
             self.dead = submitter.pid();
+            self.beside += cpu_time_of(submitter.pid());
             submitter.kill();
         }
     }
@@ -396,6 +444,9 @@ impl Scene {
         }
         let mut found = Vec::new();
         for (id, task) in self.tasks.drain(..) {
+            // Before the result is taken: what it has told lies beside its slot.
+            let told = (self.context == "tells progress").then(|| wrong_story(id, &task)).flatten();
+            found.extend(told);
             let result = task.result_timeout(2 * oracle::LIMIT);
             let runs = noted(&self.board, id as usize, Note::Entered);
             let cancelled = noted(&self.board, id as usize, Note::Cancelled);
@@ -450,9 +501,10 @@ impl Scene {
         let start = Instant::now();
         // The victim's workers are the tracer's children now. Theirs is a pool without a name and an owner.
         let living = |pid: &u32| !command_line(*pid).is_empty();
-        while children_of(self.tracer.pid()).iter().any(living) {
+        while let Some(pid) = children_of(self.tracer.pid()).into_iter().find(living) {
             if start.elapsed() > 2 * oracle::LIMIT {
-                found.push("a worker of the dead owner goes on".into());
+                let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+                found.push(format!("a worker of the dead owner goes on: {} {} {}", of("stat"), of("wchan"), of("syscall")));
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -497,6 +549,30 @@ fn stop(pid: u32) {
     signal(pid, libc::SIGSTOP);
     let stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
     wait_until(Duration::from_secs(5), stopped);
+}
+
+/// What a task that is over has told: all that it told last, and for one that has ended the last of it.
+fn wrong_story(id: u64, task: &Future<Vec<u8>>) -> Option<String> {
+    let is_over = || task.is_done();
+    let start = Instant::now();
+    while !is_over() && start.elapsed() < 2 * oracle::LIMIT {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let (progress, value) = (task.progress(), task.reported::<Vec<u8>>());
+    let done = progress.map_or(0, |progress| progress.done);
+    let is_whole = progress.is_none_or(|progress| progress.total == 2 * done)
+        && match &value {
+            Ok(None) => done <= 1,
+            // The value is told after the progress.
+            Ok(Some(bytes)) => {
+                let first = u64::from(bytes[0]);
+                bytes.len() == TOLD_LEN && bytes.iter().all(|byte| *byte == bytes[0]) && (first == done || first + 1 == done)
+            }
+            Err(_) => false,
+        };
+    // The first of two has told something before its window.
+    let is_kept = id != OWN + 16 || matches!(value, Ok(Some(_)));
+    (!is_whole || !is_kept).then(|| format!("task {id} has told {progress:?} and {value:?}"))
 }
 
 /// A task that the victim, or another worker after it, has run.
