@@ -40,6 +40,8 @@ use trace::At;
 const CPUS_MAX: usize = 4;
 /// Kills of a row in a run that is not a full one.
 const EACH: usize = 160;
+/// The same where each of many victims makes a pool of its own, and has workers started.
+const EACH_DEAR: usize = 60;
 /// The same in a full one, where a window is too long for every instruction.
 const EACH_FULL: usize = 1500;
 /// Fewer in all rows together are too few.
@@ -145,7 +147,7 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
         found.extend(scene.is_recovered());
     }
     found.extend(scene.after("the second run"));
-    let points = points(&survey, choice.full);
+    let points = points(&survey, choice.full, scene.creates && survey.steps > LONG);
     scene.forget_kills();
     let killed = points.iter().map(|&at| (at, How::Killed));
     for (at, how) in killed.chain(others(survey.steps, choice.variants)) {
@@ -203,35 +205,50 @@ fn spread(i: u64, steps: u64) -> u64 {
     ((i * 0x9e37_79b9 % (1 << 32)) * steps) >> 32
 }
 
-fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
-    let each = if cfg!(debug_assertions) { 4 } else { EACH };
-    let mut points: Vec<At> = survey.changes.iter().flat_map(|&n| [At::Step(n - 1), At::Step(n)]).collect();
-    points.extend(survey.calls.iter().flat_map(|&n| [At::Step(n), At::Inside(n), At::Step(n + 1)]));
+fn points(survey: &trace::Survey, full: bool, is_dear: bool) -> Vec<At> {
+    let each = match (cfg!(debug_assertions), is_dear) {
+        (true, _) => 4,
+        (false, true) => EACH_DEAR,
+        (false, false) => EACH,
+    };
+    let in_order = |mut points: Vec<At>| {
+        points.sort_unstable();
+        points.dedup();
+        points
+    };
+    let mut changes: Vec<At> = survey.changes.iter().flat_map(|&n| [At::Step(n - 1), At::Step(n)]).collect();
     if !cfg!(debug_assertions) {
-        points.extend([At::Step(0), At::Step(survey.steps + 1)]);
+        changes.extend([At::Step(0), At::Step(survey.steps + 1)]);
     }
-    points.sort_unstable();
-    points.dedup();
+    let changes = in_order(changes);
+    let calls = in_order(survey.calls.iter().flat_map(|&n| [At::Step(n), At::Inside(n), At::Step(n + 1)]).collect());
     if full && survey.steps <= LONG {
         return (0..=survey.steps + 1).map(At::Step).chain(survey.calls.iter().map(|&n| At::Inside(n))).collect();
     }
-    // A point costs the calls before it, and the stepping from the last one.
+    // A point costs the calls before it, and the stops from the last one.
     let (each, budget) = if full { (EACH_FULL, STEPS_OF_FULL_ROW) } else { (each, STEPS_OF_ROW) };
     let each = each.min((budget / survey.steps_to_a_point().max(1)) as usize).max(each.min(30));
-    let most = each / 4 * 3;
-    if points.len() > most && !full {
-        // Evenly, from the first to the last.
-        let all = points.len() - 1;
-        points = (0..most).map(|i| points[i * all / (most - 1)]).collect();
-    }
+    let most = if full { usize::MAX } else { each / 4 * 3 };
+    // Most of very many calls are alike, as wakes for nobody, and the changes are not to be lost among them.
+    let changes = evenly(&changes, most.saturating_sub(calls.len()).max(most / 2));
+    let calls = evenly(&calls, most - changes.len().min(most));
+    let mut points = changes;
+    points.extend(calls);
+    points = in_order(points);
     let more = each.saturating_sub(points.len());
     // Half of the others where the victim is in a state that it was not in before: most of a long window may be one loop.
     let states = survey.states.len().min(more / 2);
     points.extend((0..states).map(|i| At::Step(survey.states[i * survey.states.len() / states])));
     points.extend((0..(more - states) as u64).map(|i| At::Step(spread(i, survey.steps))));
-    points.sort_unstable();
-    points.dedup();
-    points
+    in_order(points)
+}
+
+/// So many of them at most, from the first to the last.
+fn evenly(points: &[At], most: usize) -> Vec<At> {
+    if points.len() <= most {
+        return points.to_vec();
+    }
+    (0..most).map(|i| points[i * (points.len() - 1) / (most - 1).max(1)]).collect()
 }
 
 /// How long one kill with all that follows may take.

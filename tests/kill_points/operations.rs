@@ -102,6 +102,8 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("shutdown", &["waits for one", "cancels"]),
     ("owner's shutdown", &["waits for one", "cancels"]),
     ("terminate", &["by SIGTERM", "by SIGKILL"]),
+    ("resize", &["to more", "to fewer"]),
+    ("pause", &["begun", "ended"]),
     ("replace", &["idle worker", "running worker"]),
     ("create", &["named", "anonymous", "with a worker"]),
     ("loan", &["lent", "submitted", "given back"]),
@@ -229,6 +231,13 @@ fn perform_submit(operation: &str, context: &str) {
     end_window();
 }
 
+/// Whether no worker of the pool is at work. One that holds a task looks now and then whether it may end.
+pub fn workers_sleep(pool: &str) -> bool {
+    let sleeps = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "));
+    let view = taskring::inspect(pool).expect("a pool");
+    view.participants.iter().filter(|who| who.role == "worker").all(|who| sleeps(who.pid))
+}
+
 /// For the second of two workers, or for each of them.
 fn perform_for_one(operation: &str, context: &str) {
     const ID: u64 = 30;
@@ -240,6 +249,7 @@ fn perform_for_one(operation: &str, context: &str) {
         wait_until(SOON, || held.state() == taskring::State::Running);
         held
     });
+    wait_until(SOON, || workers_sleep(&place().pool));
     if operation == "submit_to" {
         // The other worker is not to run it.
         note(ID, Note::Cancelled);

@@ -2,11 +2,12 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, note_at, noted};
-use crate::operations::{BLOCK, FAILS, TOLD_LEN, echo, hold, mark, tells};
+use crate::operations::{self, BLOCK, FAILS, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
-    Program, Role, children_of, command_line, cpu_time_of, cpu_time_of_thread, fd_count, hear, kill, say, shm_entries, signal, unique,
+    Program, Role, children_of, command_line, cpu_time_of, cpu_time_of_thread, fd_count, hear, kill, say, shm_entries,
+    signal, unique,
 };
 use crate::standing::{How, Standing};
 use crate::trace::{self, At, Survey};
@@ -89,8 +90,13 @@ fn tracer(args: &[String]) {
     let (mut calls, mut way) = (Vec::new(), Way::default());
     while let Some(order) = hear() {
         if order == "survey" {
-            // Victims that make a pool of their own change another one.
-            let found = trace::survey(operation, context, (!makes_a_pool(operation)).then_some(pool.as_str()));
+            let own = operations::second_pool();
+            let changed = match operation.as_str() {
+                "resize" | "pause" => Some(own.as_str()),
+                other if makes_a_pool(other) => None,
+                _ => Some(pool.as_str()),
+            };
+            let found = trace::survey(operation, context, changed);
             let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
             say(&found.steps.to_string());
             say(&list(&found.changes));
@@ -131,7 +137,12 @@ fn tracer(args: &[String]) {
 
 /// Whether victims have a pool of their own.
 fn makes_a_pool(operation: &str) -> bool {
-    matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace")
+    matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace") || leaves_a_pool(operation)
+}
+
+/// Whether that one is still there when they are dead.
+fn leaves_a_pool(operation: &str) -> bool {
+    matches!(operation, "resize" | "pause")
 }
 
 /// What the row needs beside victim and pool.
@@ -149,7 +160,8 @@ pub struct Scene {
     name: String,
     context: String,
     kind: Kind,
-    creates: bool,
+    pub creates: bool,
+    leaves: bool,
     board: Board,
     keeper: Program,
     spare: Option<Program>,
@@ -238,6 +250,7 @@ impl Scene {
             context: context.to_owned(),
             kind,
             creates: makes_a_pool(operation),
+            leaves: leaves_a_pool(operation),
             board,
             keeper,
             spare,
@@ -318,9 +331,9 @@ impl Scene {
         let victim = std::thread::scope(|scope| {
             match context {
                 "busy pool" => drop(scope.spawn(move || counted(&|| keep_busy(pool, board, stop_now)))),
-                "waited for" => tasks
-                    .iter()
-                    .for_each(|(_, task)| drop(scope.spawn(move || counted(&|| keep_waiting(task, stop_now))))),
+                "waited for" => {
+                    tasks.iter().for_each(|(_, task)| drop(scope.spawn(move || counted(&|| keep_waiting(task, stop_now)))))
+                }
                 "cancelled beside" => drop(scope.spawn(move || counted(&|| cancel_beside(&tasks[1], board)))),
                 _ => {}
             }
@@ -342,14 +355,11 @@ impl Scene {
         });
         self.beside += Duration::from_nanos(nanoseconds.into_inner());
         self.last_victim = victim.pid;
-        if std::env::var_os("KP_DEBUG").is_some() { println!("    {at:?} over {} steps {}", victim.over, victim.steps); }
         if !victim.over {
             let changes = self.changes.partition_point(|&step| step <= victim.steps);
             self.states.insert((victim.instruction, changes));
         }
-        let t0 = Instant::now();
         found.extend(self.after(&format!("{how:?}, {at:?}")));
-        if std::env::var_os("KP_DEBUG").is_some() { println!("    after {:?}", t0.elapsed()); }
         found
     }
 
@@ -476,11 +486,44 @@ impl Scene {
                 found.push(format!("the task of the dead worker gave {result:?}"));
             }
         }
+        if self.leaves && at != BEGINNING {
+            found.extend(self.inherit());
+        }
         if self.creates {
             found.extend(self.second_pool(self.last_victim));
         }
         found.extend(oracle::check(&self.pool, &self.name, &self.board, &self.before));
         found.into_iter().map(|what| format!("{at}: {what}")).collect()
+    }
+
+    /// The victim's own pool goes on without it: whoever comes there next has its tasks run. Then its workers are killed.
+    fn inherit(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let ids = 8..8 + CAPACITY as u64;
+        match Executor::attach(&format!("{}-second", self.name)) {
+            Err(e) => found.push(format!("nobody can come to the dead one's pool: {e}")),
+            Ok(pool) => {
+                let submit = |id: u64| pool.submit(echo, (self.board.name(), id, vec![id as u8])).expect("submitted");
+                let tasks: Vec<_> = ids.clone().map(submit).collect();
+                for (id, task) in ids.zip(tasks) {
+                    note_at(&self.board.name(), id, Note::Accepted);
+                    // One that is not run in time is enough.
+                    let limit = if found.is_empty() { 2 * oracle::LIMIT } else { Duration::ZERO };
+                    let result = task.result_timeout(limit);
+                    if result.as_ref().is_ok_and(|bytes| *bytes == [id as u8]) {
+                        continue;
+                    }
+                    found.push(format!("a task in the dead one's pool gave {result:?}"));
+                    // For who leaves waits for what is pending.
+                    task.cancel();
+                }
+            }
+        }
+        children_of(self.tracer.pid()).into_iter().for_each(kill);
+        let lives =
+            |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        wait_until(SOON, || !children_of(self.tracer.pid()).iter().any(lives));
+        found
     }
 
     /// The victim made a pool, or began to: its name is free, its workers end, and nothing of it stays.
