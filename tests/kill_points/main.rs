@@ -23,6 +23,7 @@ mod c_calls;
 mod lives;
 mod operations;
 mod oracle;
+mod roles;
 mod scenes;
 mod standing;
 mod trace;
@@ -62,7 +63,7 @@ const LONG: u64 = 3_000;
 fn main() {
     taskring::init();
     if process_support::role().is_some() {
-        return process_support::main(&scenes::ROLES, &[]);
+        return process_support::main(&roles::ROLES, &[]);
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|a| a == "--list") {
