@@ -52,6 +52,7 @@ mod audit;
 mod awaiting;
 mod bell;
 mod builder;
+mod calls;
 mod child;
 mod codec;
 mod collect;

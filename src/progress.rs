@@ -9,6 +9,7 @@ use crate::future::{Core, Future};
 use crate::layout::{Extra, Report};
 use crate::limits::REPORT_LEN_MAX;
 use crate::nested;
+use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::fence;
 use crate::task;
@@ -85,7 +86,8 @@ impl Extra {
         let is_ours = (before >> 32) as u32 == generation;
         let mut told = if is_ours { self.place(before).read() } else { Told::NOTHING };
         change(&mut told);
-        let now = u64::from(generation) << 32 | u64::from((before as u32).wrapping_add(1));
+        let next = if seeded(Bug::ToldInPlace) { 2 } else { 1 };
+        let now = u64::from(generation) << 32 | u64::from((before as u32).wrapping_add(next));
         // Release fence: pairs with the Acquire fence of `told_by`: who reads what is written from here on into this place also sees that the other one
         // is told of since.
         fence(Release);

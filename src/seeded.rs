@@ -88,6 +88,22 @@ bugs! {
     NoKillFlag,
     /// A worker completes a task that was condemned, and goes on.
     KillUnheeded,
+    /// A task tells of its progress in the place that is told of, instead of in the other one.
+    ToldInPlace,
+    /// A pause outlives the owner, who alone could end it.
+    PauseKept,
+    /// Who wants fewer workers takes the old number away before it writes the new one.
+    NumberGone,
+    /// A worker that rests in a pause sleeps without a second look whether the pause is over.
+    RestUnlooked,
+    /// A worker does not order the end of a task before its look whether the pool is paused.
+    NoFenceAfterTask,
+    /// A worker that leaves keeps a wake that was meant for it.
+    WakeKept,
+    /// A worker at its limit of tasks reads the word that tells of one that waits after it has looked for one.
+    TurnLookedLate,
+    /// A worker hands its turn over and does not wake who waits for it.
+    HandedSilently,
 }
 
 /// What can be switched on: its name, and what it is.

@@ -143,6 +143,14 @@ impl<'a> Sleepers<'a> {
         self.idle[me / 64].fetch_and(!(1 << (me % 64)), AcqRel) & 1 << (me % 64) == 0
     }
 
+    /// For a worker that leaves: a wake that was meant for it goes on to somebody else.
+    pub(crate) fn pass_on(&self, me: usize) {
+        self.forget(me);
+        if !seeded(Bug::WakeKept) {
+            self.wake_one();
+        }
+    }
+
     pub(crate) fn sleep(&self, me: usize, seen: u32, deadline_ns: u64) -> Wait {
         futex_wait(&self.records[me].park, seen, Some(deadline_ns))
     }

@@ -7,6 +7,7 @@ use crate::life::{Bit, Broken};
 use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX, SUCCESSORS_MAX};
 use crate::pool::lock;
 use crate::record::{Kind, RecordState};
+use crate::seeded::{Bug, seeded};
 use crate::setup;
 use crate::start::{self, StartMethod};
 use crate::state::{Participant, Phase};
@@ -173,6 +174,11 @@ impl Supervisor {
         let steering = lock(&self.steering);
         let segment = self.pool.segment();
         let before = self.wanted.swap(workers, Relaxed);
+        if seeded(Bug::NumberGone) && workers < before {
+            segment.life().wanted.store(0, Relaxed);
+            segment.set(Bit::Shrunk);
+            segment.wake_everybody();
+        }
         segment.life().wanted.store(workers as u32, Relaxed);
         if workers < before {
             for child in lock(&self.children).iter_mut() {

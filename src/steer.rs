@@ -3,14 +3,9 @@
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::limits::{MUTEX_NS_MAX, WORKERS_MAX};
-use crate::pool::Pool;
-use crate::record::RecordState;
 use crate::start::StartMethod;
-use crate::state::{Participant, Phase};
 use crate::supervisor::Supervisor;
-use crate::sync::Ordering::{Acquire, Relaxed, SeqCst};
-use crate::sync::{fence, now_ns};
-use crate::turn::Turn;
+use crate::sync::now_ns;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,12 +81,10 @@ impl Executor {
         let pool = self.pool();
         pool.segment().check_open()?;
         supervisor.pause(true);
-        // Pairs with the fences of workers that begin to take tasks: they see the bit, or are seen below.
-        fence(SeqCst);
-        pool.segment().wake_everybody();
+        pool.segment().announce_pause();
         let deadline = now_ns() + MUTEX_NS_MAX;
         while pool.segment().is_paused() {
-            match pool.one_that_may_start() {
+            match pool.member.one_that_may_start() {
                 None => break,
                 Some(pid) if now_ns() >= deadline => return Err(Error::Stalled { pid }),
                 Some(_) => std::thread::sleep(LOOK_AGAIN),
@@ -135,24 +128,5 @@ impl Executor {
         self.pool().member.check_fork()?;
         self.pool().refuse_by_hand(what)?;
         self.supervisor().ok_or(Error::Unsupported { what, with: "for who is not the pool's owner" })
-    }
-}
-
-impl Pool {
-    /// In a pool that is paused: the process of a worker that neither runs a task nor rests.
-    fn one_that_may_start(&self) -> Option<u32> {
-        let running = |slot: &crate::layout::Slot| {
-            let state = slot.load();
-            state.is(Phase::Running).then(|| state.owner())
-        };
-        // What is running now was begun before this returns, whenever it was.
-        let busy: Vec<Participant> = self.segment().lanes().flat_map(|(_, lane)| lane.slots).filter_map(running).collect();
-        let may_start = |&(who, state, record): &(Participant, RecordState, &crate::layout::Record)| {
-            let takes_tasks = state.is_worker() && record.ready.load(Relaxed) == 1 && Turn::of(record).takes_tasks();
-            // Acquire: pairs with the worker's Release: what it did before it rested has been done.
-            let rests = record.rests.load(Acquire) == 1;
-            takes_tasks && !rests && !busy.contains(&who) && !self.member.is_dead(who)
-        };
-        self.member.participants().find(may_start).map(|(.., record)| record.pid.load(Relaxed))
     }
 }

@@ -17,6 +17,7 @@ use crate::layout::Record;
 use crate::life::Bit;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
+use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::state::Participant;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -100,7 +101,7 @@ impl Segment {
 
     /// Whether workers are to start nothing. A pool that is closing does what is left, and one without its owner would be paused for ever.
     pub(crate) fn is_paused(&self) -> bool {
-        let ends = Bit::Closing as u32 | Bit::Orphaned as u32;
+        let ends = Bit::Closing as u32 | if seeded(Bug::PauseKept) { 0 } else { Bit::Orphaned as u32 };
         // Acquire: pairs with `set`.
         self.life().flags.load(Acquire) & (Bit::Paused as u32 | ends) == Bit::Paused as u32
     }

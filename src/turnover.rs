@@ -3,6 +3,7 @@
 use crate::limits::SLEEP_NS_MAX;
 use crate::policy::Policy;
 use crate::registry::Member;
+use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{futex_wait, now_ns};
 use crate::turn::Turn;
@@ -72,8 +73,10 @@ impl Turnover {
     #[cold]
     fn look(&mut self, member: &Member) -> bool {
         // Acquire: as in `is_to_look`. Before the look: a later wake is seen by the next one.
-        self.looked_at = Some(member.record().park.load(Acquire));
+        let park = member.record().park.load(Acquire);
         let found = member.one_that_waits(self.number).is_some();
+        // Acquire: as above.
+        self.looked_at = Some(if seeded(Bug::TurnLookedLate) { member.record().park.load(Acquire) } else { park });
         if found {
             self.hand_over(member);
         }
@@ -84,7 +87,9 @@ impl Turnover {
     pub(crate) fn hand_over(&self, member: &Member) {
         if member.seat.is_ours(member.record()) && Turn::of(member.record()) != Turn::Handed {
             Turn::Handed.enter(member.record());
-            member.wake_others_of(self.number);
+            if !seeded(Bug::HandedSilently) {
+                member.wake_others_of(self.number);
+            }
         }
     }
 }

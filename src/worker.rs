@@ -1,5 +1,6 @@
 //! The worker: attach, look for a task, run it, complete it; sleep when there is nothing; leave when the pool ends.
 
+use crate::calls::{Calls, fence_after_task};
 use crate::error::{PoolKind, Result};
 use crate::idleness::{Idleness, say_farewell};
 use crate::layout::{Record, Slot};
@@ -15,8 +16,8 @@ use crate::segment::Segment;
 use crate::setup::Setup;
 use crate::spin;
 use crate::state::{Phase, State};
-use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{fence, futex_wait, now_ns};
+use crate::sync::Ordering::{Relaxed, Release, SeqCst};
+use crate::sync::{fence, now_ns};
 use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
 use crate::turn::Turn;
@@ -46,34 +47,6 @@ pub(crate) struct Worker {
     idleness: Option<Idleness>,
     is_idle_too_long: bool,
     orphaned_at: Option<u64>,
-}
-
-/// What calls a worker away from its tasks.
-#[derive(Clone, Copy)]
-struct Calls {
-    /// What makes it leave at once. A named pool's workers go on without its owner.
-    stop_bits: u32,
-    /// These, and what makes it look whether it is to rest or to leave.
-    call_bits: u32,
-    /// Of one that the owner has started.
-    number: Option<u32>,
-}
-
-impl Calls {
-    fn is_to_leave(self, segment: &Segment) -> bool {
-        let stops = segment.life().flags.load(Relaxed) & self.stop_bits != 0;
-        stops || self.number.is_some_and(|number| segment.is_surplus(number))
-    }
-
-    fn is_to_attend(self, segment: &Segment) -> bool {
-        let is_called = segment.life().flags.load(Relaxed) & self.call_bits != 0;
-        is_called && (self.is_to_leave(segment) || segment.is_paused())
-    }
-
-    fn ends_idleness(self, segment: &Segment) -> bool {
-        segment.life().flags.load(Relaxed) & (self.call_bits | Bit::Closing as u32) != 0
-            && (segment.has(Bit::Closing) || self.is_to_attend(segment))
-    }
 }
 
 /// How a worker came to its pool.
@@ -128,7 +101,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         names,
         search,
         out: Vec::new(),
-        calls: Calls { stop_bits, call_bits: stop_bits | Bit::Paused as u32 | Bit::Shrunk as u32, number },
+        calls: Calls::new(stop_bits, number),
         turnover,
         idleness: Idleness::new(&performer.member, number),
         is_idle_too_long: false,
@@ -205,7 +178,7 @@ impl Worker {
         let performer = self.performer.clone();
         let segment = performer.member.segment.clone();
         loop {
-            if self.is_called() && !self.attend(&segment) {
+            if self.is_called() && !self.attend() {
                 return;
             }
             if let Some(turnover) = &mut self.turnover
@@ -229,6 +202,7 @@ impl Worker {
                 },
             };
             performer.perform(&segment, task, &mut self.out);
+            fence_after_task();
             self.keep_house_if_due();
         }
     }
@@ -256,30 +230,17 @@ impl Worker {
 
     /// Rests for as long as the pool is paused; false when this worker is to leave.
     #[cold]
-    fn attend(&mut self, segment: &Segment) -> bool {
-        let performer = self.performer.clone();
-        let record = performer.member.record();
-        let calls = self.calls;
-        while !performer.is_out.get() && calls.is_to_attend(segment) {
-            if calls.is_to_leave(segment) {
-                return false;
-            }
-            // Acquire: pairs with the wake by who ends the pause or the pool: that is seen below, or the word differs from this.
-            let seen = record.park.load(Acquire);
-            // Release: pairs with the Acquire of who pauses the pool: our last task is over.
-            record.rests.store(1, Release);
-            if calls.is_to_attend(segment) {
-                let _ = futex_wait(&record.park, seen, Some(now_ns() + SLEEP_NS_MAX));
-            }
+    fn attend(&mut self) -> bool {
+        let (performer, calls) = (self.performer.clone(), self.calls);
+        let is_still_in = || {
             if self.pace.is_overdue(now_ns()) {
                 self.keep_house();
             }
-            record.rests.store(0, Relaxed);
+            // The time in which it may run nothing is none of its own.
             self.idleness.iter_mut().for_each(Idleness::begin_anew);
-            // Pairs with the fence of who pauses the pool again: either it sees this, or we, who look at the bits next, see the new bit.
-            fence(SeqCst);
-        }
-        !performer.is_out.get()
+            !performer.is_out.get()
+        };
+        !performer.is_out.get() && calls.attend(&performer.member, is_still_in)
     }
 
     /// Whether to leave or to rest, or whether that is to be looked into.
@@ -478,9 +439,7 @@ impl Worker {
     /// A wake that was meant for us goes on to somebody else: before our exit hook takes its time, and at the end.
     fn pass_wake_on(&self) {
         if !self.performer.is_out.get() {
-            let sleepers = self.performer.member.segment.sleepers();
-            sleepers.forget(self.performer.member.who().index());
-            sleepers.wake_one();
+            self.performer.member.segment.sleepers().pass_on(self.performer.member.who().index());
         }
     }
 }

@@ -1,5 +1,7 @@
 // The library's files, and what stands around them in a model. Two packages include this, each with its own face of `sync.rs`.
 
+#[path = "../../src/calls.rs"]
+mod calls;
 #[path = "../../src/layout.rs"]
 mod layout;
 #[path = "../../src/life.rs"]
@@ -36,6 +38,10 @@ mod state;
 mod sync;
 #[path = "../../src/time_limits.rs"]
 mod time_limits;
+#[path = "../../src/turn.rs"]
+mod turn;
+#[path = "../../src/turnover.rs"]
+mod turnover;
 
 #[path = "world/error.rs"]
 mod error;

@@ -2,12 +2,12 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{GATE, Note, READY, cells, note};
-use crate::operations::{BLOCK, attach, finished, running, second_pool, submit};
+use crate::operations::{BLOCK, attach, finished, running, second_pool, submit, workers_sleep};
 use crate::process_support::common::{SOON, wait_until};
 use crate::process_support::{kill, wait_within};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::Ordering::SeqCst;
-use taskring::{Executor, StartMethod};
+use taskring::{Executor, StartMethod, inspect};
 
 /// What a row does.
 pub fn perform(operation: &str, context: &str) {
@@ -66,9 +66,30 @@ pub fn perform(operation: &str, context: &str) {
             pool.shutdown(true, false).expect("shut down");
             std::mem::forget((held, pending));
         }
+        "resize" | "pause" => steer(operation, context),
         "replace" => replace(context),
         _ => panic!("no operation {operation:?}"),
     }
+}
+
+/// The owner of a pool with a name, whose workers and their next submitter outlive it.
+fn steer(operation: &str, context: &str) -> ! {
+    let workers = if context == "to fewer" { 2 } else { 1 };
+    let pool = Executor::builder().capacity(8).payload_max(1 << 20).workers(workers).create_named(&second_pool());
+    let pool = pool.expect("a pool");
+    let are_ready = || inspect(&second_pool()).is_ok_and(|view| view.participants.len() == workers + 1);
+    wait_until(SOON, || are_ready() && workers_sleep(&second_pool()));
+    if context == "ended" {
+        pool.pause().expect("paused");
+    }
+    begin_window();
+    match (operation, context) {
+        ("resize", _) => pool.resize(3 - workers).expect("another number"),
+        (_, "begun") => pool.pause().expect("paused"),
+        _ => pool.resume().expect("resumed"),
+    }
+    std::mem::forget(pool);
+    end_window()
 }
 
 /// The worker of a pool of the victim's own is killed; the window is that of the pool's supervisor, a thread.

@@ -11,6 +11,9 @@
 //! same if it still lies in the window; who died after the window's end is not counted. Victims that make a pool of their own (`create`, `terminate`, `owner's
 //! shutdown`, `replace`) change another segment than the one that is watched: of them the system calls and the spread points are what there is.
 //! States are counted as pairs of the instruction at which a victim died and the changes that its window had made by then.
+//!
+//! What a row costs is the time of the processor that its processes have had (`cpu/kill`, in milliseconds): unlike the time that passes (`ms/kill`), it does
+//! not depend on what else the machine does.
 
 #[path = "../process_support/mod.rs"]
 mod process_support;
@@ -20,11 +23,13 @@ mod c_calls;
 mod lives;
 mod operations;
 mod oracle;
+mod roles;
 mod scenes;
 mod standing;
 mod trace;
+mod way;
 
-use process_support::watchdog;
+use process_support::{cpu_time_of_thread, watchdog};
 use scenes::Scene;
 use standing::{How, VARIANTS};
 use std::sync::Mutex;
@@ -36,6 +41,8 @@ use trace::At;
 const CPUS_MAX: usize = 4;
 /// Kills of a row in a run that is not a full one.
 const EACH: usize = 160;
+/// The same where each of many victims makes a pool of its own, and has workers started.
+const EACH_DEAR: usize = 60;
 /// The same in a full one, where a window is too long for every instruction.
 const EACH_FULL: usize = 1500;
 /// Fewer in all rows together are too few.
@@ -56,7 +63,7 @@ const LONG: u64 = 3_000;
 fn main() {
     taskring::init();
     if process_support::role().is_some() {
-        return process_support::main(&scenes::ROLES, &[]);
+        return process_support::main(&roles::ROLES, &[]);
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|a| a == "--list") {
@@ -72,8 +79,8 @@ fn main() {
     let chosen: Vec<_> = all.filter(|(operation, context)| is_meant(&format!("{operation} {context}"))).collect();
     let start = Instant::now();
     println!(
-        "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8}",
-        "operation", "context", "window", "changes", "calls", "states", "kills", "after", "ms/kill"
+        "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8} {:>8} {:>7}",
+        "operation", "context", "window", "changes", "calls", "states", "kills", "after", "ms/kill", "cpu/kill", "cpu s"
     );
     // The last ones take longest.
     let waiting = Mutex::new(chosen.clone());
@@ -125,22 +132,23 @@ struct Choice {
 
 /// One operation in one context.
 fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Vec<String>) {
-    let start = Instant::now();
+    let (start, own) = (Instant::now(), cpu_time_of_thread());
     let mut scene = Scene::new(operation, context, cpu);
     // Once to the end before: what is done once, as the committing of memory, belongs to no later window.
-    let whole = if cfg!(debug_assertions) { trace::STEPS_UNOPTIMISED } else { u64::MAX };
-    let mut found = scene.kill(At::Step(whole), How::Killed);
+    let whole = if cfg!(debug_assertions) { At::Step(trace::STEPS_UNOPTIMISED) } else { At::END };
+    let mut found = scene.kill(whole, How::Killed);
     let mut survey = scene.survey();
     if !cfg!(debug_assertions) && !survey.calls.is_empty() && (LONG..10 * LONG).contains(&survey.steps) {
         // Memory may have been brought in this run, too, which makes a window of this length several times as long.
+        found.extend(scene.after("the first look"));
         survey = scene.survey();
     }
-    if survey.steps < whole {
+    if At::Step(survey.steps) < whole {
         // It came to its window's end.
         found.extend(scene.is_recovered());
     }
     found.extend(scene.after("the second run"));
-    let points = points(&survey, choice.full);
+    let points = points(&survey, choice.full, scene.creates && survey.steps > LONG);
     scene.forget_kills();
     let killed = points.iter().map(|&at| (at, How::Killed));
     for (at, how) in killed.chain(others(survey.steps, choice.variants)) {
@@ -165,14 +173,18 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
     if scene.states.len() < states_min && found.is_empty() {
         found.push(format!("only {} states instead of {states_min}", scene.states.len()));
     }
+    let cpu = cpu_time_of_thread() - own + scene.cpu_time();
     found.extend(scene.end());
+    let each = |time: Duration| time.as_secs_f64() * 1000.0 / (kills + over).max(1) as f64;
     println!(
-        "{operation:<16} {context:<20} {:>7} {:>7} {:>6} {:>6} {kills:>7} {over:>6} {:>8.1}",
+        "{operation:<16} {context:<20} {:>7} {:>7} {:>6} {:>6} {kills:>7} {over:>6} {:>8.1} {:>8.1} {:>7.1}",
         survey.steps,
         survey.changes.len(),
         survey.calls.len(),
         scene.states.len(),
-        start.elapsed().as_secs_f64() * 1000.0 / (kills + over).max(1) as f64
+        each(start.elapsed()),
+        each(cpu),
+        cpu.as_secs_f64()
     );
     (kills, found)
 }
@@ -194,35 +206,50 @@ fn spread(i: u64, steps: u64) -> u64 {
     ((i * 0x9e37_79b9 % (1 << 32)) * steps) >> 32
 }
 
-fn points(survey: &trace::Survey, full: bool) -> Vec<At> {
-    let each = if cfg!(debug_assertions) { 4 } else { EACH };
-    let mut points: Vec<At> = survey.changes.iter().flat_map(|&n| [At::Step(n - 1), At::Step(n)]).collect();
-    points.extend(survey.calls.iter().flat_map(|&n| [At::Step(n), At::Inside(n), At::Step(n + 1)]));
+fn points(survey: &trace::Survey, full: bool, is_dear: bool) -> Vec<At> {
+    let each = match (cfg!(debug_assertions), is_dear) {
+        (true, _) => 4,
+        (false, true) => EACH_DEAR,
+        (false, false) => EACH,
+    };
+    let in_order = |mut points: Vec<At>| {
+        points.sort_unstable();
+        points.dedup();
+        points
+    };
+    let mut changes: Vec<At> = survey.changes.iter().flat_map(|&n| [At::Step(n - 1), At::Step(n)]).collect();
     if !cfg!(debug_assertions) {
-        points.extend([At::Step(0), At::Step(survey.steps + 1)]);
+        changes.extend([At::Step(0), At::Step(survey.steps + 1)]);
     }
-    points.sort_unstable();
-    points.dedup();
+    let changes = in_order(changes);
+    let calls = in_order(survey.calls.iter().flat_map(|&n| [At::Step(n), At::Inside(n), At::Step(n + 1)]).collect());
     if full && survey.steps <= LONG {
         return (0..=survey.steps + 1).map(At::Step).chain(survey.calls.iter().map(|&n| At::Inside(n))).collect();
     }
-    // A point costs the calls before it, and the stepping from the last one.
+    // A point costs the calls before it, and the stops from the last one.
     let (each, budget) = if full { (EACH_FULL, STEPS_OF_FULL_ROW) } else { (each, STEPS_OF_ROW) };
     let each = each.min((budget / survey.steps_to_a_point().max(1)) as usize).max(each.min(30));
-    let most = each / 4 * 3;
-    if points.len() > most && !full {
-        // Evenly, from the first to the last.
-        let all = points.len() - 1;
-        points = (0..most).map(|i| points[i * all / (most - 1)]).collect();
-    }
+    let most = if full { usize::MAX } else { each / 4 * 3 };
+    // Most of very many calls are alike, as wakes for nobody, and the changes are not to be lost among them.
+    let changes = evenly(&changes, most.saturating_sub(calls.len()).max(most / 2));
+    let calls = evenly(&calls, most - changes.len().min(most));
+    let mut points = changes;
+    points.extend(calls);
+    points = in_order(points);
     let more = each.saturating_sub(points.len());
     // Half of the others where the victim is in a state that it was not in before: most of a long window may be one loop.
     let states = survey.states.len().min(more / 2);
     points.extend((0..states).map(|i| At::Step(survey.states[i * survey.states.len() / states])));
     points.extend((0..(more - states) as u64).map(|i| At::Step(spread(i, survey.steps))));
-    points.sort_unstable();
-    points.dedup();
-    points
+    in_order(points)
+}
+
+/// So many of them at most, from the first to the last.
+fn evenly(points: &[At], most: usize) -> Vec<At> {
+    if points.len() <= most {
+        return points.to_vec();
+    }
+    (0..most).map(|i| points[i * (points.len() - 1) / (most - 1).max(1)]).collect()
 }
 
 /// How long one kill with all that follows may take.

@@ -27,6 +27,21 @@ taskring::task! {
         std::thread::sleep(Duration::from_millis(ms));
         ms
     }
+    /// For one worker, by whose number it is noted.
+    pub fn by_number(board: String, id: u64) -> u64 {
+        let number = u64::from(taskring::task::worker_number().expect("the owner has started it"));
+        note_at(&board, id + number, Note::Entered);
+        number
+    }
+    /// As `mark`, and tells of its progress on both sides of the window's end.
+    pub fn tells(board: String, id: u64) -> Vec<u8> {
+        note_at(&board, id, Note::Entered);
+        tell(1);
+        pass_mark();
+        tell(2);
+        tell(3);
+        vec![id as u8]
+    }
     pub fn fails(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
         Err(TaskError::new("as it should"))
@@ -34,15 +49,13 @@ taskring::task! {
     /// For victims that are workers: the window is from the body of one such task into the body of the next.
     pub fn mark(board: String, id: u64, answer: u64, _args: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
-        match MARKS.load(SeqCst) {
-            0 => {}
-            1 => end_window(),
-            more => {
-                MARKS.store(more - 1, SeqCst);
-                begin_window();
-            }
+        pass_mark();
+        match answer {
+            FAILS => Err(TaskError::new("as it should")),
+            FAILS_ONCE if taskring::task::attempt() == 0 => Err(TaskError::new("as it should")),
+            FAILS_ONCE => Ok(vec![id as u8]),
+            len => Ok(vec![id as u8; len as usize]),
         }
-        if answer == FAILS || answer == FAILS_ONCE && taskring::task::attempt() == 0 { Err(TaskError::new("as it should")) } else { Ok(vec![id as u8; if answer == FAILS_ONCE { 1 } else { answer as usize }]) }
     }
 }
 
@@ -56,10 +69,32 @@ pub const BLOCK: usize = 200;
 /// Of a victim: how many marks are left to be passed.
 static MARKS: AtomicU32 = AtomicU32::new(0);
 
+fn pass_mark() {
+    match MARKS.load(SeqCst) {
+        0 => {}
+        1 => end_window(),
+        more => {
+            MARKS.store(more - 1, SeqCst);
+            begin_window();
+        }
+    }
+}
+
+/// How long the value is that a task tells: most of what there is room for.
+pub const TOLD_LEN: usize = 60;
+
+/// First the progress, and then a value of the same number.
+fn tell(n: u64) {
+    taskring::task::progress(n, 2 * n).expect("told");
+    taskring::task::report(&vec![n as u8; TOLD_LEN]).expect("told");
+}
+
 /// Every operation with its contexts.
 pub const ROWS: &[(&str, &[&str])] = &[
     ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
     ("submit_bulk", &["four", "wrapped lane"]),
+    ("submit_to", &["idle worker", "busy worker"]),
+    ("broadcast", &["idle workers", "one busy"]),
     ("cancel", &["pending", "running", "finished"]),
     ("cancel_hard", &["pending", "running", "finished"]),
     ("result", &["inline", "block", "error", "cancelled", "waits"]),
@@ -67,12 +102,15 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("as_completed", &["three"]),
     ("drop a future", &["pending", "running", "finished", "finished block"]),
     ("discard", &["pending", "one running"]),
+    ("purge", &["of its own"]),
     ("task set", &["made and dropped"]),
     ("attach", &["quiet"]),
     ("detach", &["quiet", "with a finished task"]),
     ("shutdown", &["waits for one", "cancels"]),
     ("owner's shutdown", &["waits for one", "cancels"]),
     ("terminate", &["by SIGTERM", "by SIGKILL"]),
+    ("resize", &["to more", "to fewer"]),
+    ("pause", &["begun", "ended"]),
     ("replace", &["idle worker", "running worker"]),
     ("create", &["named", "anonymous", "with a worker"]),
     ("loan", &["lent", "submitted", "given back"]),
@@ -93,6 +131,7 @@ const WORKER: &[&str] = &[
     "two lanes",
     "put back",
     "put back for later",
+    "tells progress",
 ];
 
 pub fn attach() -> Executor {
@@ -149,7 +188,8 @@ fn cancel_hard<R>(future: &Future<R>, id: u64, runs: bool) {
 pub fn perform(operation: &str, context: &str) -> ! {
     match operation {
         "submit" | "submit_bulk" => perform_submit(operation, context),
-        "cancel" | "cancel_hard" | "discard" | "task set" => perform_cancel(operation, context),
+        "submit_to" | "broadcast" => perform_for_one(operation, context),
+        "cancel" | "cancel_hard" | "discard" | "task set" | "purge" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
         "loan" | "view" | "completions" => crate::c_calls::perform(operation, context),
         "worker" => {
@@ -208,6 +248,44 @@ fn perform_submit(operation: &str, context: &str) {
     end_window();
 }
 
+/// Whether no worker of the pool is at work. One that holds a task looks now and then whether it may end.
+pub fn workers_sleep(pool: &str) -> bool {
+    let sleeps = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "));
+    let view = taskring::inspect(pool).expect("a pool");
+    view.participants.iter().filter(|who| who.role == "worker").all(|who| sleeps(who.pid))
+}
+
+/// For the second of two workers, or for each of them.
+fn perform_for_one(operation: &str, context: &str) {
+    const ID: u64 = 30;
+    let pool = attach_warm();
+    let name = || place().board.clone();
+    let held = context.contains("busy").then(|| {
+        let held = pool.submit_to(1, hold, (name(), 0)).expect("submitted");
+        note(0, Note::Accepted);
+        wait_until(SOON, || held.state() == taskring::State::Running);
+        held
+    });
+    wait_until(SOON, || workers_sleep(&place().pool));
+    if operation == "submit_to" {
+        // The other worker is not to run it.
+        note(ID, Note::Cancelled);
+    }
+    begin_window();
+    if operation == "submit_to" {
+        let future = pool.submit_to(1, by_number, (name(), ID)).expect("submitted");
+        note(ID + 1, Note::Accepted);
+        std::mem::forget(future);
+    } else {
+        let futures = pool.broadcast(by_number, (name(), ID)).expect("submitted");
+        assert_eq!(futures.len(), 2);
+        (ID..ID + 2).for_each(|id| note(id, Note::Accepted));
+        std::mem::forget(futures);
+    }
+    std::mem::forget(held);
+    end_window();
+}
+
 fn perform_cancel(operation: &str, context: &str) {
     let pool = attach_warm();
     if operation == "task set" {
@@ -240,6 +318,16 @@ fn perform_cancel(operation: &str, context: &str) {
         end_window();
     }
     let held = running(&pool, 0);
+    if operation == "purge" {
+        let ids = 1..5;
+        std::mem::forget(ids.clone().map(|id| submit(&pool, id, 1)).collect::<Vec<_>>());
+        ids.clone().for_each(|id| note(id, Note::Cancelling));
+        begin_window();
+        assert_eq!(pool.purge(), Ok(4));
+        ids.for_each(|id| note(id, Note::Cancelled));
+        std::mem::forget(held);
+        end_window();
+    }
     let pending = submit(&pool, 1, 1);
     let done = context == "finished";
     if done {

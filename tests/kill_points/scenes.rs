@@ -1,127 +1,32 @@
 //! The processes around a victim: who keeps the pool, who works, who looks on.
 
 use crate::KILL_LIMIT;
-use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, note_at, noted};
-use crate::operations::{BLOCK, FAILS, FAILS_ONCE, echo, hold, mark};
+use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
+use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
-    Program, Role, children_of, command_line, fd_count, hear, kill, say, shm_entries, signal, unique,
+    Program, children_of, command_line, cpu_time_of, cpu_time_of_thread, kill, shm_entries, signal, unique,
 };
+use crate::roles::CAPACITY;
 use crate::standing::{How, Standing};
-use crate::trace::{self, At, Survey};
+use crate::trace::{At, Survey};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, Retry, Stage, StartMethod, SubmitOptions, inspect};
 
-pub const ROLES: [Role; 5] =
-    [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("other", other), ("tracer", tracer)];
-
-const CAPACITY: usize = 8;
 /// In place of a point: before the first victim.
 const BEGINNING: &str = "the beginning";
 
-/// Owns the pool.
-fn keeper(args: &[String]) {
-    let method = if args[1] == "0" { StartMethod::None } else { StartMethod::Spawn };
-    let builder = Executor::builder().capacity(CAPACITY).payload_max(16 << 20).start(method);
-    let builder = if args[1] == "0" { builder } else { builder.workers(1) };
-    let pool = builder.create_named(&args[0]).expect("a pool");
-    say("made");
-    while let Some(order) = hear() {
-        assert_eq!(order, "count");
-        say(&fd_count().to_string());
-    }
-    drop(pool);
+/// Whether victims have a pool of their own.
+pub fn makes_a_pool(operation: &str) -> bool {
+    matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace") || leaves_a_pool(operation)
 }
 
-fn worker(args: &[String]) {
-    say("works");
-    taskring::work(&args[0]).expect("worked to the pool's end");
-}
-
-/// Submits what nobody will collect, and waits to be killed.
-fn submitter(args: &[String]) {
-    let [pool, board] = args else { panic!("{args:?}") };
-    PLACE.get_or_init(|| Place { pool: pool.clone(), board: board.clone() });
-    let pool = Executor::attach(pool).expect("attached");
-    for id in 20..24 {
-        let len = if id % 2 == 0 { 1 } else { BLOCK };
-        std::mem::forget(pool.submit(echo, (board.clone(), id, vec![id as u8; len])).expect("submitted"));
-        note(id, Note::Accepted);
-    }
-    say("submitted");
-    hear();
-}
-
-/// Another submitter, with a lane of its own.
-fn other(args: &[String]) {
-    let [pool, board] = args else { panic!("{args:?}") };
-    let pool = Executor::attach(pool).expect("attached");
-    say("attached");
-    while hear().is_some() {
-        let ids = 20..24_u64;
-        let submit = |id: u64| pool.submit(echo, (board.clone(), id, vec![id as u8])).expect("submitted");
-        let tasks: Vec<_> = ids.clone().map(submit).collect();
-        say("submitted");
-        hear();
-        for (id, task) in ids.zip(tasks) {
-            match task.result_timeout(2 * oracle::LIMIT) {
-                Ok(bytes) => assert_eq!(bytes, [id as u8]),
-                Err(Error::WorkerLost { .. }) => {}
-                Err(e) => panic!("task {id}: {e}"),
-            }
-        }
-        say("collected");
-    }
-}
-
-/// Forks victims, and kills them.
-fn tracer(args: &[String]) {
-    let [pool, board, operation, context, cpu] = args else { panic!("{args:?}") };
-    PLACE.get_or_init(|| Place { pool: pool.clone(), board: board.clone() });
-    trace::pin(cpu.parse().expect("a number"));
-    trace::adopt_orphans();
-    say("ready");
-    let mut calls = Vec::new();
-    while let Some(order) = hear() {
-        if order == "survey" {
-            let found = trace::survey(operation, context, pool);
-            let list = |all: &[u64]| all.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
-            say(&found.steps.to_string());
-            say(&list(&found.changes));
-            say(&list(&found.calls));
-            say(&list(&found.states));
-            calls = found.calls.into_iter().zip(found.numbers).collect();
-            continue;
-        }
-        let (how, n) = order.split_once(' ').expect("how and where");
-        let n = n.parse().expect("a number of instructions");
-        let at = if how == "inside" { At::Inside(n) } else { At::Step(n) };
-        let victim = trace::bring_to(operation, context, at, &calls);
-        let place = victim.place();
-        let answer = format!("{} {} {} {}", place.steps, u64::from(place.over), place.instruction, place.pid);
-        match how {
-            "kill" | "inside" => drop(victim),
-            "memory" => victim.kill_and_take_memory(),
-            _ => {
-                match how {
-                    "stop" => victim.stop(),
-                    "exec" => victim.divert(trace::become_another),
-                    _ => victim.divert(trace::end_thread),
-                }
-                say(&answer);
-                while hear().as_deref() == Some("go on") {
-                    victim.go_on();
-                }
-                drop(victim);
-                say("killed");
-                continue;
-            }
-        }
-        say(&answer);
-    }
+/// Whether that one is still there when they are dead.
+pub fn leaves_a_pool(operation: &str) -> bool {
+    matches!(operation, "resize" | "pause")
 }
 
 /// What the row needs beside victim and pool.
@@ -139,7 +44,8 @@ pub struct Scene {
     name: String,
     context: String,
     kind: Kind,
-    creates: bool,
+    pub creates: bool,
+    leaves: bool,
     board: Board,
     keeper: Program,
     spare: Option<Program>,
@@ -163,6 +69,8 @@ pub struct Scene {
     changes: Vec<u64>,
     /// Where victims have died: at which instruction, after how many changes.
     pub states: HashSet<(u64, usize)>,
+    /// The time of the processor that threads beside a victim, and those whom victims found dead, have had.
+    beside: Duration,
 }
 
 /// A victim at its point.
@@ -206,12 +114,17 @@ impl Scene {
             _ => Kind::Submitter,
         };
         let name = unique("kill");
-        let keeper = Program::start("keeper", &[&name, if kind == Kind::Submitter { "1" } else { "0" }]);
+        let workers = match (kind, operation) {
+            (Kind::Submitter, "submit_to" | "broadcast") => 2,
+            (Kind::Submitter, _) => 1,
+            (Kind::Worker | Kind::Recovery, _) => 0,
+        };
+        let keeper = Program::start("keeper", &[&name, &workers.to_string()]);
         keeper.expect("made");
         let board = Board::new(CELLS);
         let pool = Executor::attach(&name).expect("attached");
         let spare = (kind != Kind::Submitter).then(|| Program::start("worker", &[&name]));
-        wait_until(SOON, || pool.workers() == 1);
+        wait_until(SOON, || pool.workers() == workers.max(1));
         let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
         other.iter().for_each(|other| other.expect("attached"));
         let tracer = Program::start("tracer", &[&name, &board.name(), operation, context, &cpu.to_string()]);
@@ -220,7 +133,8 @@ impl Scene {
             before: Before::of(&name),
             context: context.to_owned(),
             kind,
-            creates: matches!(operation, "create" | "owner's shutdown" | "terminate" | "replace"),
+            creates: makes_a_pool(operation),
+            leaves: leaves_a_pool(operation),
             board,
             keeper,
             spare,
@@ -238,6 +152,7 @@ impl Scene {
             dead: 0,
             changes: Vec::new(),
             states: HashSet::new(),
+            beside: Duration::ZERO,
         };
         // Warm: what is opened once is open.
         let found = scene.after(BEGINNING);
@@ -261,12 +176,21 @@ impl Scene {
         }
     }
 
+    /// The time of the processor that all but the calling thread have had.
+    pub fn cpu_time(&self) -> Duration {
+        let programs = [&self.keeper, &self.tracer].into_iter().chain(&self.spare).chain(&self.other);
+        // Workers of the keeper that live are not among what it has reaped.
+        let pids = programs.flat_map(|program| std::iter::once(program.pid()).chain(children_of(program.pid())));
+        pids.map(cpu_time_of).sum::<Duration>() + self.beside
+    }
+
     pub fn survey(&mut self) -> Survey {
         self.set_up();
         self.tracer.tell("survey");
         let numbers = || self.tracer.numbers_within(8 * KILL_LIMIT);
-        let survey =
-            Survey { steps: numbers()[0], changes: numbers(), calls: numbers(), states: numbers(), ..Survey::default() };
+        let steps = numbers()[0];
+        let (changes, calls, states, steps_from_a_call) = (numbers(), numbers(), numbers(), numbers()[0]);
+        let survey = Survey { steps, changes, calls, states, steps_from_a_call, ..Survey::default() };
         self.changes.clone_from(&survey.changes);
         survey
     }
@@ -282,11 +206,19 @@ impl Scene {
         let (pool, board, tasks, context) = (&self.pool, &self.board, &self.tasks, &*self.context);
         let mut found = Vec::new();
         let tracer = &mut self.tracer;
+        let nanoseconds = AtomicU64::new(0);
+        let counted = |act: &dyn Fn()| {
+            act();
+            nanoseconds.fetch_add(cpu_time_of_thread().as_nanos() as u64, SeqCst);
+        };
+        let (counted, stop_now) = (&counted, &stop);
         let victim = std::thread::scope(|scope| {
             match context {
-                "busy pool" => drop(scope.spawn(|| keep_busy(pool, board, &stop))),
-                "waited for" => tasks.iter().for_each(|(_, task)| drop(scope.spawn(|| keep_waiting(task, &stop)))),
-                "cancelled beside" => drop(scope.spawn(|| cancel_beside(&tasks[1], board))),
+                "busy pool" => drop(scope.spawn(move || counted(&|| keep_busy(pool, board, stop_now)))),
+                "waited for" => {
+                    tasks.iter().for_each(|(_, task)| drop(scope.spawn(move || counted(&|| keep_waiting(task, stop_now)))))
+                }
+                "cancelled beside" => drop(scope.spawn(move || counted(&|| cancel_beside(&tasks[1], board)))),
                 _ => {}
             }
             tracer.tell(&order);
@@ -305,6 +237,7 @@ impl Scene {
             }
             victim
         });
+        self.beside += Duration::from_nanos(nanoseconds.into_inner());
         self.last_victim = victim.pid;
         if !victim.over {
             let changes = self.changes.partition_point(|&step| step <= victim.steps);
@@ -347,8 +280,13 @@ impl Scene {
                 FAILS_ONCE => SubmitOptions::new().retry(Retry::new(2).backoff(pause, pause)),
                 _ => SubmitOptions::new(),
             };
+            let tells_progress = self.context == "tells progress";
             let marked = |id| {
-                self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted")
+                let marked = match tells_progress {
+                    true => self.pool.submit(tells, (self.board.name(), id)),
+                    false => self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])),
+                };
+                marked.expect("submitted")
             };
             self.tasks.push((OWN + 16, marked(OWN + 16)));
             if self.context == "cancelled beside" {
@@ -385,6 +323,7 @@ impl Scene {
             self.held.push(task);
             stop(self.keeper.pid());
             self.dead = worker.pid();
+            self.beside += cpu_time_of(worker.pid());
             worker.kill();
         } else {
             stop(spare);
@@ -392,6 +331,7 @@ impl Scene {
             submitter.expect("submitted");
             stop(self.keeper.pid());
             self.dead = submitter.pid();
+            self.beside += cpu_time_of(submitter.pid());
             submitter.kill();
         }
     }
@@ -404,6 +344,9 @@ impl Scene {
         }
         let mut found = Vec::new();
         for (id, task) in self.tasks.drain(..) {
+            // Before the result is taken: what it has told lies beside its slot.
+            let told = (self.context == "tells progress").then(|| wrong_story(id, &task)).flatten();
+            found.extend(told);
             let result = task.result_timeout(2 * oracle::LIMIT);
             let runs = noted(&self.board, id as usize, Note::Entered);
             let cancelled = noted(&self.board, id as usize, Note::Cancelled);
@@ -433,11 +376,44 @@ impl Scene {
                 found.push(format!("the task of the dead worker gave {result:?}"));
             }
         }
+        if self.leaves && at != BEGINNING {
+            found.extend(self.inherit());
+        }
         if self.creates {
             found.extend(self.second_pool(self.last_victim));
         }
         found.extend(oracle::check(&self.pool, &self.name, &self.board, &self.before));
         found.into_iter().map(|what| format!("{at}: {what}")).collect()
+    }
+
+    /// The victim's own pool goes on without it: whoever comes there next has its tasks run. Then its workers are killed.
+    fn inherit(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let ids = 8..8 + CAPACITY as u64;
+        match Executor::attach(&format!("{}-second", self.name)) {
+            Err(e) => found.push(format!("nobody can come to the dead one's pool: {e}")),
+            Ok(pool) => {
+                let submit = |id: u64| pool.submit(echo, (self.board.name(), id, vec![id as u8])).expect("submitted");
+                let tasks: Vec<_> = ids.clone().map(submit).collect();
+                for (id, task) in ids.zip(tasks) {
+                    note_at(&self.board.name(), id, Note::Accepted);
+                    // One that is not run in time is enough.
+                    let limit = if found.is_empty() { 2 * oracle::LIMIT } else { Duration::ZERO };
+                    let result = task.result_timeout(limit);
+                    if result.as_ref().is_ok_and(|bytes| *bytes == [id as u8]) {
+                        continue;
+                    }
+                    found.push(format!("a task in the dead one's pool gave {result:?}"));
+                    // For who leaves waits for what is pending.
+                    task.cancel();
+                }
+            }
+        }
+        children_of(self.tracer.pid()).into_iter().for_each(kill);
+        let lives =
+            |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        wait_until(SOON, || !children_of(self.tracer.pid()).iter().any(lives));
+        found
     }
 
     /// The victim made a pool, or began to: its name is free, its workers end, and nothing of it stays.
@@ -458,9 +434,10 @@ impl Scene {
         let start = Instant::now();
         // The victim's workers are the tracer's children now. Theirs is a pool without a name and an owner.
         let living = |pid: &u32| !command_line(*pid).is_empty();
-        while children_of(self.tracer.pid()).iter().any(living) {
+        while let Some(pid) = children_of(self.tracer.pid()).into_iter().find(living) {
             if start.elapsed() > 2 * oracle::LIMIT {
-                found.push("a worker of the dead owner goes on".into());
+                let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+                found.push(format!("a worker of the dead owner goes on: {} {} {}", of("stat"), of("wchan"), of("syscall")));
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -505,6 +482,30 @@ fn stop(pid: u32) {
     signal(pid, libc::SIGSTOP);
     let stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
     wait_until(Duration::from_secs(5), stopped);
+}
+
+/// What a task that is over has told: all that it told last, and for one that has ended the last of it.
+fn wrong_story(id: u64, task: &Future<Vec<u8>>) -> Option<String> {
+    let is_over = || task.is_done();
+    let start = Instant::now();
+    while !is_over() && start.elapsed() < 2 * oracle::LIMIT {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let (progress, value) = (task.progress(), task.reported::<Vec<u8>>());
+    let done = progress.map_or(0, |progress| progress.done);
+    let is_whole = progress.is_none_or(|progress| progress.total == 2 * done)
+        && match &value {
+            Ok(None) => done <= 1,
+            // The value is told after the progress.
+            Ok(Some(bytes)) => {
+                let first = u64::from(bytes[0]);
+                bytes.len() == TOLD_LEN && bytes.iter().all(|byte| *byte == bytes[0]) && (first == done || first + 1 == done)
+            }
+            Err(_) => false,
+        };
+    // The first of two has told something before its window.
+    let is_kept = id != OWN + 16 || matches!(value, Ok(Some(_)));
+    (!is_whole || !is_kept).then(|| format!("task {id} has told {progress:?} and {value:?}"))
 }
 
 /// A task that the victim, or another worker after it, has run.

@@ -1,10 +1,11 @@
 //! The tracer: a process with one thread that forks victims, steps them one instruction at a time through a window, and kills them there.
 //! Tracer and victim share a CPU: a step then takes about twenty microseconds. On the way to a point far inside a window a victim is let go from
-//! system call to system call, and stepped from the last one before the point.
+//! system call to system call, from the last one before the point to a breakpoint of the processor's (`way.rs`), and stepped from there.
 
 use crate::board::{ENDED, READY, cells};
 use crate::operations;
 use crate::process_support::kill_and_release;
+use crate::way::Way;
 use memmap2::{MmapOptions, MmapRaw};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, and the first of those.
 const LOOKED_AT: usize = 384 << 10;
+/// It is looked at in pieces of this length.
+const PIECE: usize = 1 << 10;
 /// A system call that takes longer than this is blocked, and the victim can be killed in it.
 const BLOCKED: Duration = Duration::from_millis(3);
 /// No window is that long.
@@ -44,14 +47,22 @@ pub struct Survey {
     pub numbers: Vec<u64>,
     /// After how many instructions the victim was first in another state: at another instruction, or after another change. Of very many an even share.
     pub states: Vec<u64>,
+    /// How many steps and stops it takes to come to a point from the system call before it, on average.
+    pub steps_from_a_call: u64,
+    /// How to come to any of its instructions. For the tracer alone.
+    pub way: Way,
+}
+
+impl At {
+    /// The window's end.
+    pub const END: At = At::Step(u64::MAX);
 }
 
 impl Survey {
     /// How many steps and stops bring a victim to a point of this window, on average.
     pub fn steps_to_a_point(&self) -> u64 {
-        let ends = self.calls.iter().map(|call| call + 1).chain([self.steps]);
-        let (_, squares) = ends.fold((0, 0), |(last, sum), end| (end, sum + (end - last).pow(2)));
-        squares / (2 * self.steps.max(1)) + self.calls.len() as u64
+        // A system call is two stops.
+        self.steps_from_a_call + self.calls.len() as u64
     }
 }
 
@@ -169,9 +180,41 @@ impl Victim {
 
     /// Lets it go to its next system call, or out of the one that it is in.
     fn next_call(&mut self) {
+        self.go(libc::PTRACE_SYSCALL);
+    }
+
+    /// Lets it go until an instruction was come to so many times, or to the window's end. False when this machine has no breakpoints.
+    fn go_to(&mut self, address: u64, times: u32) -> bool {
+        let end = end_window as *const () as u64;
+        let has_breakpoints = self.break_at(&[address, end]);
+        let mut left = if has_breakpoints { times } else { 0 };
+        while left > 0 && !self.over {
+            self.go(libc::PTRACE_CONT);
+            let at = self.instruction();
+            self.over |= at == end;
+            left -= u32::from(at == address);
+        }
+        // One that is over is blocked, maybe, and then nothing can be told to it.
+        self.break_at(&[]);
+        has_breakpoints
+    }
+
+    /// Has the processor stop this thread before each of these instructions, of which there are two at most. False when it cannot.
+    fn break_at(&self, addresses: &[u64]) -> bool {
+        let tell = |register: usize, value: u64| {
+            let place = std::mem::offset_of!(libc::user, u_debugreg) + 8 * register;
+            ptrace(libc::PTRACE_POKEUSER, self.thread, place as u64, value) == 0
+        };
+        // Of the register that says which are meant, two bits belong to each, and the lower one is for this thread alone.
+        let enabled = (0..addresses.len()).fold(0, |bits, i| bits | 1 << (2 * i));
+        addresses.iter().enumerate().all(|(i, address)| tell(i, *address)) && tell(7, enabled)
+    }
+
+    /// Lets it go on until it stops, for a system call or a breakpoint.
+    fn go(&mut self, request: libc::c_uint) {
         let (start, mut pass) = (Instant::now(), 0);
         loop {
-            let gone = ptrace(libc::PTRACE_SYSCALL, self.thread, 0, pass) == 0;
+            let gone = ptrace(request, self.thread, 0, pass) == 0;
             assert!(gone, "to a system call: {}", std::io::Error::last_os_error());
             let status = loop {
                 if let Some(status) = wait(self.thread, libc::WNOHANG) {
@@ -191,6 +234,7 @@ impl Victim {
                     self.over = cells()[ENDED].load(SeqCst) != 0;
                     return;
                 }
+                libc::SIGTRAP if request == libc::PTRACE_CONT => return,
                 libc::SIGTRAP => pass = 0,
                 other => pass = other as u64,
             }
@@ -271,49 +315,54 @@ pub const STEPS_UNOPTIMISED: u64 = 15_000;
 /// More than a row has kills to spend on.
 const STATES_TOLD: usize = 1000;
 
-/// Runs through a window once and looks for what changes.
-pub fn survey(operation: &str, context: &str, pool: &str) -> Survey {
+/// Runs through a window once and looks for what changes, in this pool if there is one to look at.
+pub fn survey(operation: &str, context: &str, pool: Option<&str>) -> Survey {
     let mut victim = Victim::start(operation, context);
     let mut known = HashMap::new();
-    let image = Image::of(pool);
+    let image = pool.filter(|_| !cfg!(debug_assertions)).map(Image::of);
+    let look = || image.as_ref().map_or(0, Image::hash);
     let mut found = Survey::default();
-    let mut before = image.hash();
+    let mut before = look();
     let mut seen = HashSet::new();
     loop {
         if victim.is_call(&mut known) {
             found.calls.push(victim.steps);
             found.numbers.push(victim.register(std::mem::offset_of!(libc::user_regs_struct, rax)));
         }
-        if seen.insert((victim.instruction(), found.changes.len())) {
+        let at = victim.instruction();
+        if seen.insert((at, found.changes.len())) {
             found.states.push(victim.steps);
         }
+        found.way.note(at, found.calls.last() == Some(&victim.steps));
         victim.step_or_wait();
         if victim.over || cfg!(debug_assertions) && victim.steps >= STEPS_UNOPTIMISED {
             break;
         }
-        if cfg!(debug_assertions) {
-            continue;
-        }
-        let now = image.hash();
+        let now = look();
         if now != before {
             found.changes.push(victim.steps);
             before = now;
         }
     }
     found.steps = victim.steps;
+    found.steps_from_a_call = found.way.length();
     let each = found.states.len().div_ceil(STATES_TOLD);
     found.states = found.states.into_iter().step_by(each.max(1)).collect();
     found
 }
 
-/// Brings a victim to a point of its window, in which an earlier one made these system calls: after which steps, and which.
-pub fn bring_to(operation: &str, context: &str, at: At, calls: &[(u64, u64)]) -> Victim {
+/// Brings a victim to a point of its window, in which an earlier one made these system calls (after which steps, and which) and went this way.
+pub fn bring_to(operation: &str, context: &str, at: At, calls: &[(u64, u64)], way: &Way) -> Victim {
     reap_orphans();
     let mut victim = Victim::start(operation, context);
     let (steps, inside) = match at {
         At::Step(steps) => (steps, false),
         At::Inside(steps) => (steps, true),
     };
+    if at == At::END && !cfg!(debug_assertions) {
+        // Nothing is known of the way yet.
+        victim.go_to(end_window as *const () as u64, 1);
+    }
     let mut before = calls.iter().take_while(|(call, _)| *call < steps);
     while let Some(&(call, number)) = before.next() {
         // To its entry, and out of it.
@@ -330,6 +379,12 @@ pub fn bring_to(operation: &str, context: &str, at: At, calls: &[(u64, u64)]) ->
             break;
         }
         victim.steps = call + 1;
+    }
+    if !victim.over
+        && let Some(stop) = way.stop_before(victim.steps, steps)
+        && victim.go_to(stop.address, stop.times)
+    {
+        victim.steps = stop.steps;
     }
     while victim.steps < steps && !victim.over {
         victim.step_or_wait();
@@ -418,21 +473,31 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A pool's file, mapped to be looked at.
-struct Image(MmapRaw);
+/// A pool's file, mapped to be looked at: those pieces that anybody has ever written to. The window was gone through before, so what it writes to is among
+/// them.
+struct Image {
+    map: MmapRaw,
+    written: Vec<usize>,
+}
 
 impl Image {
     fn of(pool: &str) -> Image {
         let file = File::open(Path::new("/dev/shm").join(format!("taskring.{pool}"))).expect("the pool's file");
-        Image(MmapOptions::new().len(LOOKED_AT).map_raw_read_only(&file).expect("a mapping"))
+        let map = MmapOptions::new().len(LOOKED_AT).map_raw_read_only(&file).expect("a mapping");
+        let mut image = Image { map, written: Vec::new() };
+        image.written = (0..LOOKED_AT / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0)).collect();
+        image
+    }
+
+    fn words(&self, piece: usize) -> impl Iterator<Item = u64> {
+        let words = self.map.as_ptr().cast::<u64>();
+        // SAFETY: within the mapping, which is aligned to a page. Others write meanwhile, so it is read as a volatile word.
+        (0..PIECE / 8).map(move |i| unsafe { words.add(piece * (PIECE / 8) + i).read_volatile() })
     }
 
     fn hash(&self) -> u64 {
-        let words = self.0.as_ptr().cast::<u64>();
         let mut sums = [0_u64; 4];
-        for i in 0..LOOKED_AT / 8 {
-            // SAFETY: within the mapping, which is aligned to a page. Others write meanwhile, so it is read as a volatile word.
-            let word = unsafe { words.add(i).read_volatile() };
+        for (i, word) in self.written.iter().flat_map(|&piece| self.words(piece)).enumerate() {
             let sum = &mut sums[i % 4];
             *sum = (*sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }

@@ -20,7 +20,7 @@ const FRESH: u16 = 100;
 const UP_TO_THE_TAIL: u32 = 10;
 
 /// Runs `scenario` for every k. It is told k, and says whether its victim died. Prints how many points that were, which are at least `points`.
-fn deaths(name: &str, preemptions: usize, points: u32, scenario: fn(u32) -> bool) {
+pub(super) fn deaths(name: &str, preemptions: usize, points: u32, scenario: fn(u32) -> bool) {
     let mut runs = 0;
     for k in 0.. {
         let died = Arc::new(AtomicBool::new(false));
@@ -39,7 +39,7 @@ fn deaths(name: &str, preemptions: usize, points: u32, scenario: fn(u32) -> bool
 }
 
 /// Who takes part.
-fn cast<const N: usize>(capacity: usize, kinds: [Kind; N], policy: Policy) -> [Member; N] {
+pub(super) fn cast<const N: usize>(capacity: usize, kinds: [Kind; N], policy: Policy) -> [Member; N] {
     let segment = Segment::new(capacity, N, policy);
     let mut index = 0;
     kinds.map(|kind| {
@@ -49,13 +49,13 @@ fn cast<const N: usize>(capacity: usize, kinds: [Kind; N], policy: Policy) -> [M
     })
 }
 
-fn start<R: 'static>(member: &Member, body: impl FnOnce(Member) -> R + 'static) -> JoinHandle<R> {
+pub(super) fn start<R: 'static>(member: &Member, body: impl FnOnce(Member) -> R + 'static) -> JoinHandle<R> {
     let member = member.clone();
     checker::thread::spawn(move || body(member))
 }
 
 /// A thread that dies at access `k` of `body`, or behind its end. Says whether it was before.
-fn victim(member: &Member, k: u32, body: impl FnOnce(Member) + 'static) -> JoinHandle<bool> {
+pub(super) fn victim(member: &Member, k: u32, body: impl FnOnce(Member) + 'static) -> JoinHandle<bool> {
     start(member, move |member| {
         let acting = member.clone();
         let died = doomed(k, u32::MAX, move || body(acting)).is_none();

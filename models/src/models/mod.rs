@@ -19,6 +19,7 @@ mod set;
 mod shutdown;
 mod sleep;
 mod state;
+mod steering;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -54,6 +55,11 @@ fn model(body: impl Fn() + Send + Sync + 'static) {
 /// The same with two preemptions, where three participants with long ways to go would have too many schedules.
 fn crowded_model(body: impl Fn() + Send + Sync + 'static) {
     println!("{} runs", explore(2, body));
+}
+
+/// The same with one preemption, for what tells all participants of something.
+fn long_model(body: impl Fn() + Send + Sync + 'static) {
+    println!("{} runs", explore(1, body));
 }
 
 /// Says how many runs it took; `--nocapture` shows it.

@@ -46,25 +46,42 @@ impl Kernel {
     }
 }
 
+/// A participant's place.
+#[derive(Clone, Copy)]
+pub(crate) struct Seat(Participant);
+
+impl Seat {
+    pub(crate) fn is_ours(&self, record: &Record) -> bool {
+        RecordState::of(record).is_active_as(self.0)
+    }
+}
+
 /// One participant's view of the pool.
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) segment: Arc<Segment>,
-    who: Participant,
+    pub(crate) seat: Seat,
 }
 
 impl Member {
     pub(crate) fn join(segment: &Arc<Segment>, index: usize, kind: Kind) -> Member {
         let who = Participant::new(index, 1);
         segment.records[index].state.store(RecordState::new(kind, Presence::Active, 1).0, Release);
-        Member { segment: segment.clone(), who }
+        Member { segment: segment.clone(), seat: Seat(who) }
     }
     pub(crate) fn who(&self) -> Participant {
-        self.who
+        self.seat.0
+    }
+    pub(crate) fn record(&self) -> &Record {
+        &self.segment.records[self.who().index()]
+    }
+    /// Gives its seat back.
+    pub(crate) fn leave(&self) {
+        self.bury(self.who());
     }
     /// SIGKILL: what it did until now is in memory, and nothing follows.
     pub(crate) fn die(&self) {
-        self.segment.kernel.die(self.who);
+        self.segment.kernel.die(self.who());
     }
     pub(crate) fn participants(&self) -> impl Iterator<Item = (Participant, RecordState, &Record)> + '_ {
         self.segment.records.iter().enumerate().filter_map(|(index, record)| {
@@ -100,7 +117,7 @@ impl Member {
     }
     /// Whether somebody is reaped: its record is free.
     pub(crate) fn is_buried(&self) -> bool {
-        RecordState::of(&self.segment.records[self.who.index()]).presence() == Presence::Free
+        RecordState::of(&self.segment.records[self.who().index()]).presence() == Presence::Free
     }
 }
 
@@ -108,7 +125,7 @@ impl Member {
 impl Peers for Member {
     fn if_dead<R>(&self, who: Participant, act: impl FnOnce() -> R) -> Option<R> {
         let kernel = &self.segment.kernel;
-        if !self.is_dead(who) || !kernel.try_byte(who, self.who) && !seeded(Bug::TwoReapers) {
+        if !self.is_dead(who) || !kernel.try_byte(who, self.who()) && !seeded(Bug::TwoReapers) {
             return None;
         }
         let result = self.is_dead(who).then(act);
