@@ -19,8 +19,8 @@ use crate::retry::{Failure, PAUSE_NS_MAX, Rule};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
-use crate::slot::WANTED_LATER;
-use crate::state::{Phase, Progress, State, Step};
+use crate::slot::{OPTION_TERMS, WANTED_LATER};
+use crate::state::{Phase, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use std::cell::Cell;
@@ -91,23 +91,22 @@ impl Performer {
 
     /// After a task's function has failed: puts it back for another attempt, if its rule says so and nobody has asked it to stop. False when this is its end.
     #[cold]
-    pub(crate) fn put_back(&self, task: Task, progress: Progress, kind: Kind) -> bool {
+    // By what stands in the slot: what is handed over would have to be kept for it in every task.
+    pub(crate) fn put_back(&self, task: Task, kind: Kind) -> bool {
         let (segment, lane, index) = (&*self.member.segment, task.lane, task.claim.slot);
-        let Some(extra) = segment.extra(lane, index) else { return false };
+        let slot = &segment.lane(lane).slots[index];
+        let (request, progress) = (slot.read(), slot.progress());
         let failure = match kind {
             Kind::Failed | Kind::FailedBecause => Failure::Error(CODE.get()),
             Kind::Panicked => Failure::Panic,
             _ => return false,
         };
+        let has_terms = request.options & OPTION_TERMS != 0;
+        let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
         let (rule, next) = (Rule::load(&extra.retry), progress.next_attempt(false));
-        if !rule.is_for(failure) || next.attempt >= u16::from(rule.attempts()) {
-            return false;
-        }
-        let slot = &segment.lane(lane).slots[index];
-        // While it is ours.
-        let request = slot.read();
         let (who, generation) = (self.member.who(), task.claim.state.generation());
-        if !slot.load().may_go_back(who, generation) {
+        let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
+        if !has_attempts || !slot.load().may_go_back(who, generation) {
             return false;
         }
         let pause = rule.pause_ns(progress.attempt);

@@ -312,6 +312,7 @@ impl Pool {
         let (lane, index) = self.segment().geometry().split(ticket.slot);
         let old = cancel(slot, ticket.generation, self.member.who())?;
         self.member.finish(lane, index, old, &request);
+        self.member.tell_leavers();
         Ok(())
     }
 
