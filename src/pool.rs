@@ -146,7 +146,7 @@ impl Pool {
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
         let lane = choose_lane(&member)?;
         let capacity = member.segment.geometry().capacity;
-        let retry = Rule::load(&member.segment.header().identity.retry);
+        let retry = Rule::load(member.segment.header().identity.retry.each_ref());
         let request = base_request(&member, retry);
         if request.options & OPTION_TERMS != 0 {
             member.segment.use_extras(lane)?;

@@ -272,7 +272,8 @@ impl Pool {
     fn write_terms(&self, index: usize, limits: TimeLimits, rule: Rule) {
         if let Some(extra) = self.segment().extra(self.lane, index) {
             extra.limits.store(limits.bits(), Relaxed);
-            rule.store(&extra.retry);
+            let slot = &self.segment().lane(self.lane).slots[index];
+            rule.store([&extra.retry[0], &extra.retry[1], &slot.outcome]);
         }
     }
 
