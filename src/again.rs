@@ -16,12 +16,12 @@ use crate::life::Bit;
 use crate::outcome::Kind;
 use crate::perform::Performer;
 use crate::priority::Priority;
-use crate::retry::{Failure, PAUSE_NS_MAX, Rule};
+use crate::retry::{Failure, Rule, not_before, still_until};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
-use crate::slot::WANTED_LATER;
-use crate::state::{Phase, Progress, State, Step};
+use crate::slot::{OPTION_TERMS, WANTED_LATER};
+use crate::state::{Phase, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use std::cell::Cell;
@@ -63,17 +63,11 @@ impl Later {
 }
 
 impl Segment {
-    /// When a pending task may begin that is to begin later: at once, if what stands there was written by nobody.
-    fn not_before(&self, lane: usize, index: usize, now: u64) -> u64 {
-        let at = self.extra(lane, index).map_or(0, |extra| extra.not_before.load(Relaxed));
-        if at > now.saturating_add(PAUSE_NS_MAX) { 0 } else { at }
-    }
-
-    /// The same, if the task in that slot is pending and has to wait still. A hint.
+    /// When the task in that slot may begin, if it is pending and has to wait still. A hint.
     pub(crate) fn waits_until(&self, lane: usize, index: usize, now: u64) -> Option<u64> {
         let slot = &self.lane(lane).slots[index];
         let is_later = slot.load().is(Phase::Pending) && slot.wanted() & WANTED_LATER != 0;
-        Some(self.not_before(lane, index, now)).filter(|&at| is_later && at > now)
+        still_until(slot.result_len.load(Relaxed), now).filter(|_| is_later)
     }
 }
 
@@ -93,28 +87,27 @@ impl Performer {
 
     /// After a task's function has failed: puts it back for another attempt, if its rule says so and nobody has asked it to stop. False when this is its end.
     #[cold]
-    pub(crate) fn put_back(&self, task: Task, progress: Progress, kind: Kind) -> bool {
+    // By what stands in the slot: what is handed over would have to be kept for it in every task.
+    pub(crate) fn put_back(&self, task: Task, kind: Kind) -> bool {
         let (segment, lane, index) = (&*self.member.segment, task.lane, task.claim.slot);
-        let Some(extra) = segment.extra(lane, index) else { return false };
+        let slot = &segment.lane(lane).slots[index];
+        let (request, progress) = (slot.read(), slot.progress());
         let failure = match kind {
             Kind::Failed | Kind::FailedBecause => Failure::Error(CODE.get()),
             Kind::Panicked => Failure::Panic,
             _ => return false,
         };
-        let (rule, next) = (Rule::load(&extra.retry), progress.next_attempt(false));
-        if !rule.is_for(failure) || next.attempt >= u16::from(rule.attempts()) {
-            return false;
-        }
-        let slot = &segment.lane(lane).slots[index];
-        // While it is ours.
-        let request = slot.read();
+        let has_terms = request.options & OPTION_TERMS != 0;
+        let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
+        let (rule, next) = (Rule::load([&extra.retry[0], &extra.retry[1], &slot.outcome]), progress.next_attempt(false));
         let (who, generation) = (self.member.who(), task.claim.state.generation());
-        if !slot.load().may_go_back(who, generation) {
+        let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
+        if !has_attempts || !slot.load().may_go_back(who, generation) {
             return false;
         }
-        let pause = rule.pause_ns(progress.attempt);
-        let at = now_ns().saturating_add(pause);
-        extra.not_before.store(at, Relaxed);
+        let (pause, now) = (rule.pause_ms(progress.attempt), now_ns());
+        let not_before = not_before(now, pause);
+        slot.result_len.store(not_before, Relaxed);
         slot.set_later(pause != 0);
         // One store counts the attempt and takes the notes away: a reaper that finds this puts the task back in our place.
         slot.note(next);
@@ -126,7 +119,7 @@ impl Performer {
         }
         self.member.cancel_if_discarded(lane, index, generation, &request);
         if pause != 0 {
-            self.later.note(at);
+            self.later.note(still_until(not_before, now).unwrap_or(now));
         }
         segment.new_epoch();
         // All of them: any may be the one that can run it, and each is to know until when to sleep.
@@ -150,15 +143,17 @@ impl Performer {
                 if !state.is(Phase::Pending) || wanted & WANTED_LATER == 0 || !self.can_run(wanted & !WANTED_LATER) {
                     continue;
                 }
-                match segment.not_before(lane, index, now) {
-                    at if at <= now => due.push((at, lane, index, state)),
-                    at => next = next.min(at),
+                let at = slot.result_len.load(Relaxed);
+                match still_until(at, now) {
+                    // How long ago that was.
+                    None => due.push((((now / 1_000_000) as u32).wrapping_sub(at), lane, index, state)),
+                    Some(at) => next = next.min(at),
                 }
             }
         }
         self.later.0.set(if next == u64::MAX { Later::NONE } else { next });
         // Of the highest level the one that waits longest first.
-        due.sort_unstable_by_key(|&(at, lane, index, _)| (Reverse(Priority::of_lane(lane)), at, lane, index));
+        due.sort_unstable_by_key(|&(since, lane, index, _)| (Reverse((Priority::of_lane(lane), since)), lane, index));
         let mut due = due.into_iter();
         let task = due.find_map(|(_, lane, index, state)| self.claim_later(lane, index, state));
         if due.next().is_some() {
@@ -172,8 +167,8 @@ impl Performer {
         let segment = &*self.member.segment;
         let slot = &segment.lane(lane).slots[index];
         let state = slot.claim(seen, self.member.who()).ok()?;
-        let now = now_ns();
-        if segment.not_before(lane, index, now) > now && slot.wanted() & WANTED_LATER != 0 {
+        let is_early = still_until(slot.result_len.load(Relaxed), now_ns()).is_some();
+        if is_early && slot.wanted() & WANTED_LATER != 0 {
             self.member.requeue(lane, index, self.member.who(), state.generation(), &slot.read());
             self.later.note(Later::LOOK);
             segment.new_epoch();

@@ -9,7 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
-//! extras_at         Extra    x capacity, 256 B; for each lane, when a task in it first needs one
+//! extras_at         Extra    x capacity, 192 B; for each lane, when a task in it first needs one
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -240,12 +240,13 @@ pub(crate) struct Slot {
     /// The task set {generation:20, index + 1:12}, or 0.
     pub(crate) set: AtomicU32,
     pub(crate) args_len: AtomicU32,
+    /// Of a pending task that is to begin later: not before this time, in milliseconds, see `again.rs`.
     pub(crate) result_len: AtomicU32,
     /// The block that holds the arguments, plus one; 0 when they are inline.
     pub(crate) args_block: AtomicU32,
     /// The same for the result. Of a lost task: the pid of its worker.
     pub(crate) result_block: AtomicU32,
-    /// {code:16, cause:8, kind:8}, see `outcome.rs`.
+    /// {code:16, cause:8, kind:8}, see `outcome.rs`. Of an unfinished task that runs again after some errors: which codes they have.
     pub(crate) outcome: AtomicU32,
     /// The low half of the position where the task was published. A slot at the head that carries another position is a task that was left behind there.
     pub(crate) place: AtomicU32,
@@ -259,14 +260,13 @@ pub(crate) struct Slot {
 pub(crate) struct Extra {
     /// Time limits, of a task that has such. Written by who holds the lane's mutex, while the slot is FREE.
     pub(crate) limits: AtomicU64,
-    /// When it runs again after an error. Written beside the limits.
-    pub(crate) retry: [AtomicU32; 3],
-    pub(crate) resv: AtomicU32,
-    /// When the next attempt may begin, of a task that is to begin later. Written by the worker that puts it back, while it is RUNNING.
-    pub(crate) not_before: AtomicU64,
     /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
     pub(crate) told: AtomicU64,
-    /// Written by the thread that runs the task.
+    /// When it runs again after an error, see `retry.rs`; the codes stand in the slot. Written beside the limits.
+    pub(crate) retry: [AtomicU32; 2],
+    /// Of each of the two reports, bit 31: its numbers say something. The rest: the length of the value plus one, or 0.
+    pub(crate) facts: [AtomicU32; 2],
+    /// Written by the thread that runs the task, as are the facts.
     pub(crate) reports: [Report; 2],
 }
 
@@ -276,8 +276,6 @@ pub(crate) struct Extra {
 pub(crate) struct Report {
     pub(crate) done: AtomicU64,
     pub(crate) total: AtomicU64,
-    /// Bit 32: the two above say something. The low half: the length of the value plus one, or 0.
-    pub(crate) facts: AtomicU64,
     pub(crate) value: [AtomicU64; REPORT_LEN_MAX / 8],
 }
 
@@ -418,7 +416,7 @@ const _: () = {
     assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
-    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 256);
+    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 192);
     assert!(LANES_AT.is_multiple_of(128) && FUNCTIONS_AT.is_multiple_of(128) && PARTICIPANTS_AT.is_multiple_of(128));
 };
 

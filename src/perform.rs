@@ -98,7 +98,7 @@ impl Performer {
             self.note(slot, progress.at(Step::Started));
         }
         self.note(slot, progress.at(Step::Returned));
-        if kind != OutcomeKind::Value && request.options & OPTION_TERMS != 0 && self.put_back(task, progress, kind) {
+        if kind != OutcomeKind::Value && self.put_back(task, kind) {
             return self.count_finished();
         }
         if seeded(Bug::DoneFirst) {

@@ -152,7 +152,7 @@ impl Pool {
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
         let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
-        let retry = Rule::load(&member.segment.header().identity.retry);
+        let retry = Rule::load(member.segment.header().identity.retry.each_ref());
         let request = base_request(&member, lane, retry);
         let first_slot = member.segment.slot_number(lane, 0);
         if request.options & OPTION_TERMS != 0 {
@@ -328,6 +328,7 @@ impl Pool {
         let (lane, index) = self.segment().geometry().split(ticket.slot);
         let old = cancel(slot, ticket.generation, self.member.who())?;
         self.member.finish(lane, index, old, &request);
+        self.member.tell_leavers();
         Ok(())
     }
 

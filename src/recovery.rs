@@ -256,8 +256,11 @@ impl Member {
             let number = self.segment.slot_number(lane, index);
             self.segment.free_slot_blocks([request.args_block, 0], number, old.generation());
         }
-        if old.is(Phase::Pending) && self.segment.has(Bit::Closing) {
-            // Workers may wait for its time to come before they leave.
+    }
+
+    /// After pending tasks were cancelled: in a pool that is closing workers may wait for their time to come before they leave.
+    pub(crate) fn tell_leavers(&self) {
+        if self.segment.has(Bit::Closing) {
             self.segment.sleepers().wake_each();
         }
     }
@@ -329,6 +332,7 @@ impl Member {
                 }
             }
         }
+        self.tell_leavers();
         swept
     }
 

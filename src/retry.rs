@@ -10,8 +10,19 @@ pub(crate) const CODE_MAX: u8 = 31;
 /// A pause between two attempts in milliseconds has 24 bits: 4.6 hours.
 const PAUSE_BITS: u32 = 24;
 const PAUSE_MAX: u32 = (1 << PAUSE_BITS) - 1;
-/// The longest pause between two attempts: what is said to be longer was not written by us.
-pub(crate) const PAUSE_NS_MAX: u64 = PAUSE_MAX as u64 * 1_000_000;
+const MS: u64 = 1_000_000;
+
+/// When the next attempt may begin, so many milliseconds after now, as it stands in the slot: the low half of the millisecond by the clock. Not before the
+/// pause is over, so up to one later.
+pub(crate) fn not_before(now: u64, pause_ms: u32) -> u32 {
+    (now / MS + u64::from(pause_ms) + 1) as u32
+}
+
+/// When that is in nanoseconds of the clock; `None` when it is over, or what stands there is longer than any pause, so nobody has written it.
+pub(crate) fn still_until(not_before: u32, now: u64) -> Option<u64> {
+    let left = not_before.wrapping_sub((now / MS) as u32);
+    (1..=PAUSE_MAX + 1).contains(&left).then(|| (now / MS + u64::from(left)) * MS)
+}
 
 const ON_ERRORS: u32 = 1;
 const ON_PANICS: u32 = 2;
@@ -169,21 +180,21 @@ impl Rule {
         }
     }
 
-    /// The pause after an attempt with so many before it, in nanoseconds.
-    pub(crate) fn pause_ns(self, attempt: u16) -> u64 {
+    /// The pause after an attempt with so many before it, in milliseconds.
+    pub(crate) fn pause_ms(self, attempt: u16) -> u32 {
         let [first, max] = [self.0[0], self.0[1]].map(|word| u64::from(word & PAUSE_MAX));
         // More doublings than a pause has bits change nothing.
         let ms = first << u32::from(attempt).min(PAUSE_BITS);
-        ms.min(max) * 1_000_000
+        ms.min(max) as u32
     }
 
-    pub(crate) fn store(self, into: &[AtomicU32; 3]) {
+    pub(crate) fn store(self, into: [&AtomicU32; 3]) {
         for (word, value) in into.iter().zip(self.0) {
             word.store(value, Relaxed);
         }
     }
 
-    pub(crate) fn load(from: &[AtomicU32; 3]) -> Rule {
+    pub(crate) fn load(from: [&AtomicU32; 3]) -> Rule {
         Rule([0, 1, 2].map(|i| from[i].load(Relaxed)))
     }
 }
@@ -199,7 +210,7 @@ mod tests {
     #[test]
     fn a_rule_says_what_was_asked_for() {
         let plain = Retry::new(3).rule().unwrap();
-        assert_eq!((plain.attempts(), plain.pause_ns(0), plain.pause_ns(9)), (3, 0, 0));
+        assert_eq!((plain.attempts(), plain.pause_ms(0), plain.pause_ms(9)), (3, 0, 0));
         assert!(plain.is_for(Failure::Error(0)) && plain.is_for(Failure::Error(7)) && !plain.is_for(Failure::Panic));
         let chosen = Retry::new(255).on_codes([1, 31]).rule().unwrap();
         assert!(chosen.is_for(Failure::Error(1)) && chosen.is_for(Failure::Error(31)) && !chosen.is_for(Failure::Panic));
@@ -210,23 +221,19 @@ mod tests {
         assert!(panics.is_for(Failure::Panic) && !panics.is_for(Failure::Error(1)));
         assert!(Rule::default().is_none() && !plain.is_none());
         let words = [0; 3].map(AtomicU32::new);
-        chosen.store(&words);
-        assert_eq!(Rule::load(&words), chosen);
+        chosen.store(words.each_ref());
+        assert_eq!(Rule::load(words.each_ref()), chosen);
     }
 
     #[test]
     fn pauses_double_up_to_the_longest() {
         let rule = Retry::new(9).backoff(ms(10), ms(70)).rule().unwrap();
-        let pauses: Vec<u64> = (0..5).map(|attempt| rule.pause_ns(attempt) / 1_000_000).collect();
+        let pauses: Vec<u32> = (0..5).map(|attempt| rule.pause_ms(attempt)).collect();
         assert_eq!(pauses, [10, 20, 40, 70, 70]);
         let longest = Duration::from_millis(PAUSE_MAX.into());
         let rule = Retry::new(9).backoff(longest, longest).rule().unwrap();
-        assert_eq!((rule.pause_ns(u16::MAX), rule.attempts()), (PAUSE_NS_MAX, 9));
-        assert_eq!(
-            Retry::new(2).backoff(Duration::from_nanos(1), ms(1)).rule().unwrap().pause_ns(0),
-            1_000_000,
-            "rounded up"
-        );
+        assert_eq!((rule.pause_ms(u16::MAX), rule.attempts()), (PAUSE_MAX, 9));
+        assert_eq!(Retry::new(2).backoff(Duration::from_nanos(1), ms(1)).rule().unwrap().pause_ms(0), 1, "rounded up");
     }
 
     #[test]
@@ -242,5 +249,21 @@ mod tests {
             assert!(matches!(wrong.rule(), Err(Error::InvalidArgument { .. })), "{wrong:?}");
         }
         assert!(Retry::from_parts(2, 4, 0, [ms(0); 2]).is_err() && Retry::from_parts(2, 0, 1, [ms(0); 2]).is_err());
+    }
+
+    #[test]
+    fn a_time_in_a_slot_is_that_of_the_clock_whatever_the_clock_says() {
+        for now in [0, 5 * MS + 7, u64::from(u32::MAX) * MS + 3, (1_u64 << 33) * MS - 1] {
+            for pause in [1, 2, 1000, PAUSE_MAX] {
+                let at = not_before(now, pause);
+                let until = still_until(at, now).unwrap();
+                assert!(until >= now + u64::from(pause) * MS && until <= now + u64::from(pause + 1) * MS, "{now} {pause}");
+                assert_eq!(still_until(at, until - 1), Some(until));
+                for over in [until, until + 1, until + 1_000_000 * MS, until + (1_u64 << 31) * MS] {
+                    assert_eq!(still_until(at, over), None);
+                }
+            }
+            assert_eq!(still_until(not_before(now, PAUSE_MAX).wrapping_add(1), now), None, "longer than any pause");
+        }
     }
 }

@@ -147,7 +147,7 @@ impl Segment {
         id.time_namespace.store(sys::time_namespace()?, Relaxed);
         id.policy.store(plan.policy, Relaxed);
         id.limits.store(plan.limits.bits(), Relaxed);
-        plan.retry.store(&id.retry);
+        plan.retry.store(id.retry.each_ref());
         id.demand.store(Demand::bits(plan.demand), Relaxed);
         id.cpus.store(plan.constants.cpu_count(&sys::cpus()).unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);

@@ -275,7 +275,8 @@ impl Pool {
     fn write_terms(&self, request: &Request, rule: Rule, index: usize) {
         if let Some(extra) = self.segment().extra(request.lane(), index) {
             extra.limits.store(request.limits().bits(), Relaxed);
-            rule.store(&extra.retry);
+            let slot = &self.segment().lane(request.lane()).slots[index];
+            rule.store([&extra.retry[0], &extra.retry[1], &slot.outcome]);
         }
     }
 

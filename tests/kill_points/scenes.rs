@@ -230,7 +230,15 @@ impl Scene {
             if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
                 signal(self.keeper.pid(), libc::SIGCONT);
                 self.spare.iter().for_each(|spare| signal(spare.pid(), libc::SIGCONT));
-                let standing = Standing { pool, name: &self.name, board, tasks, kind: self.kind, pid: victim.pid };
+                let standing = Standing {
+                    pool,
+                    name: &self.name,
+                    board,
+                    tasks,
+                    kind: self.kind,
+                    pid: victim.pid,
+                    whole: whole(context),
+                };
                 found.extend(standing.judge(how, tracer));
                 tracer.tell("kill");
                 tracer.expect("killed");
@@ -508,10 +516,14 @@ fn wrong_story(id: u64, task: &Future<Vec<u8>>) -> Option<String> {
     (!is_whole || !is_kept).then(|| format!("task {id} has told {progress:?} and {value:?}"))
 }
 
+/// How often such a task is entered when nobody dies: one that fails at first runs again then.
+fn whole(context: &str) -> u64 {
+    if context.starts_with("put back") { 2 } else { 1 }
+}
+
 /// A task that the victim, or another worker after it, has run.
 fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: u64, cancelled: u64) -> Option<String> {
-    // One that fails at first, and runs again then.
-    let whole = if context.starts_with("put back") { 2 } else { 1 };
+    let whole = whole(context);
     let good = match result {
         _ if cancelled != 0 => runs == 0 && *result == Err(Error::Cancelled),
         Ok(bytes) => {
