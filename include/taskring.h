@@ -246,6 +246,16 @@
 #define TASKRING_PRIORITY_LOW 2
 
 /**
+ * A task that failed runs again after any error: the function returned anything but 0.
+ */
+#define TASKRING_RETRY_ERRORS 1
+
+/**
+ * And after a panic, which is a failure of functions in Rust.
+ */
+#define TASKRING_RETRY_PANICS 2
+
+/**
  * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
  */
 enum taskring_status
@@ -528,6 +538,40 @@ typedef struct taskring_future {
 } taskring_future;
 
 /**
+ * When a task that failed is run again. All 0: as the pool says, and else never.
+ *
+ * An attempt that fails as chosen is no end: the task is pending again, and does not begin before its pause is over. It can be cancelled or discarded then, and
+ * a shutdown waits for it or cancels it. Its arguments stay, what the failed attempt had to say is lost, and its time limits begin anew. A task
+ * that was asked to stop, by a cancel or its soft limit, is not run again.
+ */
+typedef struct taskring_retry {
+    /**
+     * How often the task is started at most, counting the first time: 1 to 255, and 1 is never again, whatever the pool says.
+     */
+    uint32_t attempts;
+    /**
+     * TASKRING_RETRY_ERRORS, TASKRING_RETRY_PANICS or both. 0: after errors, or those with the codes alone if some are chosen.
+     */
+    uint32_t on;
+    /**
+     * After errors for which the function returned n, where bit n is set: 1 to 31.
+     */
+    uint32_t codes;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The pause before the second attempt, which doubles before each further one. Whole milliseconds, up to 4 hours. 0: none.
+     */
+    uint64_t backoff_ns;
+    /**
+     * The longest pause. 0: as the first.
+     */
+    uint64_t backoff_max_ns;
+} taskring_retry;
+
+/**
  * Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
  */
 typedef struct taskring_options {
@@ -570,6 +614,11 @@ typedef struct taskring_options {
      * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
+    /**
+     * When it is run again after it has failed. Default: the pool's. In a map each input has attempts of its own, and with chunks of inputs this is
+     * TASKRING_INVALID_ARGUMENT.
+     */
+    struct taskring_retry retry;
 } taskring_options;
 
 /**
@@ -765,6 +814,10 @@ typedef struct taskring_config {
      * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
      */
     uint64_t max_tasks_per_worker;
+    /**
+     * When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
+     */
+    struct taskring_retry task_retry;
 } taskring_config;
 
 /**
@@ -2145,8 +2198,8 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0}
-#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0, {0, 0, 0, 0, 0, 0}}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -2156,9 +2209,10 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 176);
+TASKRING_ASSERT_SIZE(taskring_config, 208);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
-TASKRING_ASSERT_SIZE(taskring_options, 56);
+TASKRING_ASSERT_SIZE(taskring_retry, 32);
+TASKRING_ASSERT_SIZE(taskring_options, 88);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);
 TASKRING_ASSERT_SIZE(taskring_stats, 40);

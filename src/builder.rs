@@ -11,6 +11,7 @@ use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::pool::Pool;
 use crate::record::Kind;
 use crate::resources::Resources;
+use crate::retry::{Retry, Rule};
 use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
@@ -43,6 +44,7 @@ pub struct Builder {
     constants: Constants,
     resources: Resources,
     limits: [Option<Duration>; 2],
+    retry: Option<Retry>,
     /// What could not be encoded, or was refused when it was said.
     refused: Option<Error>,
 }
@@ -63,6 +65,7 @@ impl Builder {
             constants: Constants::default(),
             resources: Resources::default(),
             limits: [None; 2],
+            retry: None,
             refused: None,
         }
     }
@@ -145,6 +148,12 @@ impl Builder {
     /// none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
+        self
+    }
+    /// When tasks that have no rule of their own run again after an error, see [`SubmitOptions::retry`](crate::SubmitOptions::retry). The default is never. Inputs
+    /// that share a chunk of a map are not run again.
+    pub fn task_retry(mut self, retry: Retry) -> Builder {
+        self.retry = Some(retry);
         self
     }
     /// After how many tasks a worker leaves and another one takes its place, with its number: 1 to 4294967295. The default is no limit.
@@ -259,7 +268,7 @@ impl Builder {
 
     /// Bytes that every worker can read, under a name, without a copy: they lie in the pool's memory once.
     /// [`task::shared`](crate::task::shared) gives them to a task, [`Executor::shared`] to whoever is attached. At most 64 values, each of up to 2 GiB,
-    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 16 GiB.
+    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 32 GiB.
     pub fn shared(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Builder {
         self.constants.share(name.to_owned(), bytes.into());
         self
@@ -343,6 +352,7 @@ impl Builder {
             constants,
             policy: Policy { workers: self.method.kind(), ..self.policy }.bits(),
             limits,
+            retry: self.retry.as_ref().map_or(Ok(Rule::default()), Retry::rule)?,
             named: false,
         };
         let workers = if self.method == StartMethod::None { 0 } else { workers };

@@ -168,7 +168,7 @@ impl Executor {
 
     /// Cancels what is pending: the owner everything, others their own.
     fn cancel_pending(&self) -> usize {
-        self.pool().cancel_all(self.supervisor().is_some())
+        self.pool().cancel_all(self.supervisor().is_some(), true)
     }
 
     /// Waits until everything that this handle is to wait for is over; false when the deadline came first.

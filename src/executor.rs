@@ -8,6 +8,7 @@ use crate::map::{Map, MapOptions};
 use crate::pool::{Pool, Ticket};
 use crate::priority::Priority;
 use crate::record::{Kind, RecordState};
+use crate::retry::{Retry, Rule};
 use crate::slot::{OPTION_IDEMPOTENT, Request};
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
@@ -31,6 +32,7 @@ pub struct SubmitOptions {
     /// Time limits in nanoseconds. 0 is none, for plain numbers cost a submit nothing; one that was asked to be 0 is `ZERO_LIMIT`.
     soft_ns: u64,
     hard_ns: u64,
+    retry: Option<Retry>,
 }
 
 impl SubmitOptions {
@@ -138,6 +140,27 @@ impl SubmitOptions {
         self
     }
 
+    /// The task is run again when it has failed, as often and after such failures as this says. The default is the pool's,
+    /// [`Builder::task_retry`](crate::Builder::task_retry); [`Retry::never`] is none. With [`idempotent`](SubmitOptions::idempotent), and unless
+    /// [`attempts_max`](SubmitOptions::attempts_max) says otherwise, it is started as often after a worker's death, all attempts counted together. In
+    /// a map each input has attempts of its own, and with chunks of inputs this is refused.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> SubmitOptions {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// The rule that a task has with these options, which a request for it was made from before.
+    #[inline]
+    pub(crate) fn rule(&self, pool: &Pool) -> Rule {
+        self.retry.as_ref().map_or(pool.retry, |retry| retry.rule().unwrap_or(pool.retry))
+    }
+
+    /// Whether this is set: for those who put several inputs into a task.
+    pub(crate) fn retries(&self) -> bool {
+        self.retry.is_some()
+    }
+
     /// After so many tasks with these options were published.
     #[inline]
     pub(crate) fn note_submitted(&self, pool: &Pool, tasks: usize) {
@@ -226,6 +249,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
     if options.soft_ns | options.hard_ns != 0 {
         request = limited(pool, request, [options.soft_ns, options.hard_ns])?;
     }
+    if let Some(retry) = &options.retry {
+        request = retried(pool, request, retry, options.attempts_max.is_some())?;
+    }
     match options.worker {
         None => Ok(request),
         Some(number) => request_to(pool, number, request),
@@ -246,6 +272,18 @@ pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOp
     }
     let of = |target: Target| Request { options: request.options | target.options(), ..*request };
     Ok(pool.segment().all_targets().into_iter().map(of).collect())
+}
+
+/// With a rule for another attempt.
+#[cold]
+fn retried(pool: &Pool, mut request: Request, retry: &Retry, has_attempts: bool) -> Result<Request> {
+    let rule = retry.rule()?;
+    pool.segment().use_extras(request.lane())?;
+    request.set_retried();
+    if !has_attempts {
+        request.attempts_max = request.attempts_max.max(rule.attempts());
+    }
+    Ok(request)
 }
 
 /// With time limits. Everything by value: what a reference is taken of lies in memory, also where there are no limits.
@@ -276,7 +314,10 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
-    let ticket = submit_request(pool, &request, args, when_full)?;
+    let ticket = match &options.retry {
+        None => submit_request(pool, &request, args, when_full)?,
+        Some(_) => submit_retried(pool, &request, options.rule(pool), args, when_full)?,
+    };
     options.note_submitted(pool, 1);
     Ok(Future::new(pool.clone(), ticket))
 }
@@ -304,6 +345,17 @@ fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_ful
             pool.submit_bytes(request, bytes, when_full)
         }),
     }
+}
+
+/// The same with a rule of its own.
+#[cold]
+fn submit_retried<A: Payload>(pool: &Pool, request: &Request, rule: Rule, args: &A, when_full: WhenFull) -> Result<Ticket> {
+    if let Some(bytes) = args.as_encoded() {
+        return pool.submit_by_rule(request, rule, bytes, when_full);
+    }
+    let mut bytes = Vec::new();
+    args.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+    pool.submit_by_rule(request, rule, &bytes, when_full)
 }
 
 /// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
@@ -432,7 +484,7 @@ impl Executor {
                 // Not under the lane's mutex.
                 futures.reserve(ends.len());
                 let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
-                pool.submit_slices(&request, args, each)?;
+                pool.submit_slices(&request, pool.retry, args, each)?;
             }
         })
     }
@@ -510,7 +562,7 @@ impl Executor {
         let mut futures = Vec::with_capacity(requests.len());
         let sent = with_scratch(|bytes| {
             args.encode(bytes).map_err(|message| Error::Encode { message })?;
-            pool.submit_each(&requests, bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
+            pool.submit_each(&requests, options.rule(pool), bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
         });
         options.note_submitted(pool, futures.len());
         sent.map(|()| futures)

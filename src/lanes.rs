@@ -10,6 +10,7 @@ use crate::pool::Pool;
 use crate::priority::{LEVELS, Priority};
 use crate::registry::Member;
 use crate::search::Rings;
+use crate::slot::OPTION_TERMS;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::AtomicU32;
 
@@ -49,7 +50,7 @@ impl Pool {
     fn take_lane(&self, level: Priority) -> Result<usize> {
         self.member.check_fork()?;
         let lane = choose_lane(&self.member, level)?;
-        if !self.request.limits().is_none() {
+        if self.request.options & OPTION_TERMS != 0 {
             self.segment().use_extras(lane)?;
         }
         // Release: pairs with the Acquire in `own_lane`.

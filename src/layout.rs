@@ -9,7 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
-//! extras_at         Extra    x capacity, 192 B; for each lane, when a task in it first needs one
+//! extras_at         Extra    x capacity, 256 B; for each lane, when a task in it first needs one
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -93,6 +93,9 @@ pub(crate) struct Identity {
     pub(crate) constants_len: AtomicU64,
     /// The time limits of tasks that have none of their own, see `time_limits.rs`.
     pub(crate) limits: AtomicU64,
+    /// When tasks that have no rule of their own run again after an error, see `retry.rs`.
+    pub(crate) retry: [AtomicU32; 3],
+    pub(crate) resv: AtomicU32,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -215,13 +218,13 @@ pub(crate) struct LaneHead {
 /// A task slot. A small task's words share the first cache line with the state word.
 ///
 /// Field access: FREE, who holds the lane's mutex; PENDING, nobody writes; RUNNING, the owner writes `progress`, `result_*`,
-/// `outcome` and the inline bytes behind the arguments; DONE and CANCELLED, the one thread that took the slot reads. A reaper stands in for a dead owner.
+/// `outcome`, the bit `later` and the inline bytes behind the arguments; DONE and CANCELLED, the one thread that took the slot reads. A reaper stands in for a dead owner.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) state: AtomicU64,
     pub(crate) progress: AtomicU32,
-    /// {target:9, the target's incarnation:4, options:3, function:16}
+    /// {target:9, the target's incarnation:4, options:3, later:1, function:15}
     pub(crate) function: AtomicU32,
     /// {kills_max:8, attempts_max:8, submitter:16}
     pub(crate) submitter: AtomicU32,
@@ -247,6 +250,11 @@ pub(crate) struct Slot {
 pub(crate) struct Extra {
     /// Time limits, of a task that has such. Written by who holds the lane's mutex, while the slot is FREE.
     pub(crate) limits: AtomicU64,
+    /// When it runs again after an error. Written beside the limits.
+    pub(crate) retry: [AtomicU32; 3],
+    pub(crate) resv: AtomicU32,
+    /// When the next attempt may begin, of a task that is to begin later. Written by the worker that puts it back, while it is RUNNING.
+    pub(crate) not_before: AtomicU64,
     /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
     pub(crate) told: AtomicU64,
     /// Written by the thread that runs the task.
@@ -401,7 +409,7 @@ const _: () = {
     assert!(size_of::<Record>() == 384 && size_of::<Function>() == 256 && size_of::<LaneHead>() == 768);
     assert!(size_of::<Slot>() == 128 && align_of::<Slot>() == 128);
     assert!(std::mem::offset_of!(Slot, inline) == 48, "16 inline bytes share the first line with the state word");
-    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 192);
+    assert!(size_of::<Block>() == 32 && size_of::<Extra>() == 256);
     assert!(LANES_AT.is_multiple_of(128) && FUNCTIONS_AT.is_multiple_of(128) && PARTICIPANTS_AT.is_multiple_of(128));
 };
 

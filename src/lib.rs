@@ -36,6 +36,7 @@ mod limits;
 mod mutex;
 mod priority;
 mod resources;
+mod retry;
 mod ring;
 mod search;
 mod set;
@@ -44,6 +45,7 @@ mod slot;
 mod state;
 mod sync;
 
+mod again;
 mod async_result;
 mod audit;
 mod awaiting;
@@ -143,6 +145,7 @@ mod public {
     pub use crate::progress::Progress;
     pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;
+    pub use crate::retry::Retry;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};

@@ -43,7 +43,7 @@ pub(crate) const PAYLOAD_AREA_DEFAULT: u64 = 8 << 30;
 /// Payload memory is committed in steps of at least this size.
 pub(crate) const COMMIT_STEP: u64 = 1 << 20;
 /// The largest segment; tools such as valgrind cannot map much more.
-pub(crate) const SEGMENT_MAX: u64 = 16 << 30;
+pub(crate) const SEGMENT_MAX: u64 = 32 << 30;
 /// Worker processes or threads of one pool; the rest of the participants are submitters.
 pub(crate) const WORKERS_MAX: usize = 192;
 /// Workers that follow others and wait for their turn at one time: each has a seat, and submitters are to find one too.
@@ -87,7 +87,7 @@ pub(crate) fn nanos(time: std::time::Duration) -> u64 {
 const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 28, "the owner word of a block has 28 bits for the slot");
 const _: () = assert!(PARTICIPANTS_MAX <= 1 << 10, "an owner field has ten bits for the participant");
 const _: () = assert!(CAPACITY_DEFAULT.is_power_of_two() && CAPACITY_MAX.is_power_of_two());
-const _: () = assert!(FUNCTIONS_MAX <= 1 << 16, "a slot has 16 bits for the function");
+const _: () = assert!(FUNCTIONS_MAX <= 1 << 15, "a slot has 15 bits for the function");
 const _: () = assert!(SETS_MAX < 1 << 12, "a set reference has twelve bits for the index");
 const _: () = assert!(PAYLOAD_LEN_MAX == 1 << (BLOCK_SHIFT_MIN as usize + BLOCK_CLASSES - 1));
 const _: () = assert!(WORKERS_MAX < PARTICIPANTS_MAX);

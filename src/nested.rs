@@ -16,8 +16,10 @@ use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
 use crate::setup;
+use crate::slot::WANTED_LATER;
 use crate::state::Phase;
 use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
 use crate::task;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -122,18 +124,30 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
         });
     }
     let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
-    if !is_pending || !performer.can_run(slot.wanted()) {
+    let wanted = slot.wanted();
+    // One that is to begin later is not begun before, also by who waits for it.
+    let is_later = wanted & WANTED_LATER != 0;
+    if !is_pending
+        || !performer.can_run(wanted & !WANTED_LATER)
+        || is_later && segment.waits_until(lane, index, now_ns()).is_some()
+    {
         return Ok(false);
     }
     if serving.below.borrow().len() >= DEPTH_MAX {
         return Err(Error::TooMany { what: "tasks that wait on top of each other in one worker", max: DEPTH_MAX });
     }
     // The place in the lane stays for a head to step over, as after a look at every slot.
-    let Ok(state) = slot.claim(seen, performer.member.who()) else { return Ok(false) };
+    let claimed = match is_later {
+        false => {
+            slot.claim(seen, performer.member.who()).ok().map(|state| Task { lane, claim: Claim { slot: index, state } })
+        }
+        true => performer.claim_later(lane, index, seen),
+    };
+    let Some(task) = claimed else { return Ok(false) };
     serving.below.borrow_mut().push(key_of(segment, task::id()));
     // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
     serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
-    performer.perform(segment, Task { lane, claim: Claim { slot: index, state } }, &mut Vec::new());
+    performer.perform(segment, task, &mut Vec::new());
     serving.below.borrow_mut().pop();
     Ok(true)
 }

@@ -6,6 +6,7 @@ use crate::condemn::Condemned;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
 use crate::lanes::{Further, choose_lane};
+use crate::layout::Slot;
 use crate::limits::SLEEP_NS_MAX;
 use crate::loan::Loans;
 use crate::outcome::Kind as OutcomeKind;
@@ -14,10 +15,11 @@ use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::priority::Priority;
 use crate::record::{Kind, OF_TASKS};
 use crate::registry::Member;
+use crate::retry::Rule;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
-use crate::state::{Flag, Phase, State};
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_TERMS, Request};
+use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use crate::target::Target;
@@ -95,6 +97,8 @@ pub(crate) struct Pool {
     pub(crate) failure: OnceLock<Error>,
     /// What every task of this submitter has in common.
     pub(crate) request: Request,
+    /// And when one that has no rule of its own runs again after an error.
+    pub(crate) retry: Rule,
 }
 
 impl Drop for Pool {
@@ -148,9 +152,10 @@ impl Pool {
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
         let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
-        let request = base_request(&member, lane);
+        let retry = Rule::load(&member.segment.header().identity.retry);
+        let request = base_request(&member, lane, retry);
         let first_slot = member.segment.slot_number(lane, 0);
-        if !request.limits().is_none() {
+        if request.options & OPTION_TERMS != 0 {
             member.segment.use_extras(lane)?;
         }
         Ok(Pool {
@@ -173,6 +178,7 @@ impl Pool {
             name: None,
             failure: OnceLock::new(),
             request,
+            retry,
         })
     }
 
@@ -283,11 +289,10 @@ impl Pool {
 
     /// Cancels a pending task, and asks a running one to stop. True when the task will never run.
     pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
-        let Err(found) = self.cancel_pending(ticket) else { return true };
-        if found.is(Phase::Running) && found.generation() == ticket.generation {
-            let _ = self.slot(ticket).flag(ticket.generation, Flag::Cancel);
+        match self.end_pending(ticket, Slot::cancel_or_ask) {
+            Ok(()) => true,
+            Err(found) => found.is(Phase::Cancelled) && found.generation() == ticket.generation,
         }
-        found.is(Phase::Cancelled) && found.generation() == ticket.generation
     }
 
     /// Cancels a pending task, and kills the worker of a running one. True when it ends as cancelled, or has.
@@ -310,23 +315,37 @@ impl Pool {
 
     /// Cancels a pending task; `Err` is what was found instead. Whoever cancels also tells those who wait.
     pub(crate) fn cancel_pending(&self, ticket: Ticket) -> std::result::Result<(), State> {
+        self.end_pending(ticket, Slot::cancel)
+    }
+
+    fn end_pending(
+        &self,
+        ticket: Ticket,
+        cancel: impl FnOnce(&Slot, u32, Participant) -> std::result::Result<State, State>,
+    ) -> std::result::Result<(), State> {
         let slot = self.slot(ticket);
         let request = slot.read();
         let (lane, index) = self.segment().geometry().split(ticket.slot);
-        let old = slot.cancel(ticket.generation, self.member.who())?;
+        let old = cancel(slot, ticket.generation, self.member.who())?;
         self.member.finish(lane, index, old, &request);
         Ok(())
     }
 
-    /// Cancels every pending task: of this submitter, or of everybody. Returns how many there were.
-    pub(crate) fn cancel_all(&self, of_everybody: bool) -> usize {
+    /// Cancels every pending task: of this submitter, or of everybody. Returns how many there were. At an end none of those that run is put back either.
+    pub(crate) fn cancel_all(&self, of_everybody: bool, at_an_end: bool) -> usize {
         let mut cancelled = 0;
         for (lane, ring) in self.segment().lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
                 let meant = of_everybody || slot.submitted_by() == self.member.who();
-                if state.is(Phase::Pending) && meant {
-                    let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: state.generation() };
+                let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: state.generation() };
+                if !meant {
+                    continue;
+                }
+                let has_terms = at_an_end && slot.read().options & OPTION_TERMS != 0;
+                if has_terms && (state.is(Phase::Pending) || state.is(Phase::Running)) {
+                    cancelled += usize::from(self.end_pending(ticket, Slot::cancel_or_let_end).is_ok());
+                } else if state.is(Phase::Pending) {
                     cancelled += usize::from(self.cancel_pending(ticket).is_ok());
                 }
             }
@@ -429,7 +448,12 @@ impl Pool {
     /// Sleeps, at most until `deadline`, while the slot's word is as told; or looks after the pool, when it is time for that.
     pub(crate) fn sleep_on(&self, ticket: Ticket, word: State, pace: &mut WaitPace, now: u64, deadline: u64) -> Result<()> {
         match pace.until(now) {
-            Some(until) => drop(futex_wait_low(&self.slot(ticket).state, word.0, Some(until.min(deadline)))),
+            Some(until) => {
+                // A task that waits for another one begins it when its time has come.
+                let (lane, index) = self.segment().geometry().split(ticket.slot);
+                let until = self.segment().waits_until(lane, index, now).map_or(until, |at| at.min(until));
+                let _ = futex_wait_low(&self.slot(ticket).state, word.0, Some(until.min(deadline)));
+            }
             None => {
                 self.look_after_waits()?;
                 pace.looked(now);
@@ -451,9 +475,9 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        let (for_anybody, targets) = segment.pending_in(self.own_lanes());
-        let is_pending = for_anybody || !targets.is_empty();
         let now = now_ns();
+        let (for_anybody, targets) = segment.pending_in(self.own_lanes(), now);
+        let is_pending = for_anybody || !targets.is_empty();
         if is_time(&self.looked_for_damage, now, DAMAGE_NS_MIN) {
             self.member.audit(self.own_lanes())?;
             self.member.kill_condemned();
@@ -487,10 +511,15 @@ fn is_time(last: &AtomicU64, now: u64, between: u64) -> bool {
 }
 
 impl Segment {
-    /// Whether a task for any worker is pending in these lanes, and for which workers others are.
-    fn pending_in(&self, lanes: impl Iterator<Item = usize>) -> (bool, BTreeSet<Target>) {
+    /// Whether a task for any worker is pending in these lanes, and for which workers others are: of those that may begin now.
+    fn pending_in(&self, lanes: impl Iterator<Item = usize>, now: u64) -> (bool, BTreeSet<Target>) {
         let (mut for_anybody, mut targets) = (false, BTreeSet::new());
-        for slot in lanes.flat_map(|lane| self.lane(lane).slots).filter(|slot| slot.load().is(Phase::Pending)) {
+        let slots =
+            lanes.flat_map(|lane| self.lane(lane).slots.iter().enumerate().map(move |(index, slot)| (lane, index, slot)));
+        for (lane, index, slot) in slots.filter(|(.., slot)| slot.load().is(Phase::Pending)) {
+            if self.waits_until(lane, index, now).is_some() {
+                continue;
+            }
             match Target::of(slot.wanted()) {
                 None => for_anybody = true,
                 Some(target) => {
@@ -503,7 +532,7 @@ impl Segment {
 }
 
 /// What the pool's policy says of every task, unless its options say otherwise.
-fn base_request(member: &Member, lane: usize) -> Request {
+fn base_request(member: &Member, lane: usize, rule: Rule) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
     let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
@@ -514,5 +543,8 @@ fn base_request(member: &Member, lane: usize) -> Request {
     let mut request =
         Request { options, attempts_max, kills_max: policy.kills_max, submitter, lane: lane as u16, ..Request::default() };
     request.set_limits(limits);
+    if !rule.is_none() {
+        request.set_retried();
+    }
     request
 }

@@ -206,17 +206,22 @@ impl Member {
 
     /// RUNNING -> PENDING. A set may have been discarded meanwhile, and its sweep have passed by: then the task is cancelled here, as by a
     /// submitter that has just published.
-    fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+    pub(crate) fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
         let slot = &self.segment.lane(lane).slots[index];
-        let (sets, set) = (self.segment.sets(), SetRef(request.set));
         if seeded(Bug::NoRequeue) {
             return;
         }
-        let requeued = slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok();
-        if requeued
-            && request.set != 0
+        if slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok() {
+            self.cancel_if_discarded(lane, index, generation, request);
+        }
+    }
+
+    /// After a task was put back into the ring: cancels it if its set was discarded.
+    pub(crate) fn cancel_if_discarded(&self, lane: usize, index: usize, generation: u32, request: &Request) {
+        let (sets, set) = (self.segment.sets(), SetRef(request.set));
+        if request.set != 0
             && sets.is_discarded(set)
-            && let Ok(old) = slot.cancel(generation, self.who())
+            && let Ok(old) = self.segment.lane(lane).slots[index].cancel(generation, self.who())
         {
             sets.count_cancelled(set, 1);
             self.finish(lane, index, old, request);
@@ -250,6 +255,10 @@ impl Member {
             // The slot is free already; of its blocks only the arguments' name is known here. A result's block is swept.
             let number = self.segment.slot_number(lane, index);
             self.segment.free_slot_blocks([request.args_block, 0], number, old.generation());
+        }
+        if old.is(Phase::Pending) && self.segment.has(Bit::Closing) {
+            // Workers may wait for its time to come before they leave.
+            self.segment.sleepers().wake_each();
         }
     }
 

@@ -1,7 +1,7 @@
 //! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch. Lanes of a higher level of priority come
 //! first, and of one level each in its turn.
 //!
-//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), that a head has left
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue, also of one that is to begin later), that a head has left
 //! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
 //! once at every slot, running what it finds on the way: of each level before what comes at the heads of its lanes.
 //!
@@ -13,7 +13,7 @@ use crate::priority::{LEVELS, Priority};
 use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
-use crate::slot::WANTED_TARGET;
+use crate::slot::{WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
@@ -243,7 +243,7 @@ impl Search {
             let mut lacks_function = false;
             let mut runnable = |wanted: u32| {
                 let can = runnable(wanted);
-                lacks_function |= !can && wanted & WANTED_TARGET == 0;
+                lacks_function |= !can && wanted & (WANTED_TARGET | WANTED_LATER) == 0;
                 can
             };
             beside.round = ring.round_from(beside.seen, end, &mut runnable);

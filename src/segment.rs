@@ -9,6 +9,7 @@ use crate::constants::Constants;
 use crate::error::{Error, Result};
 use crate::layout::*;
 use crate::limits::*;
+use crate::retry::Rule;
 use crate::ring::Lane;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
@@ -52,6 +53,7 @@ pub(crate) struct Plan {
     pub(crate) constants: Constants,
     pub(crate) policy: u64,
     pub(crate) limits: TimeLimits,
+    pub(crate) retry: Rule,
     pub(crate) named: bool,
 }
 
@@ -138,6 +140,7 @@ impl Segment {
         id.time_namespace.store(sys::time_namespace()?, Relaxed);
         id.policy.store(plan.policy, Relaxed);
         id.limits.store(plan.limits.bits(), Relaxed);
+        plan.retry.store(&id.retry);
         id.cpus.store(plan.constants.cpu_count(&sys::cpus()).unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);

@@ -9,10 +9,11 @@ use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
 use crate::pace::WaitPace;
 use crate::payload::Lease;
 use crate::pool::{Pool, Ticket};
+use crate::retry::Rule;
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
-use crate::slot::{Args, OPTION_LIMITED, Request};
+use crate::slot::{Args, OPTION_TERMS, Request};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
@@ -47,19 +48,21 @@ pub(crate) struct Ready<'a> {
     args: &'a [u8],
     len: usize,
     lease: Option<Lease<'a>>,
+    /// For what lies beside the slot, if its request says that the task has terms.
+    rule: Rule,
 }
 
 impl<'a> Ready<'a> {
     /// One whose arguments fit into a slot.
     #[inline]
-    fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
+    fn inline(request: &'a Request, rule: Rule, args: &'a [u8]) -> Ready<'a> {
         debug_assert!(args.len() <= INLINE_MAX);
-        Ready { request, args, len: args.len(), lease: None }
+        Ready { request, args, len: args.len(), lease: None, rule }
     }
 
     /// One whose `len` bytes of arguments lie in a block already.
-    pub(crate) fn in_block(request: &'a Request, lease: Lease<'a>, len: usize) -> Ready<'a> {
-        Ready { request, args: &[], len, lease: Some(lease) }
+    pub(crate) fn in_block(request: &'a Request, rule: Rule, lease: Lease<'a>, len: usize) -> Ready<'a> {
+        Ready { request, args: &[], len, lease: Some(lease), rule }
     }
 
     /// The block, unless it was handed over.
@@ -70,16 +73,16 @@ impl<'a> Ready<'a> {
 
 impl Pool {
     /// Checks, and brings large arguments into their block.
-    fn prepare<'a>(&'a self, request: &'a Request, args: &'a [u8]) -> Result<Ready<'a>> {
+    fn prepare<'a>(&'a self, request: &'a Request, rule: Rule, args: &'a [u8]) -> Result<Ready<'a>> {
         if args.len() <= INLINE_MAX {
-            return Ok(Ready::inline(request, args));
+            return Ok(Ready::inline(request, rule, args));
         }
         if args.len() > PAYLOAD_LEN_MAX {
             return Err(Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 });
         }
         let lease = self.allocate(args.len())?;
         lease.write(args)?;
-        Ok(Ready::in_block(request, lease, args.len()))
+        Ok(Ready::in_block(request, rule, lease, args.len()))
     }
 
     /// A block for arguments. Finished tasks that nobody has collected give theirs back first.
@@ -102,7 +105,12 @@ impl Pool {
             }
             return Ok(ticket);
         }
-        self.submit(&mut self.prepare(request, args)?, when_full)
+        self.submit_by_rule(request, self.retry, args, when_full)
+    }
+
+    /// The same by the general way, which a task with terms goes.
+    pub(crate) fn submit_by_rule(&self, request: &Request, rule: Rule, args: &[u8], when_full: WhenFull) -> Result<Ticket> {
+        self.submit(&mut self.prepare(request, rule, args)?, when_full)
     }
 
     /// Publishes one task, from a block or when something was in the way.
@@ -128,7 +136,7 @@ impl Pool {
     #[inline(always)]
     fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
         let segment = self.segment();
-        if self.check_usable().is_err() || self.is_lane_shared(request.lane()) || request.options & OPTION_LIMITED != 0 {
+        if self.check_usable().is_err() || self.is_lane_shared(request.lane()) || request.options & OPTION_TERMS != 0 {
             return None;
         }
         let mut hold = self.member.try_hold_lane(request.lane())?;
@@ -171,19 +179,26 @@ impl Pool {
     pub(crate) fn submit_slices<'a>(
         &'a self,
         request: &'a Request,
+        rule: Rule,
         args: impl Iterator<Item = &'a [u8]> + Clone,
         each: impl FnMut(Ticket),
     ) -> Result<()> {
         if args.clone().all(|args| args.len() <= INLINE_MAX) {
-            return self.submit_all(args.map(|args| Ready::inline(request, args)), each);
+            return self.submit_all(args.map(|args| Ready::inline(request, rule, args)), each);
         }
-        let ready: Vec<_> = args.map(|args| self.prepare(request, args)).collect::<Result<_>>()?;
+        let ready: Vec<_> = args.map(|args| self.prepare(request, rule, args)).collect::<Result<_>>()?;
         self.submit_all(ready.into_iter(), each)
     }
 
     /// Publishes a task with the same arguments for each of these requests, which name workers.
-    pub(crate) fn submit_each(&self, requests: &[Request], args: &[u8], mut each: impl FnMut(Ticket)) -> Result<()> {
-        let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, args)).collect::<Result<_>>()?;
+    pub(crate) fn submit_each(
+        &self,
+        requests: &[Request],
+        rule: Rule,
+        args: &[u8],
+        mut each: impl FnMut(Ticket),
+    ) -> Result<()> {
+        let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, rule, args)).collect::<Result<_>>()?;
         let mut tickets = Vec::with_capacity(requests.len());
         let sent = self.submit_all(ready.into_iter(), |ticket| tickets.push(ticket));
         // The announcement has woken one worker, and each has a task of its own.
@@ -232,8 +247,8 @@ impl Pool {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
-        if ready.request.options & OPTION_LIMITED != 0 {
-            self.write_limits(ready.request, found.0);
+        if ready.request.options & OPTION_TERMS != 0 {
+            self.write_terms(ready.request, ready.rule, found.0);
         }
         Ok(Some(self.publish_into(found, hold, ready.request, args)))
     }
@@ -257,9 +272,10 @@ impl Pool {
 
     /// Before the task is published. The extras are there: whoever made the request has seen to that.
     #[cold]
-    fn write_limits(&self, request: &Request, index: usize) {
+    fn write_terms(&self, request: &Request, rule: Rule, index: usize) {
         if let Some(extra) = self.segment().extra(request.lane(), index) {
             extra.limits.store(request.limits().bits(), Relaxed);
+            rule.store(&extra.retry);
         }
     }
 

@@ -214,7 +214,7 @@ impl Supervisor {
 
     /// Cancels everybody's pending tasks, of a pool whose workers are being ended.
     pub(crate) fn cancel_rest(&self) {
-        self.cancelled.fetch_add(self.pool.cancel_all(true), Relaxed);
+        self.cancelled.fetch_add(self.pool.cancel_all(true, true), Relaxed);
     }
 
     /// How many tasks were cancelled so in all, and how many workers signalled.

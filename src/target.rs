@@ -8,7 +8,7 @@ use crate::life::Bit;
 use crate::limits::{PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
-use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
+use crate::slot::{TARGET_SHIFT, WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed};
 use std::collections::{BTreeSet, HashMap};
@@ -93,6 +93,7 @@ impl Segment {
 
     /// Whether a ready worker can run what wants this.
     pub(crate) fn is_served(&self, wanted: u32) -> bool {
+        let wanted = wanted & !WANTED_LATER;
         let Some(target) = Target::of(wanted) else { return self.has_server(wanted as u16) };
         self.attached_workers().any(|(seat, worker)| worker == target && self.is_server(seat, wanted as u16))
     }

@@ -20,8 +20,6 @@ use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
 use crate::turn::Turn;
 use crate::turnover::Turnover;
-use crate::watchdog::Watchdog;
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -125,7 +123,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     member.segment.count_workers();
     let search = Search::new(member.who());
     let target = Target::worker(number, member.who()).wanted();
-    let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
+    let performer = Rc::new(Performer::new(member, runners, target));
     let mut worker = Worker {
         performer: performer.clone(),
         names,
@@ -221,8 +219,17 @@ impl Worker {
         for (lane, _) in segment.lanes() {
             drop(self.performer.member.hold_lane(lane));
         }
-        self.search.look_everywhere();
-        self.next(segment)
+        loop {
+            self.search.look_everywhere();
+            let task = self.next(segment);
+            let is_called = self.performer.is_out.get() || self.calls.is_to_leave(segment);
+            if task.is_some() || is_called || !self.performer.await_later(now_ns() + SLEEP_NS_MAX) {
+                return task;
+            }
+            if self.pace.is_overdue(now_ns()) {
+                self.keep_house();
+            }
+        }
     }
 
     /// Rests for as long as the pool is paused; false when this worker is to leave.
@@ -261,6 +268,11 @@ impl Worker {
     #[inline]
     fn next(&mut self, segment: &Segment) -> Option<Task> {
         let performer = &*self.performer;
+        if performer.later.knows_of_one()
+            && let Some(task) = performer.take_later()
+        {
+            return Some(task);
+        }
         self.search.look(segment, &mut |wanted| performer.can_run(wanted))
     }
 
@@ -301,11 +313,13 @@ impl Worker {
         let turnover = &self.turnover;
         // Who waits for our turn may have come, and its wake gone by, after the last look.
         let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
-        let ended = || calls.ends_idleness(segment) || is_over();
+        // What the last look finds of tasks that are to begin later moves the time until which we sleep.
+        let later_at = performer.later.at();
+        let ended = || calls.ends_idleness(segment) || is_over() || performer.later.at() != later_at;
         let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
-        match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
+        match self.search.rest(segment, sleepers, &mut runnable, ended, deadline.min(later_at)) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
                 self.share(segment);
@@ -319,6 +333,7 @@ impl Worker {
                 }
                 self.woken(segment)
             }
+            Rest::Slept { by_mark: false, .. } if later_at < deadline && !self.pace.is_overdue(now_ns()) => None,
             Rest::Slept { by_mark: false, .. } => {
                 self.keep_house();
                 self.search.look_everywhere();

@@ -221,6 +221,7 @@ const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
     user_data: 0,
     soft_limit_ns: 0,
     hard_limit_ns: 0,
+    retry: ffi::taskring_retry { attempts: 0, on: 0, codes: 0, reserved: 0, backoff_ns: 0, backoff_max_ns: 0 },
 };
 
 /// As a worker in Rust encodes it: seven bits in each byte, the least first.

@@ -16,6 +16,8 @@ mod priority;
 mod record;
 #[path = "../../src/recovery.rs"]
 mod recovery;
+#[path = "../../src/retry.rs"]
+mod retry;
 #[path = "../../src/ring.rs"]
 mod ring;
 #[path = "../../src/search.rs"]

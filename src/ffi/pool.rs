@@ -3,6 +3,7 @@
 use super::handle::{self, Kind};
 use super::setup::{self, taskring_named_bytes};
 use super::status::{Fault, taskring_status};
+use super::submit::taskring_retry;
 use super::{Sized32, guard, null, put, read_struct, text, timeout};
 use crate::builder::Builder;
 use crate::error::Error;
@@ -115,9 +116,11 @@ pub struct taskring_config {
     /// After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
     /// old one takes tasks until it is ready, which may be some more than this. Default: no limit.
     pub max_tasks_per_worker: u64,
+    /// When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
+    pub task_retry: taskring_retry,
 }
 
-// SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
+// SAFETY: `repr(C)`, the size first, and all fields are integers, a struct of such, and raw pointers.
 unsafe impl Sized32 for taskring_config {}
 
 /// Strings of a list that NULL closes.
@@ -141,14 +144,17 @@ fn byte(name: &'static str, value: u32, least: u32) -> Result<u8, Fault> {
     fits.ok_or_else(|| Error::invalid(name, value, format!("{least} to 255")).into())
 }
 
-fn time_limits(mut builder: Builder, config: &taskring_config) -> Builder {
+fn terms(mut builder: Builder, config: &taskring_config) -> Result<Builder, Fault> {
+    if let Some(retry) = config.task_retry.read()? {
+        builder = builder.task_retry(retry);
+    }
     if config.task_soft_limit_ns != 0 {
         builder = builder.task_soft_limit(Duration::from_nanos(config.task_soft_limit_ns));
     }
     if config.task_hard_limit_ns != 0 {
         builder = builder.task_hard_limit(Duration::from_nanos(config.task_hard_limit_ns));
     }
-    builder
+    Ok(builder)
 }
 
 /// # Safety
@@ -199,7 +205,7 @@ pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, 
     if config.kills_max != 0 {
         builder = builder.kills_max(byte("kills_max", config.kills_max, 1)?);
     }
-    builder = time_limits(builder, &config).detach_on_exit(config.detach_on_exit != 0);
+    builder = terms(builder, &config)?.detach_on_exit(config.detach_on_exit != 0);
     // SAFETY: as this function's contract says.
     builder = unsafe { setup::apply(builder, &config) }?;
     // SAFETY: as this function's contract says.

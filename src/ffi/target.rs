@@ -43,7 +43,7 @@ pub unsafe extern "C" fn taskring_submit_to(
         pool.member.check_fork()?;
         options.submit = options.submit.worker(worker);
         let request = options.request(executor, checked_function(executor, function)?)?;
-        let done = pool.submit_bytes(&request, args, when_full(timeout_ns))?;
+        let done = options.submit_bytes(pool, &request, args, when_full(timeout_ns))?;
         options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, done);
         // SAFETY: as this function's contract says.
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn taskring_broadcast(
         if requests.len() > room {
             return Err(Fault::from(Error::invalid("room", room, format!("{}, for as many workers", requests.len()))));
         }
-        let sent = pool.submit_each(&requests, args, |ticket| {
+        let sent = pool.submit_each(&requests, options.submit.rule(pool), args, |ticket| {
             // SAFETY: called once for each of the requests at most, so `done` is below `room`.
             unsafe { tickets.add(done).write(ticket_number(ticket)) };
             options.deliver(handle, executor, done, ticket);

@@ -2,7 +2,7 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, PLACE, Place, clear, note, note_at, noted};
-use crate::operations::{BLOCK, FAILS, echo, hold, mark};
+use crate::operations::{BLOCK, FAILS, FAILS_ONCE, echo, hold, mark};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
@@ -13,7 +13,7 @@ use crate::trace::{self, At, Survey};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, inspect};
+use taskring::{Error, Executor, Future, Retry, Stage, StartMethod, SubmitOptions, inspect};
 
 pub const ROLES: [Role; 5] =
     [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("other", other), ("tracer", tracer)];
@@ -337,11 +337,19 @@ impl Scene {
             stop(spare);
             let (answer, len) = match &*self.context {
                 "error" => (FAILS, 1),
+                "put back" | "put back for later" => (FAILS_ONCE, BLOCK),
                 "large result" => (BLOCK as u64, 1),
                 "large arguments" => (1, BLOCK),
                 _ => (1, 1),
             };
-            let marked = |id| self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted");
+            let pause = Duration::from_millis(if self.context == "put back for later" { 20 } else { 0 });
+            let options = match answer {
+                FAILS_ONCE => SubmitOptions::new().retry(Retry::new(2).backoff(pause, pause)),
+                _ => SubmitOptions::new(),
+            };
+            let marked = |id| {
+                self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])).expect("submitted")
+            };
             self.tasks.push((OWN + 16, marked(OWN + 16)));
             if self.context == "cancelled beside" {
                 let id = OWN + 18;
@@ -501,15 +509,17 @@ fn stop(pid: u32) {
 
 /// A task that the victim, or another worker after it, has run.
 fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: u64, cancelled: u64) -> Option<String> {
+    // One that fails at first, and runs again then.
+    let whole = if context.starts_with("put back") { 2 } else { 1 };
     let good = match result {
         _ if cancelled != 0 => runs == 0 && *result == Err(Error::Cancelled),
         Ok(bytes) => {
             let len = if context == "large result" { BLOCK } else { 1 };
-            runs == 1 && context != "error" && *bytes == vec![id as u8; len]
+            runs == whole && context != "error" && *bytes == vec![id as u8; len]
         }
         Err(Error::TaskFailed { .. }) => runs == 1 && context == "error",
-        Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => runs <= 1,
-        Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => runs == 1,
+        Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => runs <= whole,
+        Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => (1..=whole).contains(&runs),
         Err(_) => false,
     };
     (!good).then(|| format!("task {id} gave {result:?} after {runs} runs"))

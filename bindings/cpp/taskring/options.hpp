@@ -4,6 +4,8 @@
 
 #include "completions.hpp"
 
+#include <initializer_list>
+
 namespace taskring {
 
 namespace detail {
@@ -16,6 +18,34 @@ template <class Rep, class Period> std::uint64_t more_than_none(std::chrono::dur
 
 } // namespace detail
 
+/// When a task that failed is run again, as taskring_retry has it: options().retry(taskring::retry(3).backoff(10ms, 1s)).
+class retry {
+public:
+    /// It is started so often at most, counting the first time. Unless other failures are chosen, any exception or other error brings the next attempt.
+    explicit retry(std::uint32_t attempts) noexcept { raw_.attempts = attempts; }
+    /// Not even where the pool says otherwise.
+    static retry never() noexcept { return retry(1); }
+    retry &on_errors() noexcept { return raw_.on |= TASKRING_RETRY_ERRORS, *this; }
+    /// After a panic, which is a failure of functions in Rust.
+    retry &on_panics() noexcept { return raw_.on |= TASKRING_RETRY_PANICS, *this; }
+    /// After a failure with one of these codes, 1 to 31: see taskring::coded_error. Others are refused at the submit.
+    retry &on_codes(std::initializer_list<int> codes) noexcept {
+        for (const int code : codes)
+            raw_.codes |= code < 1 || code > 31 ? 1u : 1u << code;
+        return *this;
+    }
+    /// A pause of `first` before the second attempt, and before each further one twice that of the one before, but not more than `max`. In whole milliseconds.
+    template <class R1, class P1, class R2, class P2>
+    retry &backoff(std::chrono::duration<R1, P1> first, std::chrono::duration<R2, P2> max) noexcept {
+        raw_.backoff_ns = detail::more_than_none(first);
+        return raw_.backoff_max_ns = detail::more_than_none(max), *this;
+    }
+    const taskring_retry &get() const noexcept { return raw_; }
+
+private:
+    taskring_retry raw_{};
+};
+
 /// Options of a pool: the fields of taskring_config, with their sizes set.
 struct config : taskring_config {
     config() : taskring_config TASKRING_CONFIG_INIT {}
@@ -26,6 +56,7 @@ struct config : taskring_config {
     template <class Rep, class Period> config &task_hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return task_hard_limit_ns = detail::more_than_none(limit), *this;
     }
+    config &retry_tasks(const retry &how) noexcept { return task_retry = how.get(), *this; }
 };
 
 /// Tasks that are stopped in one call.
@@ -86,6 +117,8 @@ public:
     template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
     }
+    /// When it is run again after it has failed. In a map each input has attempts of its own; chunks of inputs are refused.
+    options &retry(const taskring::retry &how) noexcept { return raw_.retry = how.get(), *this; }
     const taskring_options *get() const noexcept { return &raw_; }
 
 private:
