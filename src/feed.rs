@@ -3,9 +3,9 @@
 use crate::codec::{TIME_LEN, TIMED, begin_item, end_item, first_item};
 use crate::completion::Completions;
 use crate::error::{Error, Result};
-use crate::executor::{SubmitOptions, request};
 use crate::future::Core;
 use crate::limits::nanos;
+use crate::options::{SubmitOptions, request};
 use crate::outcome::{Bytes, Kind, Outcome, item_result};
 use crate::pool::Pool;
 use crate::slot::OPTION_CHUNK;

@@ -86,6 +86,7 @@ mod named;
 mod nested;
 mod notifier;
 mod once;
+mod options;
 mod outcome;
 mod pace;
 mod payload;
@@ -129,7 +130,7 @@ mod public {
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::ending::Ending;
     pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError, TaskSource};
-    pub use crate::executor::{Executor, SubmitOptions};
+    pub use crate::executor::Executor;
     pub use crate::future::{Future, State};
     pub use crate::inside::current_pool;
     #[cfg(feature = "named")]
@@ -140,6 +141,7 @@ mod public {
     pub use crate::multi::MultiPool;
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
+    pub use crate::options::SubmitOptions;
     pub use crate::policy::{OnWorkerDeath, Orphans};
     pub use crate::priority::Priority;
     pub use crate::progress::Progress;

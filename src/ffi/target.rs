@@ -5,7 +5,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_options, ticket_number, when_full};
 use super::{bytes, guard, null, put};
 use crate::error::Error;
-use crate::executor::requests_of_all;
+use crate::options::requests_of_all;
 use std::ffi::c_void;
 
 /// Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
