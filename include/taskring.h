@@ -200,6 +200,11 @@
 #define TASKRING_ORPHANS_CANCELLED 1
 
 /**
+ * As taskring_config's min_workers: all workers come on demand.
+ */
+#define TASKRING_NONE_AT_FIRST UINT64_MAX
+
+/**
  * The workers of a pool are processes; or it has none of its own.
  */
 #define TASKRING_POOL_OF_PROCESSES 0
@@ -818,6 +823,21 @@ typedef struct taskring_config {
      * When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
      */
     struct taskring_retry task_retry;
+    /**
+     * How many workers are started at once, up to workers; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+     * For 0 write TASKRING_NONE_AT_FIRST.
+     */
+    uint64_t min_workers;
+    /**
+     * How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+     * milliseconds, rounded up, at most 49 days. Default: no limit.
+     */
+    uint64_t idle_timeout_ns;
+    /**
+     * How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+     * this many. They leave after their task when fewer wait. Up to what workers leaves of 192. Default: none.
+     */
+    uint64_t replacements;
 } taskring_config;
 
 /**
@@ -1935,7 +1955,7 @@ taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
  * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
- * that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+ * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
  */
 int32_t taskring_worker_number(void);
 
@@ -2198,7 +2218,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}, 0, 0, 0}
 #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0, {0, 0, 0, 0, 0, 0}}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
@@ -2209,7 +2229,7 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 208);
+TASKRING_ASSERT_SIZE(taskring_config, 232);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
 TASKRING_ASSERT_SIZE(taskring_retry, 32);
 TASKRING_ASSERT_SIZE(taskring_options, 88);

@@ -57,7 +57,8 @@ pub enum MutexKind {
 pub(crate) struct Header {
     pub(crate) identity: Apart<Identity>,
     pub(crate) life: Apart<Life>,
-    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it.
+    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it. The owner's is up
+    /// while it would start a worker for such a task.
     pub(crate) idle: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
     /// One bit for each worker that is awake and looking for work, kept only while others are idle. Set and cleared by the worker.
     pub(crate) searching: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
@@ -96,6 +97,8 @@ pub(crate) struct Identity {
     /// When tasks that have no rule of their own run again after an error, see `retry.rs`.
     pub(crate) retry: [AtomicU32; 3],
     pub(crate) resv: AtomicU32,
+    /// Workers on demand, see `demand.rs`; 0 where all are there at all times.
+    pub(crate) demand: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -103,7 +106,7 @@ pub(crate) struct Identity {
 #[derive(Default)]
 pub(crate) struct Life {
     /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. These are only ever set. Written by the owner alone:
-    /// bit 4: paused; bit 5: workers whose number is not below `wanted` leave.
+    /// bit 4: paused; bit 5: workers whose number is not below `wanted`, and `replacements` more, leave.
     pub(crate) flags: AtomicU32,
     /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.
     pub(crate) epoch: AtomicU32,
@@ -115,6 +118,8 @@ pub(crate) struct Life {
     pub(crate) workers: AtomicU32,
     /// Workers that the owner keeps: the numbers below this are theirs. Written by it alone, first before anybody else can find the pool.
     pub(crate) wanted: AtomicU32,
+    /// How many more may be there just now, for workers that wait in their tasks. Written by the owner alone.
+    pub(crate) replacements: AtomicU32,
     /// One bit for each lane whose extras are in use.
     pub(crate) extras: AtomicU64,
 }
@@ -180,6 +185,10 @@ pub(crate) struct Record {
     pub(crate) event_waiters: AtomicU32,
     /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
     pub(crate) condemned: AtomicU32,
+    /// 1 of a worker that its owner has seen to be ready. Written by the owner.
+    pub(crate) known: AtomicU32,
+    /// How many waits a worker is in, in tasks for others that run elsewhere. Written by it alone, and only where that has others started.
+    pub(crate) awaits: AtomicU32,
     pub(crate) resv: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,

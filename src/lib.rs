@@ -31,6 +31,7 @@
 compile_error!("taskring needs 64-bit little-endian Linux");
 
 // The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
+mod demand;
 mod layout;
 mod limits;
 mod mutex;
@@ -70,7 +71,9 @@ pub mod ffi;
 mod fork;
 mod functions;
 mod future;
+mod hiring;
 mod hub;
+mod idleness;
 mod inside;
 #[cfg(feature = "named")]
 mod inspect;

@@ -46,6 +46,8 @@ pub(crate) const COMMIT_STEP: u64 = 1 << 20;
 pub(crate) const SEGMENT_MAX: u64 = 32 << 30;
 /// Worker processes or threads of one pool; the rest of the participants are submitters.
 pub(crate) const WORKERS_MAX: usize = 192;
+/// Where the owner sits: whoever makes a pool is the first to take a seat in it.
+pub(crate) const OWNER_SEAT: usize = 0;
 /// Workers that follow others and wait for their turn at one time: each has a seat, and submitters are to find one too.
 pub(crate) const SUCCESSORS_MAX: usize = 16;
 /// Characters of a pool's name.

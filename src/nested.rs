@@ -3,7 +3,7 @@
 //! A worker that waits runs nothing, and when all of them wait, nobody is left to run what they wait for. So a task that waits without a time limit
 //! first runs what it waits for, if nobody has begun with it, on top of itself. Only that: another task might wait for one that lies below it. In a full
 //! ring it runs what tasks of the same worker have submitted, which know of no task below.
-//! What has begun elsewhere is waited for; a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
+//! What has begun elsewhere is waited for, and the pool's owner may start another worker meanwhile (`hiring.rs`); a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
 //!
 //! A future belongs to one process, so only threads of one process can wait for each other in a circle, and who waits for what stands in private memory.
 
@@ -18,8 +18,8 @@ use crate::segment::Segment;
 use crate::setup;
 use crate::slot::WANTED_LATER;
 use crate::state::Phase;
-use crate::sync::Ordering::Relaxed;
-use crate::sync::now_ns;
+use crate::sync::Ordering::{Relaxed, SeqCst};
+use crate::sync::{fence, now_ns};
 use crate::task;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -145,9 +145,14 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     };
     let Some(task) = claimed else { return Ok(false) };
     serving.below.borrow_mut().push(key_of(segment, task::id()));
+    // While it helps it does not wait.
+    let waits = performer.member.record().awaits.swap(0, Relaxed);
     // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
     serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
     performer.perform(segment, task, &mut Vec::new());
+    if performer.member.seat.is_ours(performer.member.record()) {
+        performer.member.record().awaits.store(waits, Relaxed);
+    }
     serving.below.borrow_mut().pop();
     Ok(true)
 }
@@ -203,7 +208,11 @@ struct Waiter {
 static WAITERS: Mutex<Vec<Waiter>> = Mutex::new(Vec::new());
 
 /// Says that this thread waits, until dropped.
-pub(crate) struct Waits(u64);
+pub(crate) struct Waits {
+    number: u64,
+    /// Where the pool's owner is told as well: others may be started meanwhile (`hiring.rs`).
+    performer: Option<Rc<Performer>>,
+}
 
 /// For a task that is about to wait until one of others is over: says so to the threads of this process.
 ///
@@ -222,12 +231,33 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
         waiters.pop();
         return Err(Error::WouldDeadlock);
     }
-    Ok(Some(Waits(number)))
+    drop(waiters);
+    let is_told = |performer: &Rc<Performer>| {
+        let member = &performer.member;
+        member.segment.demand().is_some_and(|demand| demand.replacements != 0) && member.seat.is_ours(member.record())
+    };
+    let performer = Some(serving.performer.clone()).filter(is_told);
+    if let Some(performer) = &performer {
+        performer.member.record().awaits.fetch_add(1, Relaxed);
+        // Pairs with the fence of the owner, which marks itself before it looks: it sees this, or is woken by who publishes a task and sees its mark.
+        fence(SeqCst);
+        performer.member.ring_owner();
+    }
+    Ok(Some(Waits { number, performer }))
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        lock(&WAITERS).retain(|waiter| waiter.number != self.0);
+        lock(&WAITERS).retain(|waiter| waiter.number != self.number);
+        if let Some(performer) = self.performer.take().filter(|p| p.member.seat.is_ours(p.member.record())) {
+            let member = &performer.member;
+            // Of a word that nobody has written nothing depends but how many are started.
+            let waits = member.record().awaits.load(Relaxed);
+            member.record().awaits.store(waits.saturating_sub(1), Relaxed);
+            if waits <= 1 && member.segment.life().replacements.load(Relaxed) != 0 {
+                member.ring_owner();
+            }
+        }
     }
 }
 

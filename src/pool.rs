@@ -375,6 +375,10 @@ impl Pool {
             return;
         }
         let segment = self.segment();
+        if segment.is_paused() && segment.demand().is_some() {
+            // Nobody is started for them now.
+            return;
+        }
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         let now = now_ns();

@@ -74,6 +74,7 @@ impl Home {
             policy: Policy::default().bits(),
             limits: TimeLimits::default(),
             retry: Rule::default(),
+            demand: None,
             named: false,
             constants: Constants::default(),
         };

@@ -6,6 +6,7 @@
 //! anything in it is touched, so a full file system is a typed error and never a SIGBUS.
 
 use crate::constants::Constants;
+use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::layout::*;
 use crate::limits::*;
@@ -54,6 +55,7 @@ pub(crate) struct Plan {
     pub(crate) policy: u64,
     pub(crate) limits: TimeLimits,
     pub(crate) retry: Rule,
+    pub(crate) demand: Option<Demand>,
     pub(crate) named: bool,
 }
 
@@ -129,6 +131,11 @@ impl Segment {
         self.pthread_mutexes.as_ref()
     }
 
+    /// Whether workers come on demand, and which.
+    pub(crate) fn demand(&self) -> Option<Demand> {
+        Demand::from_bits(self.header().identity.demand.load(Relaxed))
+    }
+
     fn initialise(&self, plan: &Plan) -> Result<()> {
         self.commit(0, SLOTS_AT, "the pool")?;
         let id = &self.header().identity;
@@ -141,6 +148,7 @@ impl Segment {
         id.policy.store(plan.policy, Relaxed);
         id.limits.store(plan.limits.bits(), Relaxed);
         plan.retry.store(&id.retry);
+        id.demand.store(Demand::bits(plan.demand), Relaxed);
         id.cpus.store(plan.constants.cpu_count(&sys::cpus()).unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);

@@ -54,6 +54,9 @@ pub const TASKRING_ORPHANS_RUN: u32 = 0;
 /// They are cancelled.
 pub const TASKRING_ORPHANS_CANCELLED: u32 = 1;
 
+/// As taskring_config's min_workers: all workers come on demand.
+pub const TASKRING_NONE_AT_FIRST: u64 = u64::MAX;
+
 /// Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -118,6 +121,15 @@ pub struct taskring_config {
     pub max_tasks_per_worker: u64,
     /// When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
     pub task_retry: taskring_retry,
+    /// How many workers are started at once, up to `workers`; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+    /// For 0 write TASKRING_NONE_AT_FIRST.
+    pub min_workers: u64,
+    /// How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+    /// milliseconds, rounded up, at most 49 days. Default: no limit.
+    pub idle_timeout_ns: u64,
+    /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+    /// this many. They leave after their task when fewer wait. Up to what `workers` leaves of 192. Default: none.
+    pub replacements: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, and all fields are integers, a struct of such, and raw pointers.

@@ -30,6 +30,7 @@ mod maps;
 mod maps_now;
 mod multi;
 mod nested;
+mod on_demand;
 mod order;
 mod priority;
 mod processes;
@@ -67,6 +68,7 @@ const FILES: &[&[Case]] = &[
     maps_now::CASES,
     multi::CASES,
     nested::CASES,
+    on_demand::CASES,
     order::CASES,
     priority::CASES,
     processes::CASES,
