@@ -262,7 +262,7 @@ impl Hub {
 
     /// Delivers everything that was announced.
     fn drain(&self, pool: &Pool) -> bool {
-        pool.own_lanes().fold(false, |delivered, lane| self.drain_lane(pool, lane) || delivered)
+        pool.own_lanes().filter(|&lane| self.drain_lane(pool, lane)).count() != 0
     }
 
     fn drain_lane(&self, pool: &Pool, lane: usize) -> bool {

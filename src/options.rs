@@ -67,8 +67,9 @@ impl SubmitOptions {
     /// levels are.
     ///
     /// Tasks that one submitter submits with one priority begin in the order of their submits. Submitters with tasks of one level take turns, however many each
-    /// of them has. A task that is run again after its worker died keeps its level, and is before those of that level that have not begun. A running task is
-    /// not interrupted for one of a higher level, and whoever waits in a task for another one of its pool runs that one itself, of whatever level it is.
+    /// of them has. A task that is run again after its worker died keeps its level, and is before those of that level that have not begun; one that waits for
+    /// its next attempt ([`Retry::backoff`](crate::Retry::backoff)) begins when its pause is over, whatever waits beside it. A running task is not interrupted
+    /// for one of a higher level, and whoever waits in a task for another one of its pool runs that one itself, of whatever level it is.
     ///
     /// Each level has a ring of its own, with as many slots, from its first task on: when one is full, there is room in the others. More than 16 submitters of
     /// normal tasks, or 4 of another level, share rings: each has its part of the slots, and in a shared ring tasks begin in the order of their submits.

@@ -140,7 +140,10 @@ impl Search {
             self.epoch = epoch;
             self.look_everywhere();
         }
-        for level in self.overdue().into_iter().chain(Priority::ALL) {
+        // Levels that so many tasks of higher ones have passed come first, the lowest of them before the other.
+        let passed = self.passed;
+        let overdue = Priority::ALL.into_iter().rev().filter(|level| passed[level.index()] >= PASSED_MAX);
+        for level in overdue.chain(Priority::ALL) {
             if let Some(task) = self.look_in(rings, level, used, runnable) {
                 return Some(task);
             }
@@ -149,11 +152,6 @@ impl Search {
         // Every lane was looked through.
         self.scan = None;
         None
-    }
-
-    /// The lowest level that so many tasks of higher ones have passed that its own come first now.
-    fn overdue(&self) -> Option<Priority> {
-        Priority::ALL.into_iter().rev().find(|level| self.passed[level.index()] >= PASSED_MAX)
     }
 
     /// Counts a task of this level that was taken.

@@ -76,6 +76,7 @@ impl Visit<'_> {
             options.flags = ffi::TASKRING_IDEMPOTENT;
             note(task, Event::Repeatable);
         }
+        options.priority = submitter.random.below(3) as u32;
         note(task, Event::Intended);
         let mut ticket = 0;
         let status = if way < 4 {

@@ -18,13 +18,13 @@ pub const SLOTS_AT: usize = (LANES_AT + 24 * LANE).next_multiple_of(4096);
 const LANE_LEN: usize = (CAPACITY * SLOT + 8 + CAPACITY * 4).next_multiple_of(4096);
 const EXTRAS_AT: usize = SLOTS_AT + 24 * LANE_LEN;
 const EXTRAS_LEN: usize = (CAPACITY * EXTRA).next_multiple_of(4096);
-const BLOCKS_AT: usize = EXTRAS_AT + 16 * EXTRAS_LEN;
+const BLOCKS_AT: usize = EXTRAS_AT + 24 * EXTRAS_LEN;
 const PAYLOAD_AT: usize = BLOCKS_AT + (1 << 18) * BLOCK;
 const RECORD: usize = 384;
 const FUNCTION: usize = 256;
 const LANE: usize = 768;
 const SLOT: usize = 128;
-const EXTRA: usize = 192;
+const EXTRA: usize = 256;
 const BLOCK: usize = 32;
 /// Up to the first payload blocks' descriptors: what is looked at and damaged.
 const MAPPED: usize = BLOCKS_AT + 4096;

@@ -6,7 +6,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Executor, Future, SubmitOptions, TaskError, When, as_completed, wait};
+use taskring::{Executor, Future, Priority, SubmitOptions, TaskError, When, as_completed, wait};
 
 taskring::task! {
     /// Gives its arguments back, which must be whole.
@@ -91,7 +91,7 @@ fn tell(n: u64) {
 
 /// Every operation with its contexts.
 pub const ROWS: &[(&str, &[&str])] = &[
-    ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
+    ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool", "first of a level"]),
     ("submit_bulk", &["four", "wrapped lane"]),
     ("submit_to", &["idle worker", "busy worker"]),
     ("broadcast", &["idle workers", "one busy"]),
@@ -241,7 +241,12 @@ fn perform_submit(operation: &str, context: &str) {
         let futures = pool.submit_bulk(echo, four).expect("submitted");
         (id..id + 4).for_each(|id| note(id, Note::Accepted));
         std::mem::forget(futures);
-    } else if let Ok(future) = if context == "full lane" { pool.try_submit(echo, one) } else { pool.submit(echo, one) } {
+    } else if let Ok(future) = match context {
+        "full lane" => pool.try_submit(echo, one),
+        // It takes a lane for them.
+        "first of a level" => pool.submit_with(&SubmitOptions::new().priority(Priority::High), echo, one),
+        _ => pool.submit(echo, one),
+    } {
         note(id, Note::Accepted);
         std::mem::forget(future);
     }
