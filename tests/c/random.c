@@ -5,16 +5,16 @@
 
 #define FUNCTIONS(X)                                                                                                   \
     X(async_free) X(async_get) X(async_ready) X(async_successful) X(async_wait) \
-    X(attach) X(attempt) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(cancel) X(cancel_requested) \
+    X(attach) X(attempt) X(broadcast) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(call_source) X(cancel) X(cancel_hard) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
-    X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(kill_workers) \
-    X(last_error) X(last_loss) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
+    X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(is_paused) X(kill_workers) \
+    X(last_broken) X(last_error) X(last_loss) X(last_source) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
     X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_join) X(multi_map_async) X(multi_terminate) \
-    X(on_done) X(outcome) X(peek) X(pool_stats) X(promise_cancel_requested) X(promise_free) X(promise_new) \
-    X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(register) X(release) \
-    X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
+    X(on_done) X(outcome) X(pause) X(peek) X(pool_stats) X(progress) X(promise_cancel_requested) X(promise_free) X(promise_new) \
+    X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(purge) X(register) X(register_context) \
+    X(register_in_context) X(release) X(report) X(report_progress) X(reported) X(resize) X(resume) X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
     X(state) X(status_message) X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) \
-    X(submit_timed) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) X(wait_many) X(work) \
+    X(submit_timed) X(submit_to) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) X(wait_many) X(work) \
     X(worker_name) X(worker_number) X(worker_pid) \
 
 enum {
@@ -38,7 +38,7 @@ static void count(int function, int success) {
 }
 
 static taskring_status counted(int function, taskring_status status) {
-    CHECK(status >= TASKRING_OK && status <= TASKRING_WOULD_DEADLOCK && status != TASKRING_INTERNAL);
+    CHECK(status >= TASKRING_OK && status <= TASKRING_TIME_LIMIT && status != TASKRING_INTERNAL);
     count(function, status == TASKRING_OK);
     __atomic_fetch_add(&total, 1, __ATOMIC_RELAXED);
     return status;
@@ -52,6 +52,8 @@ static uint64_t below(uint64_t limit) {
     return (state_of_random >> 11) % limit;
 }
 static int one_in(uint64_t n) { return below(n) == 0; }
+
+static void tell(void);
 
 /* What a task does follows from its first byte. */
 static int32_t any(taskring_call *call, void *context) {
@@ -67,6 +69,8 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_task_ticket, taskring_task_ticket() != 0);
     count(F_worker_number, taskring_worker_number() >= 0);
     count(F_worker_name, taskring_worker_name() != NULL);
+    if (what == 10)
+        tell();
     if (what % 32 == 9) {
         taskring_pool *own = NULL;
         count(F_current_pool, taskring_current_pool(&own) == TASKRING_OK);
@@ -77,6 +81,7 @@ static int32_t any(taskring_call *call, void *context) {
         count(F_call_result, taskring_call_result(call, len * 3) != NULL);
         return 0;
     case 1:
+        count(F_call_source, taskring_call_source(call, "what it was told") == TASKRING_OK);
         count(F_call_fail, taskring_call_fail(call, "as it was told") == TASKRING_OK);
         return what;
     case 2:
@@ -334,84 +339,9 @@ static void use_maps(void) {
     CALL(map_new, one_in(16) ? NULL : pools[at], functions[at], some_input, &left[i], one_in(4) ? NULL : &options, &maps[i]);
 }
 
-static void use_queues(void) {
-    taskring_completion some[16];
-    taskring_pool *pool;
-    unsigned i = (unsigned)below(QUEUES);
-    size_t found;
-    int fd;
-    switch (below(16)) {
-    case 0:
-        CALL(completions_free, queues[i]);
-        CALL(completions_new, &queues[i]);
-        return;
-    case 1:
-        CALL(completions_fd, queues[i], &fd);
-        return;
-    case 2:
-    case 3:
-    case 4: {
-        uint64_t ticket = a_ticket(&pool);
-        CALL(completions_add, queues[i], pool, ticket, 1);
-        return;
-    }
-    default:
-        CALL(completions_next, queues[i], below(2) * 20000, some, below(17), &found);
-    }
-}
-
-static void called_back(taskring_pool *pool, uint64_t ticket, void *context) {
-    uint32_t found;
-    __atomic_fetch_add((uint64_t *)context, 1, __ATOMIC_RELAXED);
-    counted(F_state, taskring_state(pool, ticket, &found));
-}
-
-static void use_callback(void) {
-    static uint64_t done;
-    taskring_pool *pool;
-    uint64_t ticket = a_ticket(&pool);
-    CALL(on_done, pool, ticket, one_in(32) ? NULL : called_back, &done, NULL);
-}
-
-/* Reads what it was lent. */
-static void use_view(void) {
-    static volatile uint8_t sum;
-    taskring_pool *pool;
-    uint64_t ticket = a_ticket(&pool);
-    const void *data = NULL;
-    size_t len = 0;
-    if (CALL(view, pool, ticket, below(2) * 20000, one_in(32) ? NULL : &data, &len) == TASKRING_OK)
-        for (size_t i = 0; i < len; i++)
-            sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
-}
-
-static void use_promises(void) {
-    unsigned i = (unsigned)below(PROMISES);
-    taskring_future future;
-    uint32_t word;
-    switch (below(6)) {
-    case 0:
-        CALL(promise_free, promises[i]);
-        if (one_in(16))
-            CALL(promise_free, promises[i]);
-        if (CALL(promise_new, &promises[i], one_in(32) ? NULL : &future) == TASKRING_OK)
-            keep(future.pool, future.ticket);
-        return;
-    case 1:
-        CALL(promise_set_running_or_notify_cancel, promises[i], one_in(2) ? NULL : &word);
-        return;
-    case 2:
-        CALL(promise_set_error, promises[i], one_in(16) ? NULL : "as it was told");
-        return;
-    case 3:
-        CALL(promise_set_result, promises[i], names, below(sizeof names));
-        return;
-    default:
-        CALL(promise_cancel_requested, promises[i], one_in(32) ? NULL : &word);
-    }
-}
-
+#include "random_waits.h"
 #include "random_multi.h"
+#include "random_steer.h"
 
 static void no_log(uint32_t level, const char *message, void *context) {
     (void)context;
@@ -440,7 +370,10 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         make(i);
         return;
     }
-    switch (below(26)) {
+    switch (below(27)) {
+    case 26:
+        steer(spawned);
+        return;
     case 25:
         use_multi();
         return;
@@ -556,6 +489,7 @@ int main(int argc, char **argv) {
     OK(taskring_register("square", square, NULL, NULL));
     OK(taskring_register("any", any, NULL, NULL));
     OK(taskring_register("die", die_as_process, NULL, NULL));
+    register_steered();
     OK(taskring_init(argc, argv));
     driver = getpid();
     uint64_t wanted = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000;
