@@ -69,22 +69,63 @@ fn what_is_requeued_behind_a_head_that_stands_is_found() {
     });
 }
 
-/// A task for a worker that sleeps is published while another one looks: that one leaves it, and the one it is for is woken.
+/// What only the worker can run that `for_another` means.
+fn meant(wanted: u32) -> bool {
+    wanted == u32::from(for_another().function) | u32::from(for_another().options) << 16
+}
+
+/// Publishes what only W2 can run, as the library does.
+fn submit_to_the_other(pool: &Pool) {
+    pool.submit(S1, for_another()).unwrap();
+    pool.sleepers().wake_marked(W2.index());
+}
+
+/// Sleeps until there is a task for W2.
+fn sleep_until_meant(pool: &Pool) {
+    let mut search = Search::new(W2);
+    let mut rest = || search.rest(pool, pool.sleepers(), &mut meant, || false, 0);
+    while !matches!(rest(), Rest::Task(_)) {}
+}
+
+/// A task is published for a worker that goes to sleep, and the announcement goes to another one, which sleeps: whoever it is for is woken.
+#[test]
+fn whoever_a_task_is_for_is_woken_beside_a_sleeper() {
+    model(|| {
+        let pool = Pool::new(1, 2);
+        let _ = pool.sleepers().prepare(W1.index());
+        let meant = spawn(&pool, sleep_until_meant);
+        submit_to_the_other(&pool);
+        meant.join().unwrap();
+    });
+}
+
+/// A task is published for a worker that sleeps, while another one looks or goes to sleep: that one leaves it, and whoever it is for is woken.
+#[test]
+fn a_task_for_another_is_left_to_it() {
+    model(|| {
+        let pool = Pool::new(1, 2);
+        let mut wrong = Worker::new(W1, Some(1));
+        assert_eq!(wrong.look(&pool), None);
+        let asleep = pool.sleepers().prepare(W2.index());
+        let wrong = spawn(&pool, move |pool| wrong.next_unless(pool, || pool.life.flags.load(SeqCst) != 0));
+        submit_to_the_other(&pool);
+        assert_ne!(pool.records[W2.index()].park.load(Relaxed), asleep, "whoever the task is for sleeps");
+        pool.life.flags.store(1, SeqCst);
+        pool.sleepers().wake(W1.index());
+        assert_eq!(wrong.join().unwrap(), None);
+    });
+}
+
+/// Both at a time.
 #[test]
 fn whoever_a_task_is_for_is_woken_for_it() {
-    crowded_model(|| {
+    long_model(|| {
         let pool = Pool::new(1, 2);
         let mut wrong = Worker::new(W1, Some(1));
         assert_eq!(wrong.look(&pool), None);
         let wrong = spawn(&pool, move |pool| wrong.next_unless(pool, || pool.life.flags.load(SeqCst) != 0));
-        let meant = spawn(&pool, |pool| {
-            let mine = u32::from(for_another().function) | u32::from(for_another().options) << 16;
-            let mut search = Search::new(W2);
-            let mut rest = || search.rest(pool, pool.sleepers(), &mut |wanted| wanted == mine, || false, 0);
-            while !matches!(rest(), Rest::Task(_)) {}
-        });
-        pool.submit(S1, for_another()).unwrap();
-        pool.sleepers().wake_marked(W2.index());
+        let meant = spawn(&pool, sleep_until_meant);
+        submit_to_the_other(&pool);
         meant.join().unwrap();
         pool.life.flags.store(1, SeqCst);
         pool.sleepers().wake(W1.index());

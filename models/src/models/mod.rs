@@ -4,7 +4,7 @@
 //! ```text
 //! cargo test --release -p taskring-models
 //! ```
-//! Schedules with more than two or three preemptions (in the longest of the scenarios with deaths, one) are left out
+//! Schedules with more than three preemptions (in longer models two, in the longest one) are left out
 //! (`LOOM_MAX_PREEMPTIONS` sets another bound); nothing else is, and nothing is sampled. A task that is left behind or a wake that is
 //! lost shows as a deadlock, because no sleep in a model ends by time. What a real pool has around the protocol (the worker's loop, the reaper's steps) is played here, one method for each; in `deaths`
 //! the reaper is the library's own.
