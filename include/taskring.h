@@ -200,6 +200,11 @@
 #define TASKRING_ORPHANS_CANCELLED 1
 
 /**
+ * As taskring_config's min_workers: all workers come on demand.
+ */
+#define TASKRING_NONE_AT_FIRST UINT64_MAX
+
+/**
  * The workers of a pool are processes; or it has none of its own.
  */
 #define TASKRING_POOL_OF_PROCESSES 0
@@ -223,6 +228,37 @@
  * The task may not run again, whatever the pool's policy says.
  */
 #define TASKRING_NOT_IDEMPOTENT 2
+
+/**
+ * The priority of tasks that ask for none.
+ */
+#define TASKRING_PRIORITY_NORMAL 0
+
+/**
+ * The task is taken before those of normal and of low priority.
+ *
+ * A worker takes a task of the highest level that has one which it can run, but for aging: when it has taken 16 tasks of higher levels since it last took one
+ * of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. So with
+ * w workers, while a task waits and k others of its level are taken before it, no more than 16 * (w + k) of higher levels are. Tasks that one submitter
+ * submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its worker
+ * died keeps its level. Each level has a ring of its own, with as many slots, from its first task on.
+ */
+#define TASKRING_PRIORITY_HIGH 1
+
+/**
+ * The task is taken after those of high and of normal priority, but for what TASKRING_PRIORITY_HIGH says.
+ */
+#define TASKRING_PRIORITY_LOW 2
+
+/**
+ * A task that failed runs again after any error: the function returned anything but 0.
+ */
+#define TASKRING_RETRY_ERRORS 1
+
+/**
+ * And after a panic, which is a failure of functions in Rust.
+ */
+#define TASKRING_RETRY_PANICS 2
 
 /**
  * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
@@ -507,6 +543,40 @@ typedef struct taskring_future {
 } taskring_future;
 
 /**
+ * When a task that failed is run again. All 0: as the pool says, and else never.
+ *
+ * An attempt that fails as chosen is no end: the task is pending again, and does not begin before its pause is over. It can be cancelled or discarded then, and
+ * a shutdown waits for it or cancels it. Its arguments stay, what the failed attempt had to say is lost, and its time limits begin anew. A task
+ * that was asked to stop, by a cancel or its soft limit, is not run again.
+ */
+typedef struct taskring_retry {
+    /**
+     * How often the task is started at most, counting the first time: 1 to 255, and 1 is never again, whatever the pool says.
+     */
+    uint32_t attempts;
+    /**
+     * TASKRING_RETRY_ERRORS, TASKRING_RETRY_PANICS or both. 0: after errors, or those with the codes alone if some are chosen.
+     */
+    uint32_t on;
+    /**
+     * After errors for which the function returned n, where bit n is set: 1 to 31.
+     */
+    uint32_t codes;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The pause before the second attempt, which doubles before each further one. Whole milliseconds, up to 4 hours. 0: none.
+     */
+    uint64_t backoff_ns;
+    /**
+     * The longest pause. 0: as the first.
+     */
+    uint64_t backoff_max_ns;
+} taskring_retry;
+
+/**
  * Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
  */
 typedef struct taskring_options {
@@ -523,9 +593,9 @@ typedef struct taskring_options {
      */
     uint32_t attempts_max;
     /**
-     * Must be 0.
+     * TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW. Default: TASKRING_PRIORITY_NORMAL.
      */
-    uint32_t reserved;
+    uint32_t priority;
     /**
      * The set that the task belongs to, or NULL.
      */
@@ -549,6 +619,11 @@ typedef struct taskring_options {
      * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
     uint64_t hard_limit_ns;
+    /**
+     * When it is run again after it has failed. Default: the pool's. In a map each input has attempts of its own, and with chunks of inputs this is
+     * TASKRING_INVALID_ARGUMENT.
+     */
+    struct taskring_retry retry;
 } taskring_options;
 
 /**
@@ -744,6 +819,25 @@ typedef struct taskring_config {
      * old one takes tasks until it is ready, which may be some more than this. Default: no limit.
      */
     uint64_t max_tasks_per_worker;
+    /**
+     * When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
+     */
+    struct taskring_retry task_retry;
+    /**
+     * How many workers are started at once, up to workers; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+     * For 0 write TASKRING_NONE_AT_FIRST.
+     */
+    uint64_t min_workers;
+    /**
+     * How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+     * milliseconds, rounded up, at most 49 days. Default: no limit.
+     */
+    uint64_t idle_timeout_ns;
+    /**
+     * How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+     * this many. They leave after their task when fewer wait. Up to what workers leaves of 192. Default: none.
+     */
+    uint64_t replacements;
 } taskring_config;
 
 /**
@@ -802,7 +896,7 @@ typedef struct taskring_stats {
      */
     uint32_t workers;
     /**
-     * Slots of this submitter's lane.
+     * Slots of each of this submitter's lanes, one for each priority that it has used.
      */
     uint32_t capacity;
     /**
@@ -1861,7 +1955,7 @@ taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
  * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
- * that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+ * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
  */
 int32_t taskring_worker_number(void);
 
@@ -2124,8 +2218,8 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #endif  /* TASKRING_H */
 
 /* What a struct begins with. Every field but the size is 0: its default. */
-#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0}
-#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}
+#define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}, 0, 0, 0}
+#define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0, {0, 0, 0, 0, 0, 0}}
 #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}
 #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}
 #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}
@@ -2135,9 +2229,10 @@ taskring_status taskring_broadcast(struct taskring_pool *pool,
 #else
 #define TASKRING_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
-TASKRING_ASSERT_SIZE(taskring_config, 176);
+TASKRING_ASSERT_SIZE(taskring_config, 232);
 TASKRING_ASSERT_SIZE(taskring_named_bytes, 24);
-TASKRING_ASSERT_SIZE(taskring_options, 56);
+TASKRING_ASSERT_SIZE(taskring_retry, 32);
+TASKRING_ASSERT_SIZE(taskring_options, 88);
 TASKRING_ASSERT_SIZE(taskring_bytes, 16);
 TASKRING_ASSERT_SIZE(taskring_future, 16);
 TASKRING_ASSERT_SIZE(taskring_stats, 40);

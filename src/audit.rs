@@ -1,4 +1,4 @@
-//! A look for words in shared memory that nobody can have written. It costs a pass over a lane, so it is made only by who has waited long or has slept.
+//! A look for words in shared memory that nobody can have written. It costs a pass over some lanes, so it is made only by who has waited long or has slept.
 
 use crate::error::Result;
 use crate::limits::LANES_MAX;
@@ -9,24 +9,30 @@ use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Acquire;
 
 impl Member {
-    /// Looks for words that nobody can have written, and ends the pool when there is one. Whoever waits for long or has slept does this; `lane` is
+    /// Looks for words that nobody can have written, and ends the pool when there is one. Whoever waits for long or has slept does this; `lanes` are
     /// the submitter's own.
-    pub(crate) fn audit(&self, lane: Option<usize>) -> Result<()> {
-        self.impossible(lane).map_or(Ok(()), |what| Err(self.segment.poison(what)))
+    pub(crate) fn audit(&self, lanes: impl Iterator<Item = usize>) -> Result<()> {
+        self.impossible(lanes).map_or(Ok(()), |what| Err(self.segment.poison(what)))
     }
 
-    fn impossible(&self, lane: Option<usize>) -> Option<String> {
+    fn impossible(&self, own: impl Iterator<Item = usize>) -> Option<String> {
         let segment = &self.segment;
         // Acquire: pairs with `use_lane`.
         let lanes = segment.life().lanes.load(Acquire);
-        if segment.has_unknown_bits() || lanes >> LANES_MAX != 0 || lane.is_some_and(|lane| lanes & 1 << lane == 0) {
+        let own: Vec<usize> = own.collect();
+        if segment.has_unknown_bits() || lanes >> LANES_MAX != 0 || own.iter().any(|lane| lanes & 1 << lane == 0) {
             return Some("the word of the pool's life, or of its lanes".into());
         }
         // A worker's seat may have been taken from it: see `Performer::complete`.
         if matches!(self.seat.kind, Kind::Owner | Kind::Submitter) && !self.seat.is_ours(self.record()) {
             return Some(format!("the record of participant {:?}, which is this one", self.who()));
         }
-        let ring = segment.lane(lane?);
+        own.into_iter().find_map(|lane| self.impossible_in(lane))
+    }
+
+    fn impossible_in(&self, lane: usize) -> Option<String> {
+        let segment = &self.segment;
+        let ring = segment.lane(lane);
         ring.slots.iter().enumerate().find_map(|(index, slot)| {
             let state = slot.load();
             let wrong = match state.phase() {
@@ -44,7 +50,7 @@ impl Member {
                 Some(_) => false,
             };
             // Looked at again: what was compared may have belonged to the next task.
-            (wrong && slot.load() == state).then(|| format!("slot {index} of lane {lane:?} is {state:?}"))
+            (wrong && slot.load() == state).then(|| format!("slot {index} of lane {lane} is {state:?}"))
         })
     }
 }

@@ -1,5 +1,5 @@
 //! The bell: a thread of the owner that sleeps on the owner's park word, which workers can wake, and wakes the supervisor, which sleeps in `poll`.
-//! Only a pool whose workers have something to tell has one.
+//! Only a pool in which others have something to tell the owner has one: that a worker is about to leave, or that a task waits and nobody is free for it.
 
 use crate::error::Result;
 use crate::limits::SLEEP_NS_MAX;

@@ -2,6 +2,7 @@
 
 use crate::codec::Payload;
 use crate::constants::{Constants, What};
+use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::exit;
@@ -11,6 +12,7 @@ use crate::policy::{OnWorkerDeath, Orphans, Policy};
 use crate::pool::Pool;
 use crate::record::Kind;
 use crate::resources::Resources;
+use crate::retry::{Retry, Rule};
 use crate::segment::{Plan as SegmentPlan, Segment};
 use crate::start::{StartMethod, WorkerExe, check_can_start};
 use crate::supervisor::{Plan, Supervisor};
@@ -31,6 +33,9 @@ use std::time::Duration;
 #[must_use]
 pub struct Builder {
     workers: Option<usize>,
+    workers_min: Option<usize>,
+    idle_timeout: Option<Duration>,
+    replacements: usize,
     capacity: usize,
     method: StartMethod,
     exe: Option<WorkerExe>,
@@ -43,6 +48,7 @@ pub struct Builder {
     constants: Constants,
     resources: Resources,
     limits: [Option<Duration>; 2],
+    retry: Option<Retry>,
     /// What could not be encoded, or was refused when it was said.
     refused: Option<Error>,
 }
@@ -51,6 +57,9 @@ impl Builder {
     pub(crate) fn new() -> Builder {
         Builder {
             workers: None,
+            workers_min: None,
+            idle_timeout: None,
+            replacements: 0,
             capacity: CAPACITY_DEFAULT,
             method: StartMethod::default(),
             exe: None,
@@ -63,6 +72,7 @@ impl Builder {
             constants: Constants::default(),
             resources: Resources::default(),
             limits: [None; 2],
+            retry: None,
             refused: None,
         }
     }
@@ -71,6 +81,84 @@ impl Builder {
     /// do is to wait more often than not.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.workers = Some(workers);
+        self
+    }
+    /// Starts only so many workers at once, 0 to [`workers`](Builder::workers); the others come on demand. The default is all of them.
+    ///
+    /// A further worker is started when a task waits and nobody is free for it: one that is idle is used first, and tasks that wait together have as many
+    /// started at a time as they need. Those that come have the lowest numbers that nobody has. A task for one worker alone
+    /// ([`submit_to`](Executor::submit_to)), and a [`broadcast`](Executor::broadcast), start those that they are for. In a paused pool none comes on demand.
+    /// [`Executor::workers`] goes on to tell how many there may be, and [`Executor::resize`] changes that number; if it falls below the least one, all of
+    /// them are there at all times. One that dies is replaced when it is needed, or when its number is below the least one.
+    ///
+    /// With 0, what keeps workers from starting breaks the pool at the first tasks, and is no error of `build`. When the owner of a named pool is killed, nobody starts
+    /// workers any more; those that are there stay.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! { fn square(x: u64) -> u64 { x * x } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(8).min_workers(0).build()?;
+    ///     assert!(pool.worker_pids().is_empty());
+    ///     assert_eq!(pool.submit(square, 7)?.result()?, 49);
+    ///     assert_eq!(pool.worker_pids().len(), 1);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn min_workers(mut self, workers: usize) -> Builder {
+        self.workers_min = Some(workers);
+        self
+    }
+    /// How long a worker beyond [`min_workers`](Builder::min_workers), which has to be given beside this, may have nothing to do: then it leaves, with its exit
+    /// hook, and a task that comes in this very moment is run by it or by another one. Counted in whole milliseconds from when it has found no more tasks, more
+    /// than 0 and up to 49 days; not while the pool is paused. The default is no limit: who has come on demand stays. Workers that came by the pool's name stay.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// # use std::time::Duration;
+    /// taskring::task! { fn square(x: u64) -> u64 { x * x } }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     let pool = taskring::Executor::builder().workers(2).min_workers(0).idle_timeout(Duration::from_millis(10)).build()?;
+    ///     assert_eq!(pool.submit(square, 7)?.result()?, 49);
+    ///     while !pool.worker_pids().is_empty() {}
+    ///     assert_eq!(pool.submit(square, 8)?.result()?, 64);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn idle_timeout(mut self, timeout: Duration) -> Builder {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+    /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to this
+    /// many, 0 to what [`workers`](Builder::workers) leaves of 192. The default is 0.
+    ///
+    /// A task that waits for another one of its pool runs that one itself, if nobody has begun with it. Otherwise its worker has nothing to do, and then
+    /// another one is started, if a task waits and nobody is free for it. Its number is not below [`Executor::workers`], no task can be for it alone, and it leaves
+    /// after its task when fewer workers wait, with its exit hook; a moment later, for the next wait may soon begin.
+    ///
+    /// ```
+    /// # taskring::test_support!();
+    /// taskring::task! {
+    ///     fn slow(ms: u64) -> u64 { std::thread::sleep(std::time::Duration::from_millis(ms)); ms }
+    ///     fn outer() -> Result<u64, taskring::TaskError> {
+    ///         let inner = taskring::current_pool()?.submit(slow, 50)?;
+    ///         while !inner.is_running() {}
+    ///         Ok(inner.result()?)
+    ///     }
+    /// }
+    /// fn main() -> Result<(), taskring::Error> {
+    ///     taskring::init();
+    ///     // While the one worker waits for the other, a third one may come.
+    ///     let pool = taskring::Executor::builder().workers(2).replacements(1).build()?;
+    ///     let (first, second) = (pool.submit(outer, ())?, pool.submit(slow, 1)?);
+    ///     assert_eq!((first.result()?, second.result()?), (50, 1));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn replacements(mut self, workers: usize) -> Builder {
+        self.replacements = workers;
         self
     }
     /// Slots of each submitter's lane, 1 to 1048576; rounded up to a power of two. The default is 1024. A slot takes 128 bytes.
@@ -145,6 +233,12 @@ impl Builder {
     /// none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
+        self
+    }
+    /// When tasks that have no rule of their own run again after an error, see [`SubmitOptions::retry`](crate::SubmitOptions::retry). The default is never. Inputs
+    /// that share a chunk of a map are not run again.
+    pub fn task_retry(mut self, retry: Retry) -> Builder {
+        self.retry = Some(retry);
         self
     }
     /// After how many tasks a worker leaves and another one takes its place, with its number: 1 to 4294967295. The default is no limit.
@@ -259,7 +353,7 @@ impl Builder {
 
     /// Bytes that every worker can read, under a name, without a copy: they lie in the pool's memory once.
     /// [`task::shared`](crate::task::shared) gives them to a task, [`Executor::shared`] to whoever is attached. At most 64 values, each of up to 2 GiB,
-    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 16 GiB.
+    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 32 GiB.
     pub fn shared(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Builder {
         self.constants.share(name.to_owned(), bytes.into());
         self
@@ -336,6 +430,12 @@ impl Builder {
         if limits.hard_ms != 0 && self.method.is_thread() {
             return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
         }
+        if self.method == StartMethod::None
+            && (self.workers_min.is_some() || self.idle_timeout.is_some() || self.replacements != 0)
+        {
+            return Err(Error::Unsupported { what: "workers on demand", with: "where others start them" });
+        }
+        let demand = Demand::of(self.workers_min, self.idle_timeout, self.replacements, workers)?;
         check_can_start(self.method, self.exe.as_ref())?;
         let constants = std::mem::take(&mut self.constants);
         let segment = SegmentPlan {
@@ -343,10 +443,13 @@ impl Builder {
             constants,
             policy: Policy { workers: self.method.kind(), ..self.policy }.bits(),
             limits,
+            retry: self.retry.as_ref().map_or(Ok(Rule::default()), Retry::rule)?,
+            demand,
             named: false,
         };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
-        Ok((segment, Plan { method: self.method, workers, exe: self.exe.clone(), env: self.resources.env.clone() }))
+        let plan = Plan { method: self.method, workers, demand, exe: self.exe.clone(), env: self.resources.env.clone() };
+        Ok((segment, plan))
     }
 
     /// Makes an anonymous pool and starts its workers.

@@ -36,7 +36,7 @@ impl Calls {
         Calls { stop_bits, call_bits: stop_bits | Bit::Paused as u32 | Bit::Shrunk as u32, number }
     }
 
-    fn is_to_leave(self, segment: &Segment) -> bool {
+    pub(crate) fn is_to_leave(self, segment: &Segment) -> bool {
         let stops = segment.life().flags.load(Relaxed) & self.stop_bits != 0;
         stops || self.number.is_some_and(|number| segment.is_surplus(number))
     }

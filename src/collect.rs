@@ -8,18 +8,21 @@ use crate::error::Error;
 use crate::layout::Slot;
 use crate::outcome::{self, Outcome};
 use crate::pool::{Pool, Ticket, lock};
+use crate::priority::{LEVELS, Priority};
 use crate::search::Rings;
 use crate::spin::Patience;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
 
-/// What a process has collected of its lane.
+/// What a process has collected of its lanes.
 pub(crate) struct Collected {
-    /// For each slot.
+    /// For each slot of the lane for tasks of normal priority.
     taken: Box<[Taken]>,
+    /// The same for the lanes of other levels, made when there is a task in one.
+    taken_of_others: [OnceLock<Box<[Taken]>>; LEVELS],
     /// Outcomes that were collected to make room before anybody asked for them.
     pub(crate) harvested: Mutex<HashMap<Ticket, Outcome>>,
     /// Tasks with done-callbacks, whose outcomes are for those as well: see `done.rs`. Locked after `harvested`.
@@ -29,7 +32,8 @@ pub(crate) struct Collected {
 impl Collected {
     pub(crate) fn of(capacity: usize) -> Collected {
         Collected {
-            taken: (0..capacity).map(|_| Taken::default()).collect(),
+            taken: Taken::of(capacity),
+            taken_of_others: Default::default(),
             harvested: Mutex::default(),
             shared: Mutex::default(),
         }
@@ -44,6 +48,12 @@ struct Taken {
     /// The generation whose outcome has been kept, and whose slot freed after that. No swap, which would cost every task as much as dozens of instructions: a
     /// thread that stands still between its look and its store may put it back by some, and until the next task a damaged slot is not noticed.
     for_good: AtomicU64,
+}
+
+impl Taken {
+    fn of(capacity: usize) -> Box<[Taken]> {
+        (0..capacity).map(|_| Taken::default()).collect()
+    }
 }
 
 fn mark_of(generation: u32) -> u64 {
@@ -111,8 +121,18 @@ impl Pool {
 
     #[inline]
     fn taken(&self, ticket: Ticket) -> &Taken {
-        // There are as many as the lane has slots, a power of two.
-        &self.collected.taken[ticket.slot as usize & (self.collected.taken.len() - 1)]
+        // There are as many as the lane has slots.
+        match self.collected.taken.get(ticket.slot.wrapping_sub(self.first_slot) as usize) {
+            Some(taken) => taken,
+            None => self.taken_of_others(ticket),
+        }
+    }
+
+    #[cold]
+    fn taken_of_others(&self, ticket: Ticket) -> &Taken {
+        let (lane, index) = self.segment().geometry().split(ticket.slot);
+        let table = &self.collected.taken_of_others[Priority::of_lane(lane).index()];
+        &table.get_or_init(|| Taken::of(self.capacity()))[index]
     }
 
     /// Sets the mark of a task before its end: from then on `take_shared` takes its outcome, whoever calls it. False when a thread has the mark.
@@ -226,10 +246,15 @@ impl Pool {
         }
     }
 
-    /// Collects finished tasks, oldest first, to make room in the lane. Returns how many.
+    /// Collects finished tasks of all lanes. Returns how many.
     pub(crate) fn harvest(&self) -> usize {
+        self.own_lanes().map(|lane| self.harvest_lane(lane)).sum()
+    }
+
+    /// Collects finished tasks, oldest first, to make room in a lane. Returns how many.
+    pub(crate) fn harvest_lane(&self, lane: usize) -> usize {
         const AT_A_TIME: usize = 64;
-        let ring = self.segment().lane(self.lane);
+        let ring = self.segment().lane(lane);
         let from = ring.next_slot();
         let mut collected = Vec::new();
         {
@@ -243,7 +268,7 @@ impl Pool {
                 if !state.is_finished() || !ours || ring.slots[index].load().generation() != state.generation() {
                     continue;
                 }
-                let slot = self.segment().slot_number(self.lane, index);
+                let slot = self.segment().slot_number(lane, index);
                 let ticket = Ticket { slot, generation: state.generation() };
                 if self.mark_taken(ticket, state) {
                     // The entry first, the slot afterwards: a look-up goes by the slot to the table.

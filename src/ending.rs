@@ -168,7 +168,7 @@ impl Executor {
 
     /// Cancels what is pending: the owner everything, others their own.
     fn cancel_pending(&self) -> usize {
-        self.pool().cancel_all(self.supervisor().is_some())
+        self.pool().cancel_all(self.supervisor().is_some(), true)
     }
 
     /// Waits until everything that this handle is to wait for is over; false when the deadline came first.
@@ -185,14 +185,15 @@ impl Executor {
     /// Waits until no task of this submitter is unfinished.
     fn wait_for_own(&self, deadline: u64) -> Result<bool> {
         let pool = self.pool();
-        let ring = pool.segment().lane(pool.lane);
-        for (index, slot) in ring.slots.iter().enumerate() {
-            let state = slot.load();
-            let unfinished = state.is(Phase::Pending) || state.is(Phase::Running);
-            if unfinished && slot.submitted_by() == pool.member.who() {
-                let slot = pool.segment().slot_number(pool.lane, index);
-                if !pool.wait_ended(Ticket { slot, generation: state.generation() }, deadline)? {
-                    return Ok(false);
+        for lane in pool.own_lanes() {
+            for (index, slot) in pool.segment().lane(lane).slots.iter().enumerate() {
+                let state = slot.load();
+                let unfinished = state.is(Phase::Pending) || state.is(Phase::Running);
+                if unfinished && slot.submitted_by() == pool.member.who() {
+                    let slot = pool.segment().slot_number(lane, index);
+                    if !pool.wait_ended(Ticket { slot, generation: state.generation() }, deadline)? {
+                        return Ok(false);
+                    }
                 }
             }
         }

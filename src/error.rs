@@ -259,9 +259,21 @@ pub struct TaskError {
     summary: String,
     /// Texts of its sources, each brought about by the next one.
     sources: Vec<String>,
+    code: u8,
 }
 
 impl TaskError {
+    /// By this number [`Retry::on_codes`](crate::Retry::on_codes) chooses the errors that another attempt follows: 1 to 31. The submitter does not see it.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> TaskError {
+        self.code = code;
+        self
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// As it is stored: the summary, and its sources.
     pub(crate) fn texts(&self) -> (&str, &[String]) {
         (&self.summary, &self.sources)
@@ -269,7 +281,7 @@ impl TaskError {
 
     /// A failure with this message.
     pub fn new(message: impl Into<String>) -> TaskError {
-        TaskError { summary: message.into(), sources: Vec::new() }
+        TaskError { summary: message.into(), sources: Vec::new(), code: 0 }
     }
 }
 
@@ -290,6 +302,6 @@ impl std::fmt::Debug for TaskError {
 impl<E: std::error::Error> From<E> for TaskError {
     fn from(e: E) -> TaskError {
         let sources = std::iter::successors(e.source(), |source| source.source());
-        TaskError { summary: e.to_string(), sources: sources.map(ToString::to_string).collect() }
+        TaskError { summary: e.to_string(), sources: sources.map(ToString::to_string).collect(), code: 0 }
     }
 }

@@ -2,125 +2,21 @@
 
 use crate::builder::Builder;
 use crate::codec::Payload;
-use crate::error::{Error, PoolKind, Result};
+use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
+use crate::options::{SubmitOptions, request, requests_of_all};
 use crate::pool::{Pool, Ticket};
-use crate::record::{Kind, RecordState};
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::retry::Rule;
+use crate::slot::Request;
 use crate::submit::WhenFull;
 use crate::supervisor::Supervisor;
-use crate::sync::Ordering::{Relaxed, Release};
-use crate::target::Target;
+use crate::sync::Ordering::Relaxed;
 use crate::task::Task;
-use crate::task_set::{SetShared, TaskSet};
-use crate::time_limits::TimeLimits;
+use crate::task_set::TaskSet;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Options of one task.
-#[derive(Clone, Debug, Default)]
-pub struct SubmitOptions {
-    set: Option<Arc<SetShared>>,
-    idempotent: Option<bool>,
-    attempts_max: Option<u8>,
-    worker: Option<u32>,
-    /// Time limits in nanoseconds. 0 is none, for plain numbers cost a submit nothing; one that was asked to be 0 is `ZERO_LIMIT`.
-    soft_ns: u64,
-    hard_ns: u64,
-}
-
-impl SubmitOptions {
-    /// No set, and the pool's policy for a worker's death.
-    #[must_use]
-    pub fn new() -> SubmitOptions {
-        SubmitOptions::default()
-    }
-    /// The task belongs to this set.
-    #[must_use]
-    pub fn set(mut self, set: &TaskSet) -> SubmitOptions {
-        self.set = Some(set.shared().clone());
-        self
-    }
-    /// The task may run again when its worker died in it: doing it twice does no harm.
-    #[must_use]
-    pub fn idempotent(mut self, may_run_again: bool) -> SubmitOptions {
-        self.idempotent = Some(may_run_again);
-        self
-    }
-    /// How often an idempotent task is started at most, counting the first time. The default is 2.
-    #[must_use]
-    pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
-        self.attempts_max = Some(attempts);
-        self
-    }
-
-    /// The task is for the worker of this number alone, see [`Executor::submit_to`].
-    #[must_use]
-    pub fn worker(mut self, number: u32) -> SubmitOptions {
-        self.worker = Some(number);
-        self
-    }
-
-    /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
-    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds;
-    /// of a map, for each chunk of inputs (see [`MapOptions::chunk`](crate::MapOptions::chunk)). The default is the pool's,
-    /// [`Builder::task_soft_limit`](crate::Builder::task_soft_limit). It must be less than the hard limit, also where one of the two is the pool's: else a
-    /// submit is refused with [`Error::InvalidArgument`].
-    ///
-    /// A worker keeps to limits in a thread of its own. So a task that runs with one, or in a worker after one, finds a second thread in its process, where
-    /// no pool with [`StartMethod::Fork`](crate::StartMethod::Fork) can be built. That thread takes no signals.
-    #[must_use]
-    pub fn soft_limit(mut self, limit: Duration) -> SubmitOptions {
-        self.soft_ns = limit_ns(limit);
-        self
-    }
-    /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
-    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit. What else the process does, for other pools too, ends with it, as by a hard
-    /// cancel. The default is the pool's, [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`]
-    /// while the pool has workers that are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in
-    /// another way as well.
-    ///
-    /// ```
-    /// # taskring::test_support!();
-    /// use std::time::Duration;
-    /// use taskring::{Error, SubmitOptions};
-    /// taskring::task! { fn forever() { loop { std::thread::park() } } }
-    /// fn main() -> Result<(), Error> {
-    ///     taskring::init();
-    ///     let pool = taskring::Executor::builder().workers(1).build()?;
-    ///     let limit = Duration::from_millis(100);
-    ///     let task = pool.submit_with(&SubmitOptions::new().hard_limit(limit), forever, ())?;
-    ///     assert_eq!(task.result(), Err(Error::TimeLimit { limit }));
-    ///     Ok(())
-    /// }
-    /// ```
-    #[must_use]
-    pub fn hard_limit(mut self, limit: Duration) -> SubmitOptions {
-        self.hard_ns = limit_ns(limit);
-        self
-    }
-
-    /// After so many tasks with these options were published.
-    #[inline]
-    pub(crate) fn note_submitted(&self, pool: &Pool, tasks: usize) {
-        if let Some(set) = &self.set {
-            // Release: pairs with `TaskSet::discard`, which so sees a late cancellation that was counted before.
-            set.submitted.fetch_add(tasks, Release);
-        }
-        if let Some(number) = self.worker {
-            pool.segment().wake_target(Target::Number(number));
-        }
-    }
-}
-
-/// In place of a time limit of no time, which is refused at the submit.
-const ZERO_LIMIT: u64 = u64::MAX;
-
-fn limit_ns(limit: Duration) -> u64 {
-    if limit.is_zero() { ZERO_LIMIT } else { crate::limits::nanos(limit).min(ZERO_LIMIT - 1) }
-}
 
 /// A process pool in shared memory. Threads share it by reference or in an `Arc`; dropping it waits for everything that was submitted.
 ///
@@ -165,66 +61,6 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     result
 }
 
-#[inline]
-pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) -> Result<Request> {
-    let mut request = Request { function, ..pool.request };
-    if let Some(set) = &options.set {
-        request.set = set.set.0;
-        if !Arc::ptr_eq(&set.pool, pool) {
-            return Err(Error::invalid("the task set", "one of another pool", "one of the pool submitted to"));
-        }
-        if pool.segment().sets().is_discarded(set.set) {
-            return Err(Error::Discarded);
-        }
-    }
-    if let Some(idempotent) = options.idempotent {
-        request.options =
-            if idempotent { request.options | OPTION_IDEMPOTENT } else { request.options & !OPTION_IDEMPOTENT };
-    }
-    if let Some(attempts) = options.attempts_max {
-        request.attempts_max = attempts;
-    }
-    if options.soft_ns | options.hard_ns != 0 {
-        request = limited(pool, request, [options.soft_ns, options.hard_ns])?;
-    }
-    match options.worker {
-        None => Ok(request),
-        Some(number) => request_to(pool, number, request),
-    }
-}
-
-/// The same for one worker.
-#[cold]
-fn request_to(pool: &Pool, number: u32, request: Request) -> Result<Request> {
-    let options = request.options | pool.segment().target(number)?.options();
-    Ok(Request { options, ..request })
-}
-
-/// Those of the same request for each worker of the pool.
-pub(crate) fn requests_of_all(pool: &Pool, request: &Request, options: &SubmitOptions) -> Result<Vec<Request>> {
-    if let Some(number) = options.worker {
-        return Err(Error::invalid("worker", number, "none: a broadcast is for all of them"));
-    }
-    let of = |target: Target| Request { options: request.options | target.options(), ..*request };
-    Ok(pool.segment().all_targets().into_iter().map(of).collect())
-}
-
-/// With time limits. Everything by value: what a reference is taken of lies in memory, also where there are no limits.
-#[cold]
-fn limited(pool: &Pool, mut request: Request, limits: [u64; 2]) -> Result<Request> {
-    let asked = |ns: u64| (ns != 0).then(|| Duration::from_nanos(if ns == ZERO_LIMIT { 0 } else { ns }));
-    let own = TimeLimits::of(asked(limits[0]), asked(limits[1]))?;
-    let is_thread = |(_, state, _): (_, RecordState, _)| state.kind() == Some(Kind::ThreadWorker);
-    // A look at every record only where there may be threads.
-    let may_have_threads = pool.segment().pool_kind() != PoolKind::Process;
-    if own.hard_ms != 0 && may_have_threads && pool.member.participants().any(is_thread) {
-        return Err(Error::Unsupported { what: "a hard time limit", with: "with workers that are threads" });
-    }
-    pool.segment().use_extras(pool.lane)?;
-    request.set_limits(own.or(request.limits())?);
-    Ok(request)
-}
-
 /// Encodes and submits.
 #[inline]
 pub(crate) fn submit_to<A: Payload, R: Payload>(
@@ -237,7 +73,10 @@ pub(crate) fn submit_to<A: Payload, R: Payload>(
     pool.member.check_fork()?;
     pool.prefetch_next();
     let request = request(pool, options, pool.function(&task)?)?;
-    let ticket = submit_request(pool, &request, args, when_full)?;
+    let ticket = match options.retries() {
+        false => submit_request(pool, &request, args, when_full)?,
+        true => submit_retried(pool, &request, options.rule(pool), args, when_full)?,
+    };
     options.note_submitted(pool, 1);
     Ok(Future::new(pool.clone(), ticket))
 }
@@ -265,6 +104,17 @@ fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_ful
             pool.submit_bytes(request, bytes, when_full)
         }),
     }
+}
+
+/// The same with a rule of its own.
+#[cold]
+fn submit_retried<A: Payload>(pool: &Pool, request: &Request, rule: Rule, args: &A, when_full: WhenFull) -> Result<Ticket> {
+    if let Some(bytes) = args.as_encoded() {
+        return pool.submit_by_rule(request, rule, bytes, when_full);
+    }
+    let mut bytes = Vec::new();
+    args.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+    pool.submit_by_rule(request, rule, &bytes, when_full)
 }
 
 /// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
@@ -393,7 +243,7 @@ impl Executor {
                 // Not under the lane's mutex.
                 futures.reserve(ends.len());
                 let each = |ticket| futures.push(Future::new(pool.clone(), ticket));
-                pool.submit_slices(&request, args, each)?;
+                pool.submit_slices(&request, pool.retry, args, each)?;
             }
         })
     }
@@ -466,12 +316,12 @@ impl Executor {
     ) -> Result<Vec<Future<R>>> {
         let pool = &self.pool;
         pool.member.check_fork()?;
-        let request = request(pool, &SubmitOptions { worker: None, ..options.clone() }, pool.function(&task)?)?;
+        let request = request(pool, &options.for_any_worker(), pool.function(&task)?)?;
         let requests = requests_of_all(pool, &request, options)?;
         let mut futures = Vec::with_capacity(requests.len());
         let sent = with_scratch(|bytes| {
             args.encode(bytes).map_err(|message| Error::Encode { message })?;
-            pool.submit_each(&requests, bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
+            pool.submit_each(&requests, options.rule(pool), bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
         });
         options.note_submitted(pool, futures.len());
         sent.map(|()| futures)
@@ -519,7 +369,7 @@ impl Executor {
         if planned != 0 { planned } else { self.pool.segment().life().workers.load(Relaxed) as usize }
     }
 
-    /// Slots of this submitter's lane: how many unfinished tasks it can have.
+    /// Slots of each of this submitter's lanes: how many unfinished tasks of one priority it can have.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.pool.capacity()

@@ -3,9 +3,9 @@
 use crate::codec::{TIME_LEN, TIMED, begin_item, end_item, first_item};
 use crate::completion::Completions;
 use crate::error::{Error, Result};
-use crate::executor::{SubmitOptions, request};
 use crate::future::Core;
 use crate::limits::nanos;
+use crate::options::{SubmitOptions, request};
 use crate::outcome::{Bytes, Kind, Outcome, item_result};
 use crate::pool::Pool;
 use crate::slot::OPTION_CHUNK;
@@ -306,11 +306,17 @@ impl<S: Source> Feed<S> {
         self.pool.member.check_fork()?;
         let mut request = request(&self.pool, &self.plan.submit, self.source.function(&self.pool)?)?;
         if self.plan.chunk != Chunk::Of(1) {
+            if self.plan.submit.retries() {
+                return Err(Error::invalid("retry", "of chunks", "none, or a map with a task for each input"));
+            }
             request.options |= OPTION_CHUNK;
         }
         let limit = [limit, time_to(self.deadline)].into_iter().flatten().min();
         let when_full = limit.map_or(WhenFull::Wait, WhenFull::WaitFor);
-        let ticket = self.pool.submit_bytes(&request, &self.bytes, when_full)?;
+        let ticket = match self.plan.submit.retries() {
+            false => self.pool.submit_bytes(&request, &self.bytes, when_full)?,
+            true => self.pool.submit_by_rule(&request, self.plan.submit.rule(&self.pool), &self.bytes, when_full)?,
+        };
         self.plan.submit.note_submitted(&self.pool, 1);
         if self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();

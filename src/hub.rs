@@ -12,7 +12,9 @@
 
 use crate::error::Result;
 use crate::notifier::{Duty, Notifier};
+
 use crate::pool::{Pool, Ticket, lock};
+use crate::priority::{LEVELS, Priority};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -163,8 +165,8 @@ pub(crate) struct Hub {
     /// Bells whose tasks are over.
     bells: Mutex<VecDeque<Arc<Bell>>>,
     notifiers: [Notifier; Duty::COUNT],
-    /// Announcements of the lane that were looked at, in order.
-    seen: Mutex<u32>,
+    /// Of the lane of each level: announcements that were looked at, in order.
+    seen: [Mutex<u32>; LEVELS],
 }
 
 pub(crate) fn is_unfinished(state: State, generation: u32) -> bool {
@@ -260,15 +262,19 @@ impl Hub {
 
     /// Delivers everything that was announced.
     fn drain(&self, pool: &Pool) -> bool {
+        pool.own_lanes().filter(|&lane| self.drain_lane(pool, lane)).count() != 0
+    }
+
+    fn drain_lane(&self, pool: &Pool, lane: usize) -> bool {
         let segment = pool.segment();
-        let ring = segment.lane(pool.lane);
-        let mut delivered = self.drain_in_order(pool);
+        let ring = segment.lane(lane);
+        let mut delivered = self.drain_in_order(pool, lane);
         for (i, word) in ring.ended.iter().enumerate() {
             // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
             let mut bits = word.load(Acquire);
             if bits != 0 {
                 // Ends that came after the look at the list are in it by now, in their order, which the bits do not have.
-                delivered |= self.drain_in_order(pool);
+                delivered |= self.drain_in_order(pool, lane);
             }
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
@@ -283,17 +289,17 @@ impl Hub {
                 }
                 // AcqRel: as the load above; the bit is ours to deliver now.
                 word.fetch_and(!bit, AcqRel);
-                delivered |= self.deliver_slot(pool, segment.slot_number(pool.lane, index));
+                delivered |= self.deliver_slot(pool, segment.slot_number(lane, index));
             }
         }
         delivered
     }
 
     /// Delivers along the list, in the order of the announcements. What it misses, the bitmap has.
-    fn drain_in_order(&self, pool: &Pool) -> bool {
+    fn drain_in_order(&self, pool: &Pool, lane: usize) -> bool {
         let segment = pool.segment();
-        let ring = segment.lane(pool.lane);
-        let mut seen = lock(&self.seen);
+        let ring = segment.lane(lane);
+        let mut seen = lock(&self.seen[Priority::of_lane(lane).index()]);
         // Acquire: pairs with the AcqRel of the announcers.
         let announced = ring.head.announced.load(Acquire);
         if *seen == announced {
@@ -309,7 +315,7 @@ impl Hub {
             let index = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire) as usize;
             *seen = seen.wrapping_add(1);
             if index < ring.slots.len() {
-                delivered |= self.deliver_slot(pool, segment.slot_number(pool.lane, index));
+                delivered |= self.deliver_slot(pool, segment.slot_number(lane, index));
             }
         }
         delivered

@@ -4,6 +4,7 @@ use crate::error::{Cause, Result};
 use crate::life::Bit;
 use crate::mutex::ShmMutex;
 use crate::named;
+use crate::priority::Priority;
 use crate::record::{Kind, Presence, RecordState};
 use crate::segment::{Segment, validate};
 use crate::state::Phase;
@@ -42,6 +43,8 @@ pub struct Snapshot {
 pub struct LaneView {
     /// Its number.
     pub index: usize,
+    /// That of its tasks.
+    pub priority: Priority,
     /// The next positions to claim and to publish.
     pub head: u64,
     /// See `head`.
@@ -104,7 +107,7 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         }
         let mutex_owner = ShmMutex(&lane.head.mutex).owner().map(pid_of);
         let (head, tail) = (lane.head.head.load(Relaxed), lane.head.tail.load(Relaxed));
-        view.lanes.push(LaneView { index, head, tail, mutex_owner, slots, damaged });
+        view.lanes.push(LaneView { index, priority: Priority::of_lane(index), head, tail, mutex_owner, slots, damaged });
     }
     let header = segment.header();
     for (what, word) in [("participants", &header.registry_mutex), ("payload blocks", &header.blocks_mutex)] {
@@ -162,7 +165,11 @@ impl std::fmt::Display for Snapshot {
             let [pending, running, cancelled, done] = lane.slots;
             let free = self.capacity - pending - running - cancelled - done - lane.damaged;
             let owner = lane.mutex_owner.map_or_else(|| "nobody".to_owned(), |pid| format!("process {pid}"));
-            write!(f, "lane {}: head {} tail {}, mutex held by {owner}; ", lane.index, lane.head, lane.tail)?;
+            let of_level = match lane.priority {
+                Priority::Normal => String::new(),
+                level => format!(" of {} priority", level.name()),
+            };
+            write!(f, "lane {}{of_level}: head {} tail {}, mutex held by {owner}; ", lane.index, lane.head, lane.tail)?;
             let damaged = if lane.damaged == 0 { String::new() } else { format!(" damaged {}", lane.damaged) };
             writeln!(f, "pending {pending} running {running} cancelled {cancelled} done {done} free {free}{damaged}")?;
         }

@@ -57,11 +57,12 @@ pub enum MutexKind {
 pub(crate) struct Header {
     pub(crate) identity: Apart<Identity>,
     pub(crate) life: Apart<Life>,
-    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it.
+    /// One bit for each participant that sleeps until somebody publishes a task. Set by the sleeper; cleared by it, or by who wakes it. The owner's is up
+    /// while it would start a worker for such a task.
     pub(crate) idle: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
     /// One bit for each worker that is awake and looking for work, kept only while others are idle. Set and cleared by the worker.
     pub(crate) searching: Apart<[AtomicU64; PARTICIPANT_WORDS]>,
-    /// Guards the registry: the choice of a lane and new function names.
+    /// Guards the registry: the choice of lanes and new function names.
     pub(crate) registry_mutex: Apart<AtomicU32>,
     /// Guards the carving of new payload blocks.
     pub(crate) blocks_mutex: Apart<AtomicU32>,
@@ -93,6 +94,11 @@ pub(crate) struct Identity {
     pub(crate) constants_len: AtomicU64,
     /// The time limits of tasks that have none of their own, see `time_limits.rs`.
     pub(crate) limits: AtomicU64,
+    /// When tasks that have no rule of their own run again after an error, see `retry.rs`.
+    pub(crate) retry: [AtomicU32; 3],
+    pub(crate) resv: AtomicU32,
+    /// Workers on demand, see `demand.rs`; 0 where all are there at all times.
+    pub(crate) demand: AtomicU64,
 }
 
 /// The pool's life, a line that is read often and written rarely.
@@ -100,7 +106,7 @@ pub(crate) struct Identity {
 #[derive(Default)]
 pub(crate) struct Life {
     /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. These are only ever set. Written by the owner alone:
-    /// bit 4: paused; bit 5: workers whose number is not below `wanted` leave.
+    /// bit 4: paused; bit 5: workers whose number is not below `wanted`, and `replacements` more, leave.
     pub(crate) flags: AtomicU32,
     /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.
     pub(crate) epoch: AtomicU32,
@@ -112,6 +118,8 @@ pub(crate) struct Life {
     pub(crate) workers: AtomicU32,
     /// Workers that the owner keeps: the numbers below this are theirs. Written by it alone, first before anybody else can find the pool.
     pub(crate) wanted: AtomicU32,
+    /// How many more may be there just now, for workers that wait in their tasks. Written by the owner alone.
+    pub(crate) replacements: AtomicU32,
     /// One bit for each lane whose extras are in use.
     pub(crate) extras: AtomicU64,
 }
@@ -155,7 +163,7 @@ pub(crate) struct Record {
     pub(crate) start: AtomicU64,
     /// Why it ended, written by its parent: {kind:32, code:32}.
     pub(crate) cause: AtomicU64,
-    /// The lane it submits to, plus one.
+    /// The lanes it submits to, each plus one: a byte for each level of priority, see `priority.rs`. Written by it alone, under the registry mutex.
     pub(crate) lane: AtomicU32,
     /// 1 once a worker has said which functions it has.
     pub(crate) ready: AtomicU32,
@@ -177,6 +185,10 @@ pub(crate) struct Record {
     pub(crate) event_waiters: AtomicU32,
     /// 1 of a worker that died because its task was condemned. Written by its reaper before it settles anything, so the next one knows as well.
     pub(crate) condemned: AtomicU32,
+    /// 1 of a worker that its owner has seen to be ready. Written by the owner.
+    pub(crate) known: AtomicU32,
+    /// How many waits a worker is in, in tasks for others that run elsewhere. Written by it alone, and only where that has others started.
+    pub(crate) awaits: AtomicU32,
     pub(crate) resv: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
@@ -215,25 +227,26 @@ pub(crate) struct LaneHead {
 /// A task slot. A small task's words share the first cache line with the state word.
 ///
 /// Field access: FREE, who holds the lane's mutex; PENDING, nobody writes; RUNNING, the owner writes `progress`, `result_*`,
-/// `outcome` and the inline bytes behind the arguments; DONE and CANCELLED, the one thread that took the slot reads. A reaper stands in for a dead owner.
+/// `outcome`, the bit `later` and the inline bytes behind the arguments; DONE and CANCELLED, the one thread that took the slot reads. A reaper stands in for a dead owner.
 #[repr(C, align(128))]
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) state: AtomicU64,
     pub(crate) progress: AtomicU32,
-    /// {target:9, the target's incarnation:4, options:3, function:16}
+    /// {target:9, the target's incarnation:4, options:3, later:1, function:15}
     pub(crate) function: AtomicU32,
     /// {kills_max:8, attempts_max:8, submitter:16}
     pub(crate) submitter: AtomicU32,
     /// The task set {generation:20, index + 1:12}, or 0.
     pub(crate) set: AtomicU32,
     pub(crate) args_len: AtomicU32,
+    /// Of a pending task that is to begin later: not before this time, in milliseconds, see `again.rs`.
     pub(crate) result_len: AtomicU32,
     /// The block that holds the arguments, plus one; 0 when they are inline.
     pub(crate) args_block: AtomicU32,
     /// The same for the result. Of a lost task: the pid of its worker.
     pub(crate) result_block: AtomicU32,
-    /// {code:16, cause:8, kind:8}, see `outcome.rs`.
+    /// {code:16, cause:8, kind:8}, see `outcome.rs`. Of an unfinished task that runs again after some errors: which codes they have.
     pub(crate) outcome: AtomicU32,
     /// The low half of the position where the task was published. A slot at the head that carries another position is a task that was left behind there.
     pub(crate) place: AtomicU32,
@@ -249,7 +262,11 @@ pub(crate) struct Extra {
     pub(crate) limits: AtomicU64,
     /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
     pub(crate) told: AtomicU64,
-    /// Written by the thread that runs the task.
+    /// When it runs again after an error, see `retry.rs`; the codes stand in the slot. Written beside the limits.
+    pub(crate) retry: [AtomicU32; 2],
+    /// Of each of the two reports, bit 31: its numbers say something. The rest: the length of the value plus one, or 0.
+    pub(crate) facts: [AtomicU32; 2],
+    /// Written by the thread that runs the task, as are the facts.
     pub(crate) reports: [Report; 2],
 }
 
@@ -259,8 +276,6 @@ pub(crate) struct Extra {
 pub(crate) struct Report {
     pub(crate) done: AtomicU64,
     pub(crate) total: AtomicU64,
-    /// Bit 32: the two above say something. The low half: the length of the value plus one, or 0.
-    pub(crate) facts: AtomicU64,
     pub(crate) value: [AtomicU64; REPORT_LEN_MAX / 8],
 }
 
@@ -363,7 +378,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        4, // the version of layout and encodings, for changes that no size shows
+        5, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

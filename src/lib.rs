@@ -31,10 +31,13 @@
 compile_error!("taskring needs 64-bit little-endian Linux");
 
 // The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
+mod demand;
 mod layout;
 mod limits;
 mod mutex;
+mod priority;
 mod resources;
+mod retry;
 mod ring;
 mod search;
 mod set;
@@ -43,6 +46,7 @@ mod slot;
 mod state;
 mod sync;
 
+mod again;
 mod async_result;
 mod audit;
 mod awaiting;
@@ -68,11 +72,14 @@ pub mod ffi;
 mod fork;
 mod functions;
 mod future;
+mod hiring;
 mod hub;
+mod idleness;
 mod inside;
 #[cfg(feature = "named")]
 mod inspect;
 mod interpreter;
+mod lanes;
 mod life;
 mod loan;
 mod lookout;
@@ -83,6 +90,7 @@ mod named;
 mod nested;
 mod notifier;
 mod once;
+mod options;
 mod outcome;
 mod pace;
 mod payload;
@@ -126,7 +134,7 @@ mod public {
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::ending::Ending;
     pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError, TaskSource};
-    pub use crate::executor::{Executor, SubmitOptions};
+    pub use crate::executor::Executor;
     pub use crate::future::{Future, State};
     pub use crate::inside::current_pool;
     #[cfg(feature = "named")]
@@ -137,10 +145,13 @@ mod public {
     pub use crate::multi::MultiPool;
     #[cfg(feature = "named")]
     pub use crate::named::{remove_dead, work};
+    pub use crate::options::SubmitOptions;
     pub use crate::policy::{OnWorkerDeath, Orphans};
+    pub use crate::priority::Priority;
     pub use crate::progress::Progress;
     pub use crate::promise::Promise;
     pub use crate::queue::CompletionQueue;
+    pub use crate::retry::Retry;
     pub use crate::start::{StartMethod, init};
     pub use crate::task::{Task, register, register_fallible};
     pub use crate::task_set::{Discarded, TaskSet};

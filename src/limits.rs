@@ -5,9 +5,16 @@
 pub(crate) const PARTICIPANTS_MAX: usize = 256;
 /// Words of a bitmap with one bit for each participant.
 pub(crate) const PARTICIPANT_WORDS: usize = PARTICIPANTS_MAX / 64;
-/// Lanes of slots. Submitters past this number share lanes, each with a quota.
-pub(crate) const LANES_MAX: usize = 16;
-/// Slots of one lane: 24 bits of slot index in a ticket, less the four bits of the lane.
+/// Lanes of slots, of all levels of priority (`priority.rs`): as many as a segment of the largest capacity has room for.
+pub(crate) const LANES_MAX: usize = LANES_NORMAL + LANES_HIGH + LANES_LOW;
+/// Lanes of each level. Submitters past this number share lanes, each with a quota.
+pub(crate) const LANES_NORMAL: usize = 16;
+/// Few submitters have tasks of another level than most.
+pub(crate) const LANES_HIGH: usize = 4;
+pub(crate) const LANES_LOW: usize = 4;
+/// Tasks of higher levels that a worker takes between two looks at the tasks of a level. Under loom, which tries every schedule, as few as there can be.
+pub(crate) const PASSED_MAX: u8 = if cfg!(loom) { 1 } else { 16 };
+/// Slots of one lane: with fewer lanes there could be more.
 pub(crate) const CAPACITY_MAX: usize = 1 << 20;
 /// The default number of slots of a lane: 128 KiB of slots.
 pub(crate) const CAPACITY_DEFAULT: usize = 1024;
@@ -36,9 +43,11 @@ pub(crate) const PAYLOAD_AREA_DEFAULT: u64 = 8 << 30;
 /// Payload memory is committed in steps of at least this size.
 pub(crate) const COMMIT_STEP: u64 = 1 << 20;
 /// The largest segment; tools such as valgrind cannot map much more.
-pub(crate) const SEGMENT_MAX: u64 = 16 << 30;
+pub(crate) const SEGMENT_MAX: u64 = 32 << 30;
 /// Worker processes or threads of one pool; the rest of the participants are submitters.
 pub(crate) const WORKERS_MAX: usize = 192;
+/// Where the owner sits: whoever makes a pool is the first to take a seat in it.
+pub(crate) const OWNER_SEAT: usize = 0;
 /// Workers that follow others and wait for their turn at one time: each has a seat, and submitters are to find one too.
 pub(crate) const SUCCESSORS_MAX: usize = 16;
 /// Characters of a pool's name.
@@ -77,10 +86,10 @@ pub(crate) fn nanos(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 24, "a ticket has 24 bits for the slot");
+const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 28, "the owner word of a block has 28 bits for the slot");
 const _: () = assert!(PARTICIPANTS_MAX <= 1 << 10, "an owner field has ten bits for the participant");
 const _: () = assert!(CAPACITY_DEFAULT.is_power_of_two() && CAPACITY_MAX.is_power_of_two());
-const _: () = assert!(FUNCTIONS_MAX <= 1 << 16, "a slot has 16 bits for the function");
+const _: () = assert!(FUNCTIONS_MAX <= 1 << 15, "a slot has 15 bits for the function");
 const _: () = assert!(SETS_MAX < 1 << 12, "a set reference has twelve bits for the index");
 const _: () = assert!(PAYLOAD_LEN_MAX == 1 << (BLOCK_SHIFT_MIN as usize + BLOCK_CLASSES - 1));
 const _: () = assert!(WORKERS_MAX < PARTICIPANTS_MAX);

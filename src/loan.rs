@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits::PAYLOAD_LEN_MAX;
 use crate::payload::Held;
 use crate::pool::{Pool, Ticket, lock};
+use crate::retry::Rule;
 use crate::slot::Request;
 use crate::submit::{Ready, WhenFull};
 use std::collections::HashMap;
@@ -50,14 +51,21 @@ impl Pool {
     }
 
     /// Publishes the first `len` bytes of a loan as a task's arguments.
-    pub(crate) fn submit_loan(&self, request: &Request, number: u64, len: usize, when_full: WhenFull) -> Result<Ticket> {
+    pub(crate) fn submit_loan(
+        &self,
+        request: &Request,
+        rule: Rule,
+        number: u64,
+        len: usize,
+        when_full: WhenFull,
+    ) -> Result<Ticket> {
         let held = self.take_loan(number)?;
         let room = held.len();
         if len > room {
             lock(&self.loans).blocks.insert(number, held);
             return Err(Error::invalid("len", len, format!("up to the {room} bytes of the loan")));
         }
-        let mut ready = Ready::in_block(request, held.into_lease(&self.member), len);
+        let mut ready = Ready::in_block(request, rule, held.into_lease(&self.member), len);
         let submitted = self.submit(&mut ready, when_full);
         if let Some(lease) = ready.into_block() {
             // Not published: the program keeps it, bytes and all.

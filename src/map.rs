@@ -2,8 +2,9 @@
 
 use crate::codec::Payload;
 use crate::error::{Error, Result};
-use crate::executor::{Executor, SubmitOptions};
+use crate::executor::Executor;
 use crate::feed::{Chunk, Feed, Next, Plan, Source};
+use crate::options::SubmitOptions;
 use crate::pool::Pool;
 use crate::task::Task;
 use std::marker::PhantomData;

@@ -3,7 +3,7 @@
 //! A worker that waits runs nothing, and when all of them wait, nobody is left to run what they wait for. So a task that waits without a time limit
 //! first runs what it waits for, if nobody has begun with it, on top of itself. Only that: another task might wait for one that lies below it. In a full
 //! ring it runs what tasks of the same worker have submitted, which know of no task below.
-//! What has begun elsewhere is waited for; a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
+//! What has begun elsewhere is waited for, and the pool's owner may start another worker meanwhile (`hiring.rs`); a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
 //!
 //! A future belongs to one process, so only threads of one process can wait for each other in a circle, and who waits for what stands in private memory.
 
@@ -16,8 +16,10 @@ use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
 use crate::setup;
+use crate::slot::WANTED_LATER;
 use crate::state::Phase;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Relaxed, SeqCst};
+use crate::sync::{fence, now_ns};
 use crate::task;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -122,35 +124,52 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
         });
     }
     let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
-    if !is_pending || !performer.can_run(slot.wanted()) {
+    let wanted = slot.wanted();
+    // One that is to begin later is not begun before, also by who waits for it.
+    let is_later = wanted & WANTED_LATER != 0;
+    if !is_pending
+        || !performer.can_run(wanted & !WANTED_LATER)
+        || is_later && segment.waits_until(lane, index, now_ns()).is_some()
+    {
         return Ok(false);
     }
     if serving.below.borrow().len() >= DEPTH_MAX {
         return Err(Error::TooMany { what: "tasks that wait on top of each other in one worker", max: DEPTH_MAX });
     }
     // The place in the lane stays for a head to step over, as after a look at every slot.
-    let Ok(state) = slot.claim(seen, performer.member.who()) else { return Ok(false) };
+    let claimed = match is_later {
+        false => {
+            slot.claim(seen, performer.member.who()).ok().map(|state| Task { lane, claim: Claim { slot: index, state } })
+        }
+        true => performer.claim_later(lane, index, seen),
+    };
+    let Some(task) = claimed else { return Ok(false) };
     serving.below.borrow_mut().push(key_of(segment, task::id()));
+    // While it helps it does not wait.
+    let waits = performer.member.record().awaits.swap(0, Relaxed);
     // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
     serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
-    performer.perform(segment, Task { lane, claim: Claim { slot: index, state } }, &mut Vec::new());
+    performer.perform(segment, task, &mut Vec::new());
+    if performer.member.seat.is_ours(performer.member.record()) {
+        performer.member.record().awaits.store(waits, Relaxed);
+    }
     serving.below.borrow_mut().pop();
     Ok(true)
 }
 
-/// For a task that finds the ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
+/// For a task that finds a ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
 #[cold]
-pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
+pub(crate) fn help_oldest(pool: &Pool, lane: usize) -> Result<bool> {
     if !pool.of_tasks || !is_in_task_of(pool) {
         return Ok(false);
     }
-    let ring = pool.segment().lane(pool.lane);
+    let ring = pool.segment().lane(lane);
     let from = ring.next_slot();
     for step in 0..pool.capacity() {
         let index = (from + step) & (pool.capacity() - 1);
         let state = ring.slots[index].load();
         if state.is(Phase::Pending) && ring.slots[index].submitted_by() == pool.member.who() {
-            let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+            let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
             if help(pool, ticket)? {
                 return Ok(true);
             }
@@ -164,14 +183,14 @@ pub(crate) fn help_oldest(pool: &Pool) -> Result<bool> {
 /// # Errors
 /// As [`begin_wait`].
 #[cold]
-pub(crate) fn begin_wait_for_room(pool: &Pool) -> Result<Option<Waits>> {
+pub(crate) fn begin_wait_for_room(pool: &Pool, lane: usize) -> Result<Option<Waits>> {
     if !is_in_task_of(pool) {
         return Ok(None);
     }
-    let ring = pool.segment().lane(pool.lane);
+    let ring = pool.segment().lane(lane);
     let unfinished = ring.slots.iter().enumerate().filter_map(|(index, slot)| {
         let state = slot.load();
-        let ticket = Ticket { slot: pool.segment().slot_number(pool.lane, index), generation: state.generation() };
+        let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
         (state.is(Phase::Pending) || state.is(Phase::Running)).then_some((pool, ticket))
     });
     begin_wait(unfinished)
@@ -189,7 +208,11 @@ struct Waiter {
 static WAITERS: Mutex<Vec<Waiter>> = Mutex::new(Vec::new());
 
 /// Says that this thread waits, until dropped.
-pub(crate) struct Waits(u64);
+pub(crate) struct Waits {
+    number: u64,
+    /// Where the pool's owner is told as well: others may be started meanwhile (`hiring.rs`).
+    performer: Option<Rc<Performer>>,
+}
 
 /// For a task that is about to wait until one of others is over: says so to the threads of this process.
 ///
@@ -208,12 +231,33 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
         waiters.pop();
         return Err(Error::WouldDeadlock);
     }
-    Ok(Some(Waits(number)))
+    drop(waiters);
+    let is_told = |performer: &Rc<Performer>| {
+        let member = &performer.member;
+        member.segment.demand().is_some_and(|demand| demand.replacements != 0) && member.seat.is_ours(member.record())
+    };
+    let performer = Some(serving.performer.clone()).filter(is_told);
+    if let Some(performer) = &performer {
+        performer.member.record().awaits.fetch_add(1, Relaxed);
+        // Pairs with the fence of the owner, which marks itself before it looks: it sees this, or is woken by who publishes a task and sees its mark.
+        fence(SeqCst);
+        performer.member.ring_owner();
+    }
+    Ok(Some(Waits { number, performer }))
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        lock(&WAITERS).retain(|waiter| waiter.number != self.0);
+        lock(&WAITERS).retain(|waiter| waiter.number != self.number);
+        if let Some(performer) = self.performer.take().filter(|p| p.member.seat.is_ours(p.member.record())) {
+            let member = &performer.member;
+            // Of a word that nobody has written nothing depends but how many are started.
+            let waits = member.record().awaits.load(Relaxed);
+            member.record().awaits.store(waits.saturating_sub(1), Relaxed);
+            if waits <= 1 && member.segment.life().replacements.load(Relaxed) != 0 {
+                member.ring_owner();
+            }
+        }
     }
 }
 

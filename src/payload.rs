@@ -3,7 +3,7 @@
 //! The payload area is cut into blocks of fixed size classes, each with a descriptor whose owner word says who holds it:
 //!
 //! ```text
-//! 63    56 55       32 31        0
+//! 63    60 59       32 31        0
 //! 0                                free
 //! 1        0           participant
 //! 2        slot number generation
@@ -38,19 +38,25 @@ pub(crate) enum Holder {
     Slot { number: u32, generation: u32 },
 }
 
+/// In an owner word: where what kind of holder it names stands, and the bits of a slot's number below.
+const TAG_SHIFT: u32 = 60;
+const NUMBER_MASK: u32 = (1 << (TAG_SHIFT - 32)) - 1;
+
 impl Holder {
     fn bits(self) -> u64 {
         match self {
             Holder::Nobody => 0,
-            Holder::Participant(who) => 1 << 56 | u64::from(who.bits()),
-            Holder::Slot { number, generation } => 2 << 56 | u64::from(number & 0xff_ffff) << 32 | u64::from(generation),
+            Holder::Participant(who) => 1 << TAG_SHIFT | u64::from(who.bits()),
+            Holder::Slot { number, generation } => {
+                2 << TAG_SHIFT | u64::from(number & NUMBER_MASK) << 32 | u64::from(generation)
+            }
         }
     }
     fn from_bits(bits: u64) -> Option<Holder> {
-        Some(match bits >> 56 {
+        Some(match bits >> TAG_SHIFT {
             0 if bits == 0 => Holder::Nobody,
             1 => Holder::Participant(Participant::from_bits(bits as u16)),
-            2 => Holder::Slot { number: (bits >> 32) as u32 & 0xff_ffff, generation: bits as u32 },
+            2 => Holder::Slot { number: (bits >> 32) as u32 & NUMBER_MASK, generation: bits as u32 },
             _ => return None,
         })
     }
@@ -461,14 +467,14 @@ mod tests {
         let holders = [
             Holder::Nobody,
             Holder::Participant(Participant::new(255, 63)),
-            Holder::Slot { number: 0xff_ffff, generation: u32::MAX },
+            Holder::Slot { number: NUMBER_MASK, generation: u32::MAX },
             Holder::Slot { number: 0, generation: 0 },
         ];
         for holder in holders {
             assert_eq!(Holder::from_bits(holder.bits()), Some(holder));
         }
         assert_eq!(Holder::from_bits(7), None);
-        assert_eq!(Holder::from_bits(3 << 56), None);
+        assert_eq!(Holder::from_bits(3 << TAG_SHIFT), None);
     }
 
     #[test]

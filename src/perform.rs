@@ -2,6 +2,7 @@
 //!
 //! A task that waits for another one of its pool runs that one on top of itself (`nested.rs`), so all of this goes by shared reference.
 
+use crate::again::Later;
 use crate::error::Error;
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
@@ -12,7 +13,7 @@ use crate::search::{Rings, Task};
 use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::set::SetRef;
-use crate::slot::{OPTION_CHUNK, OPTION_LIMITED, Request, WANTED_TARGET};
+use crate::slot::{OPTION_CHUNK, OPTION_TERMS, Request, WANTED_TARGET};
 use crate::state::{Flag, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::task::{Call, Current, Runner, guarded, set_current};
@@ -36,16 +37,27 @@ pub(crate) struct Performer {
     pub(crate) target: u32,
     /// It was taken for dead, and leaves.
     pub(crate) is_out: Cell<bool>,
+    /// Of tasks that it may take at some later time.
+    pub(crate) later: Later,
     pub(crate) watchdog: Watchdog,
 }
 
 impl Performer {
+    pub(crate) fn new(member: Member, runners: Vec<Option<Runner>>, target: u32) -> Performer {
+        let (is_out, later, watchdog) = (Cell::new(false), Later::default(), Watchdog::default());
+        Performer { member, runners, target, is_out, later, watchdog }
+    }
+
     /// Whether the worker can run what wants this.
     #[inline]
     pub(crate) fn can_run(&self, wanted: u32) -> bool {
         // Of a task for another worker this is no function's number. A call in place of the choice would cost more.
         let number = if wanted & WANTED_TARGET == self.target { wanted & !WANTED_TARGET } else { wanted };
-        matches!(self.runners.get(number as usize), Some(Some(_)))
+        let can = matches!(self.runners.get(number as usize), Some(Some(_)));
+        if !can {
+            self.leaves(wanted);
+        }
+        can
     }
 
     /// Whether that function takes the worker's context.
@@ -74,7 +86,7 @@ impl Performer {
         }
         let outer = set_current(Some(current));
         out.clear();
-        let watch = if request.options & OPTION_LIMITED != 0 { self.watch(task, (number, generation)) } else { None };
+        let watch = if request.options & OPTION_TERMS != 0 { self.begin_terms(task, (number, generation)) } else { None };
         let kind = call(segment, &self.runners, slot, &request, out);
         set_current(outer);
         if self.member.is_foreign() {
@@ -86,6 +98,9 @@ impl Performer {
             self.note(slot, progress.at(Step::Started));
         }
         self.note(slot, progress.at(Step::Returned));
+        if kind != OutcomeKind::Value && self.put_back(task, kind) {
+            return self.count_finished();
+        }
         if seeded(Bug::DoneFirst) {
             self.complete(segment, task, slot, (number, generation), &request);
         }
@@ -98,12 +113,13 @@ impl Performer {
         }
     }
 
-    /// The time of a task that has limits begins.
+    /// A task that has terms begins: with limits, its time does.
     #[cold]
-    fn watch(&self, task: Task, name: (u32, u32)) -> Option<Watch> {
+    fn begin_terms(&self, task: Task, name: (u32, u32)) -> Option<Watch> {
+        self.forget_code();
         let extra = self.member.segment.extra(task.lane, task.claim.slot)?;
         let limits = TimeLimits::from_bits(extra.limits.load(Relaxed));
-        Some(self.watchdog.watch(&self.member, name, limits))
+        (!limits.is_none()).then(|| self.watchdog.watch(&self.member, name, limits))
     }
 
     /// A result that does not fit into the slot.
@@ -138,6 +154,11 @@ impl Performer {
             }
             Err(found) => self.complete_nothing(found, result, (number, generation)),
         }
+        self.count_finished();
+    }
+
+    #[inline(always)]
+    fn count_finished(&self) {
         let finished = &self.member.record().finished;
         finished.store(finished.load(Relaxed).wrapping_add(1), Relaxed);
     }

@@ -1,22 +1,25 @@
-//! A submitter's attachment to a pool: its lane, what it has collected (`collect.rs`), and the waits of its threads.
+//! A submitter's attachment to a pool: its lanes (`lanes.rs`), what it has collected (`collect.rs`), and the waits of its threads.
 //! Shared by the executor and all its futures.
 
 use crate::collect::Collected;
 use crate::condemn::Condemned;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
-use crate::limits::{LANES_MAX, SLEEP_NS_MAX};
+use crate::lanes::{Further, choose_lane};
+use crate::layout::Slot;
+use crate::limits::SLEEP_NS_MAX;
 use crate::loan::Loans;
-use crate::mutex::ShmMutex;
 use crate::outcome::Kind as OutcomeKind;
 use crate::pace::WaitPace;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
+use crate::priority::Priority;
 use crate::record::{Kind, OF_TASKS};
 use crate::registry::Member;
+use crate::retry::Rule;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
-use crate::state::{Flag, Phase, State};
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_TERMS, Request};
+use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
 use crate::target::Target;
@@ -62,10 +65,15 @@ impl Ticket {
 
 pub(crate) struct Pool {
     pub(crate) member: Member,
+    /// For tasks of normal priority.
     pub(crate) lane: usize,
+    /// The number of its first slot.
+    pub(crate) first_slot: u32,
+    /// For those of other levels.
+    pub(crate) further: Further,
     /// The task that this process published last, its number plus one. A hint, for what to fetch and what not to look at yet.
     newest: AtomicU64,
-    /// What this process has collected of its lane.
+    /// What this process has collected of its lanes.
     pub(crate) collected: Collected,
     /// Blocks that the program fills before it submits them, by number.
     pub(crate) loans: Mutex<Loans>,
@@ -89,6 +97,8 @@ pub(crate) struct Pool {
     pub(crate) failure: OnceLock<Error>,
     /// What every task of this submitter has in common.
     pub(crate) request: Request,
+    /// And when one that has no rule of its own runs again after an error.
+    pub(crate) retry: Rule,
 }
 
 impl Drop for Pool {
@@ -126,7 +136,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    /// Attaches as a submitter or owner, and takes a lane.
+    /// Attaches as a submitter or owner, and takes its first lane.
     pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
         Pool::seated(Member::join(segment, kind, 0)?, start_timeout)
     }
@@ -140,15 +150,19 @@ impl Pool {
     }
 
     fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
-        let lane = choose_lane(&member)?;
+        let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
-        let request = base_request(&member);
-        if !request.limits().is_none() {
+        let retry = Rule::load(member.segment.header().identity.retry.each_ref());
+        let request = base_request(&member, lane, retry);
+        let first_slot = member.segment.slot_number(lane, 0);
+        if request.options & OPTION_TERMS != 0 {
             member.segment.use_extras(lane)?;
         }
         Ok(Pool {
             member,
             lane,
+            first_slot,
+            further: Further::default(),
             newest: AtomicU64::new(0),
             collected: Collected::of(capacity),
             loans: Mutex::default(),
@@ -164,6 +178,7 @@ impl Pool {
             name: None,
             failure: OnceLock::new(),
             request,
+            retry,
         })
     }
 
@@ -193,16 +208,21 @@ impl Pool {
     /// Asks for the line of the slot that is likely to be published next.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
-        let slots = self.segment().lane(self.lane).slots;
-        let newest = (self.newest.load(Relaxed) >> 32) as usize;
-        crate::sync::prefetch_to_write(&slots[(newest + 1) & (slots.len() - 1)]);
+        self.prefetch_behind((self.newest.load(Relaxed) >> 32) as u32, 1);
     }
 
     /// Asks for the line of a slot that is likely to be collected soon.
     #[inline]
     pub(crate) fn prefetch(&self, ticket: Ticket, ahead: usize) {
-        let slots = self.segment().lane(self.lane).slots;
-        crate::sync::prefetch_to_write(&slots[(ticket.slot as usize + ahead) & (slots.len() - 1)]);
+        self.prefetch_behind(ticket.slot, ahead);
+    }
+
+    /// In the lane that nearly all tasks are in, and not over its end.
+    #[inline]
+    fn prefetch_behind(&self, number: u32, ahead: usize) {
+        if let Some(slot) = self.segment().lane(self.lane).slots.get(number.wrapping_sub(self.first_slot) as usize + ahead) {
+            crate::sync::prefetch_to_write(slot);
+        }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -250,12 +270,14 @@ impl Pool {
 
     /// Frees the finished tasks that nobody has collected, and has those that go on freed at their end.
     fn let_go_of_slots(&self) {
-        for (index, slot) in self.segment().lane(self.lane).slots.iter().enumerate() {
-            let state = slot.load();
-            // Looked at again: in a shared lane it may belong to somebody else by now.
-            let ours = !state.is(Phase::Free) && slot.submitted_by() == self.member.who();
-            if ours && slot.load().generation() == state.generation() {
-                self.member.settle_orphan(self.lane, index, state.generation(), Orphans::Run);
+        for lane in self.own_lanes() {
+            for (index, slot) in self.segment().lane(lane).slots.iter().enumerate() {
+                let state = slot.load();
+                // Looked at again: in a shared lane it may belong to somebody else by now.
+                let ours = !state.is(Phase::Free) && slot.submitted_by() == self.member.who();
+                if ours && slot.load().generation() == state.generation() {
+                    self.member.settle_orphan(lane, index, state.generation(), Orphans::Run);
+                }
             }
         }
     }
@@ -267,11 +289,10 @@ impl Pool {
 
     /// Cancels a pending task, and asks a running one to stop. True when the task will never run.
     pub(crate) fn cancel(&self, ticket: Ticket) -> bool {
-        let Err(found) = self.cancel_pending(ticket) else { return true };
-        if found.is(Phase::Running) && found.generation() == ticket.generation {
-            let _ = self.slot(ticket).flag(ticket.generation, Flag::Cancel);
+        match self.end_pending(ticket, Slot::cancel_or_ask) {
+            Ok(()) => true,
+            Err(found) => found.is(Phase::Cancelled) && found.generation() == ticket.generation,
         }
-        found.is(Phase::Cancelled) && found.generation() == ticket.generation
     }
 
     /// Cancels a pending task, and kills the worker of a running one. True when it ends as cancelled, or has.
@@ -294,23 +315,38 @@ impl Pool {
 
     /// Cancels a pending task; `Err` is what was found instead. Whoever cancels also tells those who wait.
     pub(crate) fn cancel_pending(&self, ticket: Ticket) -> std::result::Result<(), State> {
+        self.end_pending(ticket, Slot::cancel)
+    }
+
+    fn end_pending(
+        &self,
+        ticket: Ticket,
+        cancel: impl FnOnce(&Slot, u32, Participant) -> std::result::Result<State, State>,
+    ) -> std::result::Result<(), State> {
         let slot = self.slot(ticket);
         let request = slot.read();
         let (lane, index) = self.segment().geometry().split(ticket.slot);
-        let old = slot.cancel(ticket.generation, self.member.who())?;
+        let old = cancel(slot, ticket.generation, self.member.who())?;
         self.member.finish(lane, index, old, &request);
+        self.member.tell_leavers();
         Ok(())
     }
 
-    /// Cancels every pending task: of this submitter, or of everybody. Returns how many there were.
-    pub(crate) fn cancel_all(&self, of_everybody: bool) -> usize {
+    /// Cancels every pending task: of this submitter, or of everybody. Returns how many there were. At an end none of those that run is put back either.
+    pub(crate) fn cancel_all(&self, of_everybody: bool, at_an_end: bool) -> usize {
         let mut cancelled = 0;
         for (lane, ring) in self.segment().lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
                 let meant = of_everybody || slot.submitted_by() == self.member.who();
-                if state.is(Phase::Pending) && meant {
-                    let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: state.generation() };
+                let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: state.generation() };
+                if !meant {
+                    continue;
+                }
+                let has_terms = at_an_end && slot.read().options & OPTION_TERMS != 0;
+                if has_terms && (state.is(Phase::Pending) || state.is(Phase::Running)) {
+                    cancelled += usize::from(self.end_pending(ticket, Slot::cancel_or_let_end).is_ok());
+                } else if state.is(Phase::Pending) {
                     cancelled += usize::from(self.cancel_pending(ticket).is_ok());
                 }
             }
@@ -340,6 +376,10 @@ impl Pool {
             return;
         }
         let segment = self.segment();
+        if segment.is_paused() && segment.demand().is_some() {
+            // Nobody is started for them now.
+            return;
+        }
         let limit = crate::limits::nanos(self.start_timeout);
         let mut unserved = lock(&self.unserved);
         let now = now_ns();
@@ -413,7 +453,12 @@ impl Pool {
     /// Sleeps, at most until `deadline`, while the slot's word is as told; or looks after the pool, when it is time for that.
     pub(crate) fn sleep_on(&self, ticket: Ticket, word: State, pace: &mut WaitPace, now: u64, deadline: u64) -> Result<()> {
         match pace.until(now) {
-            Some(until) => drop(futex_wait_low(&self.slot(ticket).state, word.0, Some(until.min(deadline)))),
+            Some(until) => {
+                // A task that waits for another one begins it when its time has come.
+                let (lane, index) = self.segment().geometry().split(ticket.slot);
+                let until = self.segment().waits_until(lane, index, now).map_or(until, |at| at.min(until));
+                let _ = futex_wait_low(&self.slot(ticket).state, word.0, Some(until.min(deadline)));
+            }
             None => {
                 self.look_after_waits()?;
                 pace.looked(now);
@@ -435,16 +480,16 @@ impl Pool {
         self.expire_unserved();
         self.member.reap_all();
         let sleepers = segment.sleepers();
-        let (for_anybody, targets) = segment.pending_in(self.lane);
-        let is_pending = for_anybody || !targets.is_empty();
         let now = now_ns();
+        let (for_anybody, targets) = segment.pending_in(self.own_lanes(), now);
+        let is_pending = for_anybody || !targets.is_empty();
         if is_time(&self.looked_for_damage, now, DAMAGE_NS_MIN) {
-            self.member.audit(Some(self.lane))?;
+            self.member.audit(self.own_lanes())?;
             self.member.kill_condemned();
             self.member.kill_overdue(now);
             self.hub.deliver_unannounced(self);
-            if is_pending && let Some(mut hold) = self.member.try_hold_lane(self.lane) {
-                hold.mend();
+            if is_pending {
+                self.own_lanes().filter_map(|lane| self.member.try_hold_lane(lane)).for_each(|mut hold| hold.mend());
             }
             // A mark that nobody takes away would keep everybody asleep.
             sleepers.forget_searching();
@@ -471,10 +516,15 @@ fn is_time(last: &AtomicU64, now: u64, between: u64) -> bool {
 }
 
 impl Segment {
-    /// Whether a task for any worker is pending in a lane, and for which workers others are.
-    fn pending_in(&self, lane: usize) -> (bool, BTreeSet<Target>) {
+    /// Whether a task for any worker is pending in these lanes, and for which workers others are: of those that may begin now.
+    fn pending_in(&self, lanes: impl Iterator<Item = usize>, now: u64) -> (bool, BTreeSet<Target>) {
         let (mut for_anybody, mut targets) = (false, BTreeSet::new());
-        for slot in self.lane(lane).slots.iter().filter(|slot| slot.load().is(Phase::Pending)) {
+        let slots =
+            lanes.flat_map(|lane| self.lane(lane).slots.iter().enumerate().map(move |(index, slot)| (lane, index, slot)));
+        for (lane, index, slot) in slots.filter(|(.., slot)| slot.load().is(Phase::Pending)) {
+            if self.waits_until(lane, index, now).is_some() {
+                continue;
+            }
             match Target::of(slot.wanted()) {
                 None => for_anybody = true,
                 Some(target) => {
@@ -487,7 +537,7 @@ impl Segment {
 }
 
 /// What the pool's policy says of every task, unless its options say otherwise.
-fn base_request(member: &Member) -> Request {
+fn base_request(member: &Member, lane: usize, rule: Rule) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
     let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
     let (options, attempts_max) = match policy.on_worker_death {
@@ -495,27 +545,11 @@ fn base_request(member: &Member) -> Request {
         OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
     };
     let submitter = member.who().bits();
-    let mut request = Request { options, attempts_max, kills_max: policy.kills_max, submitter, ..Request::default() };
+    let mut request =
+        Request { options, attempts_max, kills_max: policy.kills_max, submitter, lane: lane as u16, ..Request::default() };
     request.set_limits(limits);
-    request
-}
-
-/// The lane with the fewest submitters, by their records.
-fn choose_lane(member: &Member) -> Result<usize> {
-    let mutex = ShmMutex(&member.segment.header().registry_mutex);
-    let guard = mutex.lock(member.who(), member).map_err(|s| member.stalled(s))?;
-    let mut users = [0_u32; LANES_MAX];
-    for (_, _, record) in member.participants() {
-        if let Some(count) = users.get_mut((record.lane.load(Relaxed) as usize).wrapping_sub(1)) {
-            *count += 1;
-        }
+    if !rule.is_none() {
+        request.set_retried();
     }
-    let lane = (0..LANES_MAX).min_by_key(|&i| users[i]).expect("there are lanes");
-    member.record().lane.store(lane as u32 + 1, Relaxed);
-    // A hint for the quota. It is not counted down: whoever comes to a lane after others left finds it too small for a while.
-    member.segment.lane(lane).head.users.store(users[lane] + 1, Relaxed);
-    drop(guard);
-    // Outside the mutex, for committing may block.
-    member.segment.use_lane(lane)?;
-    Ok(lane)
+    request
 }

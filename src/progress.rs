@@ -11,7 +11,7 @@ use crate::limits::REPORT_LEN_MAX;
 use crate::nested;
 use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::fence;
+use crate::sync::{AtomicU32, fence};
 use crate::task;
 
 /// How far a task says that it has come.
@@ -49,21 +49,21 @@ impl Told {
 /// So often a reader is overtaken before it gives up: then the task does nothing but tell.
 const READS_MAX: usize = 1_000;
 /// In place of `Told::progress`, beside the length.
-const HAS_PROGRESS: u64 = 1 << 32;
+const HAS_PROGRESS: u32 = 1 << 31;
 
 impl Report {
-    fn read(&self) -> Told {
-        let facts = self.facts.load(Relaxed);
+    fn read(&self, facts: &AtomicU32) -> Told {
+        let facts = facts.load(Relaxed);
         let progress = Progress { done: self.done.load(Relaxed), total: self.total.load(Relaxed) };
         let mut told =
-            Told { progress: (facts & HAS_PROGRESS != 0).then_some(progress), len: facts as u32, ..Told::NOTHING };
+            Told { progress: (facts & HAS_PROGRESS != 0).then_some(progress), len: facts & !HAS_PROGRESS, ..Told::NOTHING };
         for (bytes, word) in told.value.chunks_exact_mut(8).zip(&self.value) {
             bytes.copy_from_slice(&word.load(Relaxed).to_le_bytes());
         }
         told
     }
 
-    fn write(&self, told: &Told) {
+    fn write(&self, facts: &AtomicU32, told: &Told) {
         let Progress { done, total } = told.progress.unwrap_or_default();
         self.done.store(done, Relaxed);
         self.total.store(total, Relaxed);
@@ -71,27 +71,34 @@ impl Report {
             word.store(u64::from_le_bytes(*bytes), Relaxed);
         }
         let has_progress = if told.progress.is_some() { HAS_PROGRESS } else { 0 };
-        self.facts.store(has_progress | u64::from(told.len), Relaxed);
+        facts.store(has_progress | told.len, Relaxed);
     }
 }
 
 impl Extra {
-    fn place(&self, told: u64) -> &Report {
-        &self.reports[(told & 1) as usize]
+    fn place(&self, told: u64) -> (&Report, &AtomicU32) {
+        let index = (told & 1) as usize;
+        (&self.reports[index], &self.facts[index])
+    }
+
+    fn read_place(&self, told: u64) -> Told {
+        let (report, facts) = self.place(told);
+        report.read(facts)
     }
 
     /// For the thread that runs the task of this generation.
     fn tell(&self, generation: u32, change: impl FnOnce(&mut Told)) {
         let before = self.told.load(Relaxed);
         let is_ours = (before >> 32) as u32 == generation;
-        let mut told = if is_ours { self.place(before).read() } else { Told::NOTHING };
+        let mut told = if is_ours { self.read_place(before) } else { Told::NOTHING };
         change(&mut told);
         let next = if seeded(Bug::ToldInPlace) { 2 } else { 1 };
         let now = u64::from(generation) << 32 | u64::from((before as u32).wrapping_add(next));
         // Release fence: pairs with the Acquire fence of `told_by`: who reads what is written from here on into this place also sees that the other one
         // is told of since.
         fence(Release);
-        self.place(now).write(&told);
+        let (report, facts) = self.place(now);
+        report.write(facts, &told);
         // Release: pairs with the Acquire in `told_by`, which so sees the whole of it.
         self.told.store(now, Release);
     }
@@ -105,7 +112,7 @@ impl Extra {
             if now as u32 == 0 || (now >> 32) as u32 != generation {
                 return None;
             }
-            let told = self.place(now).read();
+            let told = self.read_place(now);
             // Acquire fence: pairs with the Release fence in `tell`.
             fence(Acquire);
             if self.told.load(Relaxed) == now {

@@ -14,6 +14,7 @@ use crate::outcome::{self, Kind as OutcomeKind, store_failure};
 use crate::policy::Policy;
 use crate::pool::{Pool, Ticket, lock};
 use crate::record::Kind;
+use crate::retry::Rule;
 use crate::segment::{Plan, Segment};
 use crate::slot::Request;
 use crate::state::{Flag, Phase, State};
@@ -72,6 +73,8 @@ impl Home {
             geometry,
             policy: Policy::default().bits(),
             limits: TimeLimits::default(),
+            retry: Rule::default(),
+            demand: None,
             named: false,
             constants: Constants::default(),
         };

@@ -20,6 +20,7 @@ use crate::mutex::{Peers, ShmMutex};
 use crate::outcome::{TIME_LIMIT, lost_bits};
 use crate::payload::Holder;
 use crate::policy::{OnWorkerDeath, Orphans, Policy};
+use crate::priority::Priority;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
@@ -205,17 +206,22 @@ impl Member {
 
     /// RUNNING -> PENDING. A set may have been discarded meanwhile, and its sweep have passed by: then the task is cancelled here, as by a
     /// submitter that has just published.
-    fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+    pub(crate) fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
         let slot = &self.segment.lane(lane).slots[index];
-        let (sets, set) = (self.segment.sets(), SetRef(request.set));
         if seeded(Bug::NoRequeue) {
             return;
         }
-        let requeued = slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok();
-        if requeued
-            && request.set != 0
+        if slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok() {
+            self.cancel_if_discarded(lane, index, generation, request);
+        }
+    }
+
+    /// After a task was put back into the ring: cancels it if its set was discarded.
+    pub(crate) fn cancel_if_discarded(&self, lane: usize, index: usize, generation: u32, request: &Request) {
+        let (sets, set) = (self.segment.sets(), SetRef(request.set));
+        if request.set != 0
             && sets.is_discarded(set)
-            && let Ok(old) = slot.cancel(generation, self.who())
+            && let Ok(old) = self.segment.lane(lane).slots[index].cancel(generation, self.who())
         {
             sets.count_cancelled(set, 1);
             self.finish(lane, index, old, request);
@@ -249,6 +255,13 @@ impl Member {
             // The slot is free already; of its blocks only the arguments' name is known here. A result's block is swept.
             let number = self.segment.slot_number(lane, index);
             self.segment.free_slot_blocks([request.args_block, 0], number, old.generation());
+        }
+    }
+
+    /// After pending tasks were cancelled: in a pool that is closing workers may wait for their time to come before they leave.
+    pub(crate) fn tell_leavers(&self) {
+        if self.segment.has(Bit::Closing) {
+            self.segment.sleepers().wake_each();
         }
     }
 
@@ -300,9 +313,9 @@ impl Member {
     pub(crate) fn sweep_set(&self, set: SetRef) -> Swept {
         const AHEAD: usize = 8;
         let mut swept = Swept { cancelled: 0, claimed: Vec::new() };
-        let own = self.segment.records()[self.who().index()].lane.load(Relaxed) as usize;
+        let own = self.segment.records()[self.who().index()].lane.load(Relaxed);
         for (lane, ring) in self.segment.lanes() {
-            let is_own = lane + 1 == own;
+            let is_own = Priority::of_lane(lane).lane_in(own) == Some(lane);
             for (index, slot) in ring.slots.iter().enumerate() {
                 if is_own {
                     // Most were written last by us, and many more than our caches hold.
@@ -319,6 +332,7 @@ impl Member {
                 }
             }
         }
+        self.tell_leavers();
         swept
     }
 

@@ -66,6 +66,8 @@ impl Seat {
             record.finished.store(0, Relaxed);
             record.event_waiters.store(0, Relaxed);
             record.condemned.store(0, Relaxed);
+            record.known.store(0, Relaxed);
+            record.awaits.store(0, Relaxed);
             record.hard_at.store(0, Relaxed);
             // Release: pairs with `RecordState::of`.
             record.state.store(RecordState::new(kind, Presence::Active, incarnation).0, Release);

@@ -19,6 +19,7 @@ use crate::layout::{LaneHead, Slot};
 use crate::limits::SLOTS_PER_HOLD_MAX;
 use crate::mutex::{Guard, Peers, ShmMutex, Stalled};
 use crate::seeded::{Bug, seeded};
+use crate::slot::WANTED_LATER;
 use crate::state::{Participant, Phase, State};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -154,13 +155,21 @@ impl<'a> Lane<'a> {
                 // its own position, in its turn. Acquire: as above; the place is that of the task seen, or of one after it.
                 is_later = ahead(slot.place.load(Acquire), position.wrapping_add(1)).is_some();
             }
-            let pending = state.is(Phase::Pending) && !is_later;
-            if pending && !runnable(slot.wanted()) {
-                // Left for somebody who can run it: the head stays. If the slot changed meanwhile, the look was stale.
-                if slot.load() == state {
-                    return Found::Foreign;
+            let mut pending = state.is(Phase::Pending) && !is_later;
+            if pending {
+                let wanted = slot.wanted();
+                if !runnable(wanted) {
+                    if slot.load() != state {
+                        // The slot changed meanwhile: the look was stale.
+                        continue;
+                    }
+                    if wanted & WANTED_LATER == 0 {
+                        // Left for somebody who can run it: the head stays.
+                        return Found::Foreign;
+                    }
+                    // For later: others need not wait for it. Whoever makes it one for now makes a new epoch.
+                    pending = false;
                 }
-                continue;
             }
             // Release: pairs with the Acquire above. Success reserves the position; a worker that dies now leaves PENDING.
             let reserved = self.head.head.compare_exchange(position, position.wrapping_add(1), Release, Relaxed).is_ok();

@@ -1,13 +1,19 @@
-//! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch.
+//! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch. Lanes of a higher level of priority come
+//! first, and of one level each in its turn.
 //!
-//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), that a head has left
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue, also of one that is to begin later), that a head has left
 //! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
-//! once at every slot, running what it finds on the way.
+//! once at every slot, running what it finds on the way: of each level before what comes at the heads of its lanes.
+//!
+//! No level starves: the tasks of higher levels that a worker takes are counted (in its own memory, so its death leaves nothing of that), and after
+//! `PASSED_MAX` of them it looks at the lower level first.
 
+use crate::limits::PASSED_MAX;
+use crate::priority::{LEVELS, Priority};
 use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
-use crate::slot::WANTED_TARGET;
+use crate::slot::{WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
@@ -53,9 +59,10 @@ pub(crate) enum Rest {
 /// A look at every slot, lane by lane, each in the order in which its tasks came.
 #[derive(Default)]
 struct Scan {
-    lane: usize,
-    /// In this lane, once the look has come to it.
-    round: Option<Round>,
+    /// One bit for each lane that was looked through.
+    done: u64,
+    /// Those that are being looked through, at most one of a level.
+    rounds: Vec<(usize, Round)>,
 }
 
 /// Where one worker is in its search. Private to the worker.
@@ -64,7 +71,10 @@ pub(crate) struct Search {
     epoch: u32,
     /// The look at every slot goes on here.
     scan: Option<Scan>,
-    next_lane: usize,
+    /// Of each level: the lane whose turn it is.
+    next_lane: [usize; LEVELS],
+    /// Of each level: how many tasks of higher levels were taken since one of this level was, or none was there.
+    passed: [u8; LEVELS],
     /// The looks beside tasks that we cannot run and that stand at the heads of their lanes: one for each such lane.
     beside: Vec<Beside>,
     /// In this lane a look beside its head has met a task whose function we lack; head and tail as they were then.
@@ -90,7 +100,8 @@ impl Search {
             me,
             epoch: 0,
             scan: Some(Scan::default()),
-            next_lane: 0,
+            next_lane: Priority::ALL.map(|_| 0),
+            passed: [0; LEVELS],
             beside: Vec::new(),
             foreign: None,
             passed_on: None,
@@ -129,19 +140,67 @@ impl Search {
             self.epoch = epoch;
             self.look_everywhere();
         }
+        // Levels that so many tasks of higher ones have passed come first, the lowest of them before the other.
+        let passed = self.passed;
+        let overdue = Priority::ALL.into_iter().rev().filter(|level| passed[level.index()] >= PASSED_MAX);
+        for level in overdue.chain(Priority::ALL) {
+            if let Some(task) = self.look_in(rings, level, used, runnable) {
+                return Some(task);
+            }
+            self.passed[level.index()] = 0;
+        }
+        // Every lane was looked through.
+        self.scan = None;
+        None
+    }
+
+    /// Counts a task of this level that was taken.
+    fn count(&mut self, level: Priority) {
+        for lower in Priority::ALL.into_iter().filter(|&lower| lower < level) {
+            let passed = &mut self.passed[lower.index()];
+            *passed = passed.saturating_add(1);
+        }
+        self.passed[level.index()] = 0;
+    }
+
+    /// The look at the lanes of one level.
+    fn look_in(
+        &mut self,
+        rings: &impl Rings,
+        level: Priority,
+        used: u64,
+        runnable: &mut impl FnMut(u32) -> bool,
+    ) -> Option<Task> {
+        let lanes = used & level.mask();
+        if lanes == 0 {
+            return None;
+        }
         if self.scan.is_some()
-            && let Some(task) = self.scan(rings, runnable)
+            && let Some(task) = self.scan(rings, lanes, used, runnable)
         {
+            self.count(level);
             return Some(task);
         }
         // Round robin, one task from each lane: no submitter waits behind another one's backlog.
-        for step in 0..64 {
-            let lane = (self.next_lane + step) % 64;
-            if used & 1 << lane != 0
-                && let Some(task) = self.look_at(rings, lane, runnable)
-            {
-                self.next_lane = lane + 1;
-                return Some(task);
+        let next = self.next_lane[level.index()];
+        let mut left = lanes.rotate_right(next as u32);
+        while left != 0 {
+            let lane = (next + left.trailing_zeros() as usize) % 64;
+            left &= left - 1;
+            let task = match rings.lane(lane).claim(self.me, runnable) {
+                Found::Task(claim) => Some(Task { lane, claim }),
+                Found::Nothing => None,
+                Found::Skipped => {
+                    rings.new_epoch();
+                    // It counts what it takes.
+                    return self.look_again(rings, runnable);
+                }
+                Found::Foreign => self.look_beside(rings, lane, runnable),
+            };
+            if task.is_some() {
+                self.next_lane[level.index()] = lane + 1;
+                self.count(level);
+                return task;
             }
         }
         None
@@ -184,7 +243,7 @@ impl Search {
             let mut lacks_function = false;
             let mut runnable = |wanted: u32| {
                 let can = runnable(wanted);
-                lacks_function |= !can && wanted & WANTED_TARGET == 0;
+                lacks_function |= !can && wanted & (WANTED_TARGET | WANTED_LATER) == 0;
                 can
             };
             beside.round = ring.round_from(beside.seen, end, &mut runnable);
@@ -198,21 +257,26 @@ impl Search {
     }
 
     #[cold]
-    fn scan(&mut self, rings: &impl Rings, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
+    fn scan(&mut self, rings: &impl Rings, lanes: u64, used: u64, runnable: &mut impl FnMut(u32) -> bool) -> Option<Task> {
         let mut scan = self.scan.take()?;
-        // Acquire: as in `look`.
-        let used = rings.used().load(Acquire);
-        while scan.lane < 64 {
-            if used & 1 << scan.lane != 0 {
-                let ring = rings.lane(scan.lane);
-                let round = scan.round.get_or_insert_with(|| ring.round(ring.behind_head(), runnable));
-                if let Some(claim) = ring.claim_in(round, self.me) {
-                    let lane = scan.lane;
-                    self.scan = Some(scan);
-                    return Some(Task { lane, claim });
-                }
+        let mut left = lanes & !scan.done;
+        while left != 0 {
+            let lane = left.trailing_zeros() as usize;
+            let ring = rings.lane(lane);
+            let at = scan.rounds.iter().position(|&(of, _)| of == lane).unwrap_or_else(|| {
+                scan.rounds.push((lane, ring.round(ring.behind_head(), runnable)));
+                scan.rounds.len() - 1
+            });
+            if let Some(claim) = ring.claim_in(&mut scan.rounds[at].1, self.me) {
+                self.scan = Some(scan);
+                return Some(Task { lane, claim });
             }
-            scan = Scan { lane: scan.lane + 1, ..Scan::default() };
+            scan.rounds.swap_remove(at);
+            scan.done |= 1 << lane;
+            left &= left - 1;
+        }
+        if used & !scan.done != 0 {
+            self.scan = Some(scan);
         }
         None
     }

@@ -6,9 +6,11 @@
 //! anything in it is touched, so a full file system is a typed error and never a SIGBUS.
 
 use crate::constants::Constants;
+use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::layout::*;
 use crate::limits::*;
+use crate::retry::Rule;
 use crate::ring::Lane;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
@@ -52,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) constants: Constants,
     pub(crate) policy: u64,
     pub(crate) limits: TimeLimits,
+    pub(crate) retry: Rule,
+    pub(crate) demand: Option<Demand>,
     pub(crate) named: bool,
 }
 
@@ -127,6 +131,11 @@ impl Segment {
         self.pthread_mutexes.as_ref()
     }
 
+    /// Whether workers come on demand, and which.
+    pub(crate) fn demand(&self) -> Option<Demand> {
+        Demand::from_bits(self.header().identity.demand.load(Relaxed))
+    }
+
     fn initialise(&self, plan: &Plan) -> Result<()> {
         self.commit(0, SLOTS_AT, "the pool")?;
         let id = &self.header().identity;
@@ -138,6 +147,8 @@ impl Segment {
         id.time_namespace.store(sys::time_namespace()?, Relaxed);
         id.policy.store(plan.policy, Relaxed);
         id.limits.store(plan.limits.bits(), Relaxed);
+        plan.retry.store(id.retry.each_ref());
+        id.demand.store(Demand::bits(plan.demand), Relaxed);
         id.cpus.store(plan.constants.cpu_count(&sys::cpus()).unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);
         id.nonce.store(random(), Relaxed);

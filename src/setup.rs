@@ -240,7 +240,8 @@ pub(crate) fn fail(text: &str) {
 }
 
 /// The number of the worker that runs in this thread: below the pool's number of workers, and no other worker's at the same time. A worker that takes
-/// the place of one that ended takes its number too.
+/// the place of one that ended takes its number too. Of one that is there because another one waits
+/// ([`Builder::replacements`](crate::Builder::replacements)) it is not below that number.
 ///
 /// `None` outside a worker, and in one that came by the pool's name ([`work`](crate::work)): its owner did not count it.
 ///

@@ -20,7 +20,7 @@
 //! if so it wakes the next.
 
 use crate::layout::{Header, Record};
-use crate::limits::PARTICIPANT_WORDS;
+use crate::limits::{OWNER_SEAT, PARTICIPANT_WORDS};
 use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU64, Wait, fence, fence_after_swap, futex_wait, futex_wake};
@@ -56,11 +56,11 @@ impl<'a> Sleepers<'a> {
         any(self.idle)
     }
 
-    /// Wakes one sleeping worker. Whoever clears the mark owes the wake.
+    /// Wakes one sleeping worker, or else the owner, if that would start one (`hiring.rs`). Whoever clears the mark owes the wake.
     #[cold]
     pub(crate) fn wake_one(&self) -> bool {
         for (i, word) in self.idle.iter().enumerate() {
-            let mut marks = word.load(Relaxed);
+            let mut marks = word.load(Relaxed) & !owner_mark(i);
             while marks != 0 {
                 let bit = marks & marks.wrapping_neg();
                 // AcqRel: pairs with `prepare` and `cancel` of the sleeper; nothing but the mark itself is handed over.
@@ -69,10 +69,10 @@ impl<'a> Sleepers<'a> {
                     self.wake(i * 64 + bit.trailing_zeros() as usize);
                     return true;
                 }
-                marks = before & !bit;
+                marks = before & !bit & !owner_mark(i);
             }
         }
-        false
+        self.wake_marked(OWNER_SEAT)
     }
 
     /// Wakes every worker that sleeps now, once: one that finds nothing and lies down again is left alone.
@@ -91,13 +91,15 @@ impl<'a> Sleepers<'a> {
         }
     }
 
-    /// Wakes a worker if its mark is up, and owes the wake then.
-    pub(crate) fn wake_marked(&self, worker: usize) {
-        let (word, bit) = (&self.idle[worker / 64], 1 << (worker % 64));
+    /// Wakes a worker, or the owner, if its mark is up, and owes the wake then.
+    pub(crate) fn wake_marked(&self, seat: usize) -> bool {
+        let (word, bit) = (&self.idle[seat / 64], 1 << (seat % 64));
         // AcqRel: as in `wake_one`. The caller's announcement has the fence that orders this behind its publishing.
-        if word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, AcqRel) & bit != 0 {
-            self.wake(worker);
+        let is_ours = word.load(Relaxed) & bit != 0 && word.fetch_and(!bit, AcqRel) & bit != 0;
+        if is_ours {
+            self.wake(seat);
         }
+        is_ours
     }
 
     /// Wakes a participant that sleeps or is about to.
@@ -124,7 +126,7 @@ impl<'a> Sleepers<'a> {
         }
     }
 
-    /// Steps 1 and 2 of the worker. Look for work before calling `sleep` with what this returns.
+    /// Steps 1 and 2 of the worker, and of an owner that is about to look whether it has to start one. Look for work before calling `sleep` with what this returns.
     #[must_use]
     pub(crate) fn prepare(&self, me: usize) -> u32 {
         // Acquire: pairs with `wake`.
@@ -175,6 +177,11 @@ impl<'a> Sleepers<'a> {
         self.searching[dead / 64].fetch_and(!(1 << (dead % 64)), Relaxed);
         self.idle[dead / 64].fetch_and(!(1 << (dead % 64)), Relaxed);
     }
+}
+
+/// The owner's mark, if it is in this word.
+fn owner_mark(word: usize) -> u64 {
+    if word == OWNER_SEAT / 64 { 1 << (OWNER_SEAT % 64) } else { 0 }
 }
 
 #[inline]

@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) function: u16,
     pub(crate) options: u16,
     pub(crate) submitter: u16,
+    /// The lane that it is to be published in. `Slot::read` does not give it.
+    pub(crate) lane: u16,
     pub(crate) attempts_max: u8,
     pub(crate) kills_max: u8,
     pub(crate) set: u32,
@@ -26,19 +28,32 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Time limits of a task to be submitted, with `OPTION_LIMITED`. Its arguments come beside the request, so the limits lie where it would tell of them: a
+    #[inline]
+    pub(crate) fn lane(&self) -> usize {
+        usize::from(self.lane)
+    }
+
+    /// Time limits of a task to be submitted, with `OPTION_TERMS`. Its arguments come beside the request, so the limits lie where it would tell of them: a
     /// larger request would cost every task some instructions. They are for what lies beside the slot, and `Slot::read` does not give them.
     pub(crate) fn limits(&self) -> TimeLimits {
-        if self.options & OPTION_LIMITED == 0 {
+        if self.options & OPTION_TERMS == 0 {
             return TimeLimits::default();
         }
         TimeLimits { soft_ms: self.args_len, hard_ms: self.args_block }
     }
 
+    /// The task has a rule for another attempt, which comes beside the request like its arguments: it, too, would make all of them larger.
+    pub(crate) fn set_retried(&mut self) {
+        if self.options & OPTION_TERMS == 0 {
+            self.options |= OPTION_TERMS;
+            (self.args_len, self.args_block) = (0, 0);
+        }
+    }
+
     /// See [`limits`](Request::limits).
     pub(crate) fn set_limits(&mut self, limits: TimeLimits) {
         if !limits.is_none() {
-            self.options |= OPTION_LIMITED;
+            self.options |= OPTION_TERMS;
             (self.args_len, self.args_block) = (limits.soft_ms, limits.hard_ms);
         }
     }
@@ -57,8 +72,12 @@ pub(crate) enum Args<'a> {
 pub(crate) const OPTION_CHUNK: u16 = 1;
 /// The task may run again after its worker died in it.
 pub(crate) const OPTION_IDEMPOTENT: u16 = 2;
-/// The task has time limits.
-pub(crate) const OPTION_LIMITED: u16 = 4;
+/// The task has time limits, or a rule for another attempt after an error: they lie beside the slot.
+pub(crate) const OPTION_TERMS: u16 = 4;
+/// Of what a task wants, and of its slot's function: it is to begin later, not before the time beside its slot, and nobody takes it as he finds it. See
+/// `again.rs`.
+pub(crate) const WANTED_LATER: u32 = 1 << 15;
+const FUNCTION: u32 = WANTED_LATER - 1;
 /// The options from this bit on name the one worker that the task is for, see `target.rs`; 0: any.
 pub(crate) const TARGET_SHIFT: u32 = 3;
 /// Of what a task wants: the part that names its worker. The other part is the function's number.
@@ -118,6 +137,36 @@ impl Slot {
         }
         let ours = |s: State| s.is_left_to(me, generation) || seeded(Bug::KillUnheeded) && s.is_run_by(me, generation);
         self.change(self.load(), ours, next)
+    }
+
+    /// RUNNING -> PENDING by its owner, after an error, for another attempt: unless it was asked to stop, or is not to run again. `Ok` is the word before.
+    pub(crate) fn put_back(&self, me: Participant, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.may_go_back(me, generation), State::requeued)
+    }
+
+    /// Cancels a pending task, and asks a running one to stop. `Ok` is the word before, of a task that was cancelled; `Err` what was found instead. The two are
+    /// one: a worker that puts the task back meanwhile does so before, and it is cancelled, or finds that it was asked.
+    pub(crate) fn cancel_or_ask(&self, generation: u32, me: Participant) -> Result<State, State> {
+        self.cancel_or_flag(generation, me, Flag::Cancel)
+    }
+
+    /// Cancels a pending task, and has the attempt that runs be the last one. As [`cancel_or_ask`](Slot::cancel_or_ask).
+    pub(crate) fn cancel_or_let_end(&self, generation: u32, me: Participant) -> Result<State, State> {
+        self.cancel_or_flag(generation, me, Flag::Last)
+    }
+
+    fn cancel_or_flag(&self, generation: u32, me: Participant, flag: Flag) -> Result<State, State> {
+        let runs = |s: State| s.is(Phase::Running) && s.generation() == generation;
+        loop {
+            let found = match self.cancel(generation, me) {
+                Ok(old) => return Ok(old),
+                Err(found) => found,
+            };
+            if !runs(found) || self.change(found, runs, |s| s.with(flag)).is_ok() {
+                return Err(found);
+            }
+            // It was put back or has ended since.
+        }
     }
 
     /// PENDING -> CANCELLED (or FREE when detached). `Ok` is the word before.
@@ -225,9 +274,10 @@ impl Slot {
         let function = self.function.load(Relaxed);
         let submitter = self.submitter.load(Relaxed);
         Request {
-            function: function as u16,
+            function: (function & FUNCTION) as u16,
             options: (function >> 16) as u16,
             submitter: submitter as u16,
+            lane: 0,
             attempts_max: (submitter >> 16) as u8,
             kills_max: (submitter >> 24) as u8,
             set: self.set.load(Relaxed),
@@ -238,10 +288,20 @@ impl Slot {
 
     #[inline]
     pub(crate) fn function_index(&self) -> u16 {
-        self.function.load(Relaxed) as u16
+        (self.function.load(Relaxed) & FUNCTION) as u16
     }
 
-    /// What a worker must have, and be, to run the task. Of one for any worker that is its function's number, and of any other a larger one.
+    /// Whether the task is to begin later. For its owner, while it is RUNNING.
+    pub(crate) fn set_later(&self, is_later: bool) {
+        // A swap of that bit alone: who was taken for dead, and does not know, changes nothing else of the next task's.
+        match is_later {
+            true => self.function.fetch_or(WANTED_LATER, Relaxed),
+            false => self.function.fetch_and(!WANTED_LATER, Relaxed),
+        };
+    }
+
+    /// What a worker must have, and be, to run the task. Of one for any worker that is its function's number, and of any other, or one that is to begin later,
+    /// a larger one.
     #[inline]
     pub(crate) fn wanted(&self) -> u32 {
         self.function.load(Relaxed) & (WANTED_TARGET | 0xffff)

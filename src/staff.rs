@@ -22,10 +22,21 @@ use std::os::fd::AsFd;
 
 /// The place of a number among the workers.
 #[derive(Default)]
-struct Place {
+pub(crate) struct Place {
     /// Two while one follows another.
-    workers: usize,
+    pub(crate) workers: usize,
     is_leaving: bool,
+    /// Those that take no more tasks.
+    pub(crate) gone: usize,
+    /// Those that were started and are not ready yet, or wait for their turn.
+    starting: usize,
+}
+
+impl Place {
+    /// Whether somebody is to take tasks here soon, and nobody does so now.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.starting != 0 && self.starting + self.gone == self.workers
+    }
 }
 
 impl Supervisor {
@@ -40,6 +51,7 @@ impl Supervisor {
             let ready = who.filter(|w| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1);
             if ready.is_some() {
                 child.attached = ready;
+                ready.inspect(|who| self.pool.segment().records()[who.index()].known.store(1, Relaxed));
                 watch.failures = 0;
                 watch.ever_attached = true;
             } else if now - child.started_at > crate::limits::nanos(self.pool.start_timeout) {
@@ -113,13 +125,17 @@ impl Supervisor {
             return Ok(());
         }
         let planned = self.planned_workers();
+        let least = self.least_workers() as u32;
         let mut missing: Vec<u32> = match is_stopping {
-            false => (0..planned as u32).filter(|number| !staff.contains_key(number)).collect(),
+            false => (0..least).filter(|number| !staff.contains_key(number)).collect(),
             true => self.one_for_the_rest(&staff).into_iter().collect(),
         };
+        missing.extend(self.needed(watch, &staff, &missing));
         let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
         let is_to_be_followed = |number: u32, place: &Place| {
-            let is_followed = place.workers == 1 && place.is_leaving && (number as usize) < planned;
+            // One that has left its place on demand is followed when somebody is needed again.
+            let keeps_place = number < least || place.gone == 0;
+            let is_followed = place.workers == 1 && place.is_leaving && (number as usize) < planned && keeps_place;
             // At the end all leave, when they find nothing to begin.
             is_followed && (!is_stopping || self.has_pending_for(number))
         };
@@ -186,9 +202,11 @@ impl Supervisor {
         let wanted = self.planned_workers();
         // Whatever stands there: else workers could be started to leave at once, again and again.
         segment.life().wanted.store(wanted as u32, Relaxed);
+        segment.life().replacements.store(watch.hiring.replacements(), Relaxed);
         let mut numbers = lock(&self.children).iter().map(|child| child.number).collect::<Vec<_>>();
         numbers.extend(&watch.requested);
-        if numbers.iter().all(|&number| (number as usize) < wanted) {
+        let wanted = wanted as u32 + watch.hiring.replacements();
+        if numbers.iter().all(|&number| number < wanted) {
             segment.unset(Bit::Shrunk);
         }
     }
@@ -219,19 +237,26 @@ impl Supervisor {
         for child in lock(&self.children).iter() {
             let place = staff.entry(child.number).or_default();
             place.workers += 1;
-            place.is_leaving |= child.attached.is_some_and(|who| self.is_leaving(who));
+            // One that has left its seat, and whose process is still there, is as good as gone.
+            let turn = child.attached.map(|who| self.turn_of(who).unwrap_or(Turn::Handed));
+            let has_seat = child.attached.is_some_and(|who| self.turn_of(who).is_some());
+            place.is_leaving |= has_seat && matches!(turn, Some(Turn::Near | Turn::Handed));
+            place.gone += usize::from(turn == Some(Turn::Handed));
+            place.starting += usize::from(matches!(turn, None | Some(Turn::Waiting)));
         }
         for &number in &watch.requested {
-            staff.entry(number).or_default().workers += 1;
+            let place = staff.entry(number).or_default();
+            place.workers += 1;
+            place.starting += 1;
         }
         staff
     }
 
-    /// Whether a worker is about to leave, and another is to follow it.
-    fn is_leaving(&self, who: Participant) -> bool {
+    /// Whether a worker that is still there takes tasks, or is about to leave.
+    fn turn_of(&self, who: Participant) -> Option<Turn> {
         let record = &self.pool.segment().records()[who.index()];
         let turn = Turn::of(record);
-        RecordState::of(record).is_active_as(who) && matches!(turn, Turn::Near | Turn::Handed)
+        RecordState::of(record).is_active_as(who).then_some(turn)
     }
 
     fn has_work_left(&self) -> bool {

@@ -10,6 +10,7 @@
 //!                        | cancel          | its set was discarded before it started, or it was condemned
 //!                        '-> CANCELLED <---'--------- collect ----------------^
 //! ```
+//! A requeue is done by the reaper of a dead worker, or by a worker whose task failed and is to run again.
 //! The code of every phase differs from every other in two bits or more. A zero word is a free slot of generation 0, which is
 //! what fresh shared memory holds. The owner is the worker in RUNNING (and afterwards the one that finished it).
 //!
@@ -18,9 +19,10 @@
 //! | WAITER | whoever sleeps on the slot | a futex wait is or was going on: wake when leaving the phase | at FREE |
 //! | NOTIFY | the submitter | announce the end in the completion bitmap of the lane | at FREE |
 //! | DETACHED | the submitter, or its reaper | nobody will collect: the end goes straight to FREE | at FREE |
-//! | CANCEL | the submitter | asked to stop while running | at FREE and at a requeue |
+//! | CANCEL | the submitter | asked to stop while running: after an error it is not put back | at FREE and at a requeue |
 //! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
 //! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
+//! | LAST | who ends the pool, or its own part in it | after an error it is not put back to run again | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
 
@@ -95,6 +97,7 @@ pub(crate) enum Flag {
     Cancel = 0x08,
     Kill = 0x10,
     Time = 0x20,
+    Last = 0x40,
 }
 
 impl Flag {
@@ -167,7 +170,11 @@ impl State {
         let running = State(Phase::Running.code() | u64::from(generation) << GENERATION_SHIFT).owned_by(who);
         self.0 & (PHASE_MASK | OWNER_MASK | GENERATION_MASK | Flag::Kill.bit()) == running.0
     }
-    /// The same of a task that somebody has condemned.
+    /// The same of one that nobody has asked to stop either, nor said that this attempt is its last: `who` may put it back for another one.
+    pub(crate) fn may_go_back(self, who: Participant, generation: u32) -> bool {
+        self.is_left_to(who, generation) && !self.has(Flag::Cancel) && !self.has(Flag::Last)
+    }
+    /// Whether `who` runs the task of this generation, and somebody has condemned it.
     pub(crate) fn is_condemned_with(self, who: Participant, generation: u32) -> bool {
         self.is_run_by(who, generation) && self.has(Flag::Kill)
     }

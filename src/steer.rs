@@ -120,7 +120,7 @@ impl Executor {
     pub fn purge(&self) -> Result<usize> {
         self.pool().member.check_fork()?;
         self.pool().refuse_by_hand("cancelling all")?;
-        Ok(self.pool().cancel_all(self.supervisor().is_some()))
+        Ok(self.pool().cancel_all(self.supervisor().is_some(), false))
     }
 
     /// For what only the owner may do.

@@ -1,4 +1,4 @@
-//! Submitting: from arguments in private memory to PENDING slots in the lane.
+//! Submitting: from arguments in private memory to PENDING slots in a lane: that of the request, which says so for its priority.
 //!
 //! Everything that can fail is done before shared state is touched: encoding (user code), large arguments into their block. Then, under
 //! the lane's mutex, a slot is filled and published. `submit` publishes before it returns: no task waits in private memory.
@@ -9,15 +9,15 @@ use crate::limits::{FULL_NS_MAX, INLINE_MAX, PAYLOAD_LEN_MAX};
 use crate::pace::WaitPace;
 use crate::payload::Lease;
 use crate::pool::{Pool, Ticket};
+use crate::retry::Rule;
 use crate::ring::Hold;
 use crate::search::Rings;
 use crate::set::SetRef;
-use crate::slot::{Args, OPTION_LIMITED, Request};
+use crate::slot::{Args, OPTION_TERMS, Request};
 use crate::spin::{self, Patience};
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{futex_wait_low, now_ns};
-use crate::time_limits::TimeLimits;
 use std::time::Duration;
 
 /// Slots that are looked at before a lane counts as one in which room must be searched for.
@@ -48,19 +48,21 @@ pub(crate) struct Ready<'a> {
     args: &'a [u8],
     len: usize,
     lease: Option<Lease<'a>>,
+    /// For what lies beside the slot, if its request says that the task has terms.
+    rule: Rule,
 }
 
 impl<'a> Ready<'a> {
     /// One whose arguments fit into a slot.
     #[inline]
-    fn inline(request: &'a Request, args: &'a [u8]) -> Ready<'a> {
+    fn inline(request: &'a Request, rule: Rule, args: &'a [u8]) -> Ready<'a> {
         debug_assert!(args.len() <= INLINE_MAX);
-        Ready { request, args, len: args.len(), lease: None }
+        Ready { request, args, len: args.len(), lease: None, rule }
     }
 
     /// One whose `len` bytes of arguments lie in a block already.
-    pub(crate) fn in_block(request: &'a Request, lease: Lease<'a>, len: usize) -> Ready<'a> {
-        Ready { request, args: &[], len, lease: Some(lease) }
+    pub(crate) fn in_block(request: &'a Request, rule: Rule, lease: Lease<'a>, len: usize) -> Ready<'a> {
+        Ready { request, args: &[], len, lease: Some(lease), rule }
     }
 
     /// The block, unless it was handed over.
@@ -71,16 +73,16 @@ impl<'a> Ready<'a> {
 
 impl Pool {
     /// Checks, and brings large arguments into their block.
-    fn prepare<'a>(&'a self, request: &'a Request, args: &'a [u8]) -> Result<Ready<'a>> {
+    fn prepare<'a>(&'a self, request: &'a Request, rule: Rule, args: &'a [u8]) -> Result<Ready<'a>> {
         if args.len() <= INLINE_MAX {
-            return Ok(Ready::inline(request, args));
+            return Ok(Ready::inline(request, rule, args));
         }
         if args.len() > PAYLOAD_LEN_MAX {
             return Err(Error::PayloadTooLarge { len: args.len() as u64, max: PAYLOAD_LEN_MAX as u64 });
         }
         let lease = self.allocate(args.len())?;
         lease.write(args)?;
-        Ok(Ready::in_block(request, lease, args.len()))
+        Ok(Ready::in_block(request, rule, lease, args.len()))
     }
 
     /// A block for arguments. Finished tasks that nobody has collected give theirs back first.
@@ -103,22 +105,27 @@ impl Pool {
             }
             return Ok(ticket);
         }
-        self.submit(&mut self.prepare(request, args)?, when_full)
+        self.submit_by_rule(request, self.retry, args, when_full)
+    }
+
+    /// The same by the general way, which a task with terms goes.
+    pub(crate) fn submit_by_rule(&self, request: &Request, rule: Rule, args: &[u8], when_full: WhenFull) -> Result<Ticket> {
+        self.submit(&mut self.prepare(request, rule, args)?, when_full)
     }
 
     /// Publishes one task, from a block or when something was in the way.
     pub(crate) fn submit(&self, ready: &mut Ready<'_>, when_full: WhenFull) -> Result<Ticket> {
         self.check_usable()?;
-        let set = ready.request.set;
+        let (set, lane) = (ready.request.set, ready.request.lane());
         let mut ticket = None;
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
             ticket = pool.fill(hold, ready)?;
             Ok(ticket.is_some())
         };
-        if self.hold_once(None, &mut work)? != Turn::Done {
-            self.publish_slow(&mut work, when_full)?;
+        if self.hold_once(lane, None, &mut work)? != Turn::Done {
+            self.publish_slow(lane, &mut work, when_full)?;
         }
-        let ticket = ticket.ok_or(Error::Full { capacity: self.quota() })?;
+        let ticket = ticket.ok_or(Error::Full { capacity: self.quota(lane) })?;
         if set != 0 {
             self.look_at_set(set, ticket);
         }
@@ -129,10 +136,10 @@ impl Pool {
     #[inline(always)]
     fn publish_at_once(&self, request: &Request, args: &[u8]) -> Option<Ticket> {
         let segment = self.segment();
-        if self.check_usable().is_err() || self.is_lane_shared() || request.options & OPTION_LIMITED != 0 {
+        if self.check_usable().is_err() || self.is_lane_shared(request.lane()) || request.options & OPTION_TERMS != 0 {
             return None;
         }
-        let mut hold = self.member.try_hold_lane(self.lane)?;
+        let mut hold = self.member.try_hold_lane(request.lane())?;
         // Under the mutex, as in `hold_once`.
         if !segment.is_open() {
             return None;
@@ -172,19 +179,26 @@ impl Pool {
     pub(crate) fn submit_slices<'a>(
         &'a self,
         request: &'a Request,
+        rule: Rule,
         args: impl Iterator<Item = &'a [u8]> + Clone,
         each: impl FnMut(Ticket),
     ) -> Result<()> {
         if args.clone().all(|args| args.len() <= INLINE_MAX) {
-            return self.submit_all(args.map(|args| Ready::inline(request, args)), each);
+            return self.submit_all(args.map(|args| Ready::inline(request, rule, args)), each);
         }
-        let ready: Vec<_> = args.map(|args| self.prepare(request, args)).collect::<Result<_>>()?;
+        let ready: Vec<_> = args.map(|args| self.prepare(request, rule, args)).collect::<Result<_>>()?;
         self.submit_all(ready.into_iter(), each)
     }
 
     /// Publishes a task with the same arguments for each of these requests, which name workers.
-    pub(crate) fn submit_each(&self, requests: &[Request], args: &[u8], mut each: impl FnMut(Ticket)) -> Result<()> {
-        let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, args)).collect::<Result<_>>()?;
+    pub(crate) fn submit_each(
+        &self,
+        requests: &[Request],
+        rule: Rule,
+        args: &[u8],
+        mut each: impl FnMut(Ticket),
+    ) -> Result<()> {
+        let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, rule, args)).collect::<Result<_>>()?;
         let mut tickets = Vec::with_capacity(requests.len());
         let sent = self.submit_all(ready.into_iter(), |ticket| tickets.push(ticket));
         // The announcement has woken one worker, and each has a task of its own.
@@ -198,11 +212,12 @@ impl Pool {
         sent
     }
 
-    /// Publishes many tasks in as few holds of the mutex as their number needs.
+    /// Publishes many tasks, of one priority, in as few holds of the mutex as their number needs.
     #[inline]
     fn submit_all<'a>(&'a self, mut tasks: impl Iterator<Item = Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
         self.check_usable()?;
         let mut next = tasks.next();
+        let Some(lane) = next.as_ref().map(|task| task.request.lane()) else { return Ok(()) };
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
             while let Some(task) = &mut next {
                 match pool.fill(hold, task)? {
@@ -213,7 +228,10 @@ impl Pool {
             }
             Ok(true)
         };
-        if self.hold_once(None, &mut work)? == Turn::Done { Ok(()) } else { self.publish_slow(&mut work, WhenFull::Wait) }
+        match self.hold_once(lane, None, &mut work)? {
+            Turn::Done => Ok(()),
+            Turn::More(_) | Turn::None => self.publish_slow(lane, &mut work, WhenFull::Wait),
+        }
     }
 
     /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
@@ -225,12 +243,12 @@ impl Pool {
         if let Some(lease) = ready.lease.take() {
             args = Args::InBlock(lease.name(), ready.len as u32);
             let (index, _, free) = found;
-            if !lease.hand_to(self.segment().slot_number(self.lane, index), free.generation()) {
+            if !lease.hand_to(self.segment().slot_number(ready.request.lane(), index), free.generation()) {
                 return Err(self.segment().poison("the owner of a leased payload block"));
             }
         }
-        if ready.request.options & OPTION_LIMITED != 0 {
-            self.write_limits(found.0, ready.request.limits());
+        if ready.request.options & OPTION_TERMS != 0 {
+            self.write_terms(ready.request, ready.rule, found.0);
         }
         Ok(Some(self.publish_into(found, hold, ready.request, args)))
     }
@@ -247,49 +265,56 @@ impl Pool {
     ) -> Ticket {
         slot.write(request, hold.place(), args);
         hold.publish(slot, free);
-        let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: free.generation() };
+        let ticket = Ticket { slot: self.segment().slot_number(request.lane(), index), generation: free.generation() };
         self.note_newest(ticket);
         ticket
     }
 
     /// Before the task is published. The extras are there: whoever made the request has seen to that.
     #[cold]
-    fn write_limits(&self, index: usize, limits: TimeLimits) {
-        if let Some(extra) = self.segment().extra(self.lane, index) {
-            extra.limits.store(limits.bits(), Relaxed);
+    fn write_terms(&self, request: &Request, rule: Rule, index: usize) {
+        if let Some(extra) = self.segment().extra(request.lane(), index) {
+            extra.limits.store(request.limits().bits(), Relaxed);
+            let slot = &self.segment().lane(request.lane()).slots[index];
+            rule.store([&extra.retry[0], &extra.retry[1], &slot.outcome]);
         }
     }
 
-    /// How many unfinished tasks this submitter may have: in a lane that several share, its part.
-    fn quota(&self) -> usize {
-        let users = self.segment().lane(self.lane).head.users.load(Relaxed) as usize;
+    /// How many unfinished tasks this submitter may have in a lane: in one that several share, its part.
+    fn quota(&self, lane: usize) -> usize {
+        let users = self.segment().lane(lane).head.users.load(Relaxed) as usize;
         if users > 1 { (self.capacity() / users).max(1) } else { self.capacity() }
     }
 
     #[inline]
-    fn is_lane_shared(&self) -> bool {
-        self.segment().lane(self.lane).head.users.load(Relaxed) > 1
+    fn is_lane_shared(&self, lane: usize) -> bool {
+        self.segment().lane(lane).head.users.load(Relaxed) > 1
     }
 
-    /// How many tasks this submitter may add. Counted anew each time: that takes a look at every slot, but only past the sixteenth
-    /// submitter, and it cannot go wrong. Outside the mutex: threads of one process may go over the quota by a few.
+    /// How many tasks this submitter may add. Counted anew each time: that takes a look at every slot, but only where submitters
+    /// share a lane, and it cannot go wrong. Outside the mutex: threads of one process may go over the quota by a few.
     #[inline]
-    fn allowance(&self) -> usize {
-        if self.is_lane_shared() { self.quota().saturating_sub(self.count_own()) } else { usize::MAX }
+    fn allowance(&self, lane: usize) -> usize {
+        if self.is_lane_shared(lane) { self.quota(lane).saturating_sub(self.count_own(lane)) } else { usize::MAX }
     }
 
     #[cold]
-    fn count_own(&self) -> usize {
-        let slots = self.segment().lane(self.lane).slots;
+    fn count_own(&self, lane: usize) -> usize {
+        let slots = self.segment().lane(lane).slots;
         slots.iter().filter(|s| !s.load().is(Phase::Free) && s.submitted_by() == self.member.who()).count()
     }
 
     /// One hold of the lane, from `position` on: where an earlier one has looked in vain.
     #[inline]
-    fn hold_once(&self, position: Option<u64>, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>) -> Result<Turn> {
+    fn hold_once(
+        &self,
+        lane: usize,
+        position: Option<u64>,
+        work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>,
+    ) -> Result<Turn> {
         let segment = self.segment();
-        let allowance = self.allowance();
-        let mut hold = self.member.hold_lane(self.lane)?;
+        let allowance = self.allowance(lane);
+        let mut hold = self.member.hold_lane(lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
         hold.limit(allowance);
@@ -307,19 +332,24 @@ impl Pool {
 
     /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
     #[cold]
-    fn publish_slow(&self, work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>, when_full: WhenFull) -> Result<()> {
+    fn publish_slow(
+        &self,
+        lane: usize,
+        work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>,
+        when_full: WhenFull,
+    ) -> Result<()> {
         let start = now_ns();
         let deadline = match when_full {
             WhenFull::WaitFor(d) => start.saturating_add(crate::limits::nanos(d)),
             WhenFull::Wait | WhenFull::Refuse => u64::MAX,
         };
-        let (mut oldest, mut patience, mut pace) = (self.oldest(), Patience::default(), WaitPace::new(start));
+        let (mut oldest, mut patience, mut pace) = (self.oldest(lane), Patience::default(), WaitPace::new(start));
         loop {
-            self.harvest();
+            self.harvest_lane(lane);
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
             let mut position = None;
             loop {
-                match self.hold_once(position, work)? {
+                match self.hold_once(lane, position, work)? {
                     Turn::Done => return Ok(()),
                     Turn::More(next) => position = Some(next),
                     Turn::None => break,
@@ -327,22 +357,22 @@ impl Pool {
             }
             let now = now_ns();
             match when_full {
-                WhenFull::Refuse => return Err(Error::Full { capacity: self.quota() }),
+                WhenFull::Refuse => return Err(Error::Full { capacity: self.quota(lane) }),
                 WhenFull::WaitFor(after) if now >= deadline => {
                     return Err(Error::TimedOut { what: "a free slot in the ring", after });
                 }
-                WhenFull::Wait if crate::nested::help_oldest(self)? => {}
+                WhenFull::Wait if crate::nested::help_oldest(self, lane)? => {}
                 WhenFull::Wait | WhenFull::WaitFor(_) => {
-                    let found = self.oldest();
+                    let found = self.oldest(lane);
                     if found != oldest {
                         (oldest, patience) = (found, Patience::default());
                     }
                     // In a task: if all of them wait for this one, there will never be any.
                     let _waits = match when_full {
-                        WhenFull::Wait => crate::nested::begin_wait_for_room(self)?,
+                        WhenFull::Wait => crate::nested::begin_wait_for_room(self, lane)?,
                         WhenFull::WaitFor(_) | WhenFull::Refuse => None,
                     };
-                    self.wait_for_room(now, deadline, oldest, &mut patience)?;
+                    self.wait_for_room(lane, (now, deadline), oldest, &mut patience)?;
                     if pace.until(now).is_none() {
                         self.look_after_waits()?;
                         pace.looked(now);
@@ -353,34 +383,40 @@ impl Pool {
     }
 
     /// The slot that the next submit looks at first, and its word.
-    fn oldest(&self) -> (usize, State) {
-        let ring = self.segment().lane(self.lane);
+    fn oldest(&self, lane: usize) -> (usize, State) {
+        let ring = self.segment().lane(lane);
         let index = ring.next_slot();
         (index, ring.slots[index].load())
     }
 
     /// Waits until the oldest slot of the lane, which was as told, is finished or free; over the quota, for a moment. Others may be first: then the bounded
     /// sleep ends the wait.
-    fn wait_for_room(&self, now: u64, deadline: u64, oldest: (usize, State), patience: &mut Patience) -> Result<()> {
+    fn wait_for_room(
+        &self,
+        lane: usize,
+        (now, deadline): (u64, u64),
+        oldest: (usize, State),
+        patience: &mut Patience,
+    ) -> Result<()> {
         let for_a_moment = || std::thread::sleep(Duration::from_nanos(FULL_NS_MAX.min(deadline.saturating_sub(now))));
-        if self.allowance() == 0 {
+        if self.allowance(lane) == 0 {
             for_a_moment();
             return Ok(());
         }
         let (index, seen) = oldest;
-        let slot = &self.segment().lane(self.lane).slots[index];
+        let slot = &self.segment().lane(lane).slots[index];
         let moved = || (slot.load().generation() != seen.generation() || slot.load().is_finished()).then_some(());
         if seen.is(Phase::Free) {
             if seen.is_retired() {
                 // It is never used again; another one will be free.
-                self.check_not_used_up()?;
+                self.check_not_used_up(lane)?;
                 for_a_moment();
             }
             return Ok(());
         }
         if seen.is_finished() && slot.submitted_by() == self.member.who() {
             // Another thread takes it just now.
-            let ticket = Ticket { slot: self.segment().slot_number(self.lane, index), generation: seen.generation() };
+            let ticket = Ticket { slot: self.segment().slot_number(lane, index), generation: seen.generation() };
             self.await_taker(ticket, patience);
             return Ok(());
         }
@@ -398,9 +434,9 @@ impl Pool {
     }
 
     /// A slot takes 2^32 tasks in its life. When all of a lane's have, there is nothing to wait for.
-    fn check_not_used_up(&self) -> Result<()> {
+    fn check_not_used_up(&self, lane: usize) -> Result<()> {
         let is_used_up = |slot: &Slot| slot.load().is_retired();
-        match self.segment().lane(self.lane).slots.iter().all(is_used_up) {
+        match self.segment().lane(lane).slots.iter().all(is_used_up) {
             true => Err(Error::Broken {
                 kind: self.segment().pool_kind(),
                 cause: "every slot of the lane has had 2^32 tasks: make a new pool".into(),

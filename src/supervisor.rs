@@ -3,7 +3,9 @@
 
 use crate::bell::Bell;
 use crate::child::Child;
+use crate::demand::Demand;
 use crate::error::{Cause, Error, PoolKind, Result};
+use crate::hiring::Hiring;
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
 use crate::limits::{CAUSE_GRACE_NS, SLEEP_NS_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
@@ -31,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Plan {
     pub(crate) method: StartMethod,
     pub(crate) workers: usize,
+    /// Whether some of them are started only when they are needed.
+    pub(crate) demand: Option<Demand>,
     pub(crate) exe: Option<WorkerExe>,
     pub(crate) env: Vec<(OsString, OsString)>,
 }
@@ -87,9 +91,10 @@ pub(crate) struct Watch {
     over_since: Option<u64>,
     /// It was said that the pool is broken.
     has_told_broken: bool,
-    /// Of a pool whose workers announce that they are about to leave. Last: its thread ends with this.
+    /// Of a pool in which others tell the owner that a worker is to be started. Last: its thread ends with this.
     bell: Option<Bell>,
     lookout: Lookout,
+    pub(crate) hiring: Hiring,
     /// Dead workers whose end was still to be told at the last look.
     expected: Vec<Participant>,
 }
@@ -117,9 +122,10 @@ impl Supervisor {
         });
         let mut watch = Watch { lookout: Lookout::new(&supervisor.pool), ..Watch::default() };
         // The first workers are started here, so that a program that cannot be run is an error of `build`.
-        let begun = match supervisor.policy().tasks_max {
-            Some(_) => Bell::hang(&supervisor.pool, supervisor.bell.as_fd()).map(|bell| watch.bell = Some(bell)),
-            None => Ok(()),
+        let is_told = supervisor.policy().tasks_max.is_some() || supervisor.plan.demand.is_some();
+        let begun = match is_told {
+            true => Bell::hang(&supervisor.pool, supervisor.bell.as_fd()).map(|bell| watch.bell = Some(bell)),
+            false => Ok(()),
         };
         if let Err(e) = begun.and_then(|()| supervisor.refill(&mut watch)) {
             supervisor.give_up();
@@ -214,7 +220,7 @@ impl Supervisor {
 
     /// Cancels everybody's pending tasks, of a pool whose workers are being ended.
     pub(crate) fn cancel_rest(&self) {
-        self.cancelled.fetch_add(self.pool.cancel_all(true), Relaxed);
+        self.cancelled.fetch_add(self.pool.cancel_all(true, true), Relaxed);
     }
 
     /// How many tasks were cancelled so in all, and how many workers signalled.
@@ -226,7 +232,7 @@ impl Supervisor {
     pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
         // Under the lock: who wants fewer says so first, and then looks at those that are here.
-        child.dismissed |= child.number as usize >= self.planned_workers();
+        child.dismissed |= child.number as usize >= self.most_workers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);
@@ -255,6 +261,7 @@ impl Supervisor {
             self.note_attached(&mut watch);
             self.note_broken(&mut watch);
             self.note_size(&watch);
+            self.note_waiting(&mut watch);
             self.tick(&mut watch);
             if self.is_ending() {
                 // What was put back into the ring, for its worker died, runs nowhere any more.
@@ -267,6 +274,7 @@ impl Supervisor {
                 self.start_failed(&mut watch, e);
             }
         }
+        self.hire_no_more(&mut watch);
         if self.pool.segment().has(Bit::Corrupt) {
             log::error!(target: "taskring", "shared memory is corrupt; the pool is closed");
         }
@@ -324,7 +332,11 @@ impl Supervisor {
             let children = lock(&self.children);
             children.iter().any(|c| c.attached.is_none() || c.is_unwatched()) || (children.is_empty() && self.is_stopping())
         };
-        let timeout_ms = if waiting || watch.lookout.expects() { LOOK_AGAIN_MS } else { (SLEEP_NS_MAX / 1_000_000) as i32 };
+        let timeout_ms = if waiting || watch.lookout.expects() || watch.hiring.is_to_look_again() {
+            LOOK_AGAIN_MS
+        } else {
+            (SLEEP_NS_MAX / 1_000_000) as i32
+        };
         // Acquire: pairs with the Release in `hear`.
         let zygote = self.zygote.as_ref().filter(|_| !self.zygote_gone.load(Acquire));
         // The zygote tells of its own children: their ends would wake us again and again until it does.
@@ -355,7 +367,7 @@ impl Supervisor {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
                 let mut child = Child::of_zygote(pid, number);
-                child.dismissed = number as usize >= self.planned_workers();
+                child.dismissed = number as usize >= self.most_workers();
                 self.add(child);
             }
             Ok(News::NotStarted(number, errno)) => {
@@ -521,7 +533,7 @@ impl Supervisor {
         self.pool.member.kill_overdue(now);
         self.check_pause();
         // Who waits learns of it by the flag; this thread closes the pool.
-        let _ = self.pool.member.audit(Some(self.pool.lane));
+        let _ = self.pool.member.audit(self.pool.own_lanes());
     }
 
     fn join_children(&self) {

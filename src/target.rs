@@ -5,12 +5,13 @@
 
 use crate::error::{Error, Result};
 use crate::life::Bit;
-use crate::limits::{PARTICIPANTS_MAX, WORKERS_MAX};
+use crate::limits::{OWNER_SEAT, PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
-use crate::slot::{TARGET_SHIFT, WANTED_TARGET};
+use crate::slot::{TARGET_SHIFT, WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::turn::Turn;
 use std::collections::{BTreeSet, HashMap};
 
 /// How much of a seat's incarnation a task has room for: whoever takes the seat next is another worker.
@@ -93,6 +94,7 @@ impl Segment {
 
     /// Whether a ready worker can run what wants this.
     pub(crate) fn is_served(&self, wanted: u32) -> bool {
+        let wanted = wanted & !WANTED_LATER;
         let Some(target) = Target::of(wanted) else { return self.has_server(wanted as u16) };
         self.attached_workers().any(|(seat, worker)| worker == target && self.is_server(seat, wanted as u16))
     }
@@ -112,7 +114,9 @@ impl Segment {
     /// The worker of that number, if the pool has one.
     pub(crate) fn target(&self, number: u32) -> Result<Target> {
         let target = Target::Number(number);
-        if (number as usize) < WORKERS_MAX && (self.is_kept(target) || self.attached_workers().any(|(_, w)| w == target)) {
+        // Without the owner whoever is there stays; with it one beyond those that it keeps may leave at any moment.
+        let stays = || self.has(Bit::Orphaned) && self.attached_workers().any(|(_, worker)| worker == target);
+        if (number as usize) < WORKERS_MAX && (self.is_kept(target) || stays()) {
             return Ok(target);
         }
         let wanted = match self.life().wanted.load(Relaxed) {
@@ -125,13 +129,24 @@ impl Segment {
     /// Every worker of the pool: those that the owner keeps, in the order of their numbers, and then the ready ones that came by its name.
     pub(crate) fn all_targets(&self) -> BTreeSet<Target> {
         let kept = (0..self.life().wanted.load(Relaxed)).map(Target::Number).filter(|&target| self.is_kept(target));
-        kept.chain(self.workers_there().filter_map(|(_, is_ready, target)| is_ready.then_some(target))).collect()
+        // Who is there for a worker that waits may be gone at any moment.
+        let stays = |target: &Target| matches!(target, Target::Seat(..)) || self.has(Bit::Orphaned);
+        let ready = self.workers_there().filter_map(|(_, is_ready, target)| is_ready.then_some(target));
+        kept.chain(ready.filter(stays)).collect()
     }
 
     /// After a task for this worker was published: the announcement may have woken another one, which leaves it where it is.
     pub(crate) fn wake_target(&self, target: Target) {
         let sleepers = self.sleepers();
-        self.attached_workers().filter(|&(_, worker)| worker == target).for_each(|(seat, _)| sleepers.wake_marked(seat));
+        let mut is_there = false;
+        for (seat, _) in self.attached_workers().filter(|&(_, worker)| worker == target) {
+            sleepers.wake_marked(seat);
+            is_there |= Turn::of(&self.records()[seat]).takes_tasks();
+        }
+        if !is_there {
+            // One that comes on demand: see `idleness.rs`.
+            sleepers.wake_marked(OWNER_SEAT);
+        }
     }
 }
 

@@ -419,6 +419,7 @@ fn evaluate<R: Payload>(
         Ok(value) => value,
         Err(e) => {
             out.truncate(at);
+            crate::again::failing_with(e.code().into());
             let (summary, sources) = e.texts();
             return store_failure(out, summary, sources);
         }

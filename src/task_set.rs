@@ -2,9 +2,10 @@
 
 use crate::codec::Payload;
 use crate::error::{Error, Result};
-use crate::executor::{SubmitOptions, submit_to};
+use crate::executor::submit_to;
 use crate::future::Future;
 use crate::limits::SETS_MAX;
+use crate::options::SubmitOptions;
 use crate::pool::Pool;
 use crate::set::SetRef;
 use crate::submit::WhenFull;

@@ -5,9 +5,10 @@
 
 use crate::builder::Builder;
 use crate::error::{Error, Result, TaskError};
-use crate::executor::{Executor, SubmitOptions, submit_to};
+use crate::executor::{Executor, submit_to};
 use crate::future::{Future, State};
 use crate::life::Bit;
+use crate::options::SubmitOptions;
 use crate::pool::{Pool, Ticket, lock};
 use crate::start::StartMethod;
 use crate::submit::WhenFull;

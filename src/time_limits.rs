@@ -46,7 +46,7 @@ impl TimeLimits {
 }
 
 /// Whole milliseconds, rounded up.
-fn millis(name: &'static str, limit: Option<Duration>) -> Result<u32> {
+pub(crate) fn millis(name: &'static str, limit: Option<Duration>) -> Result<u32> {
     let Some(limit) = limit else { return Ok(0) };
     let ms = u32::try_from(limit.as_nanos().div_ceil(1_000_000)).ok().filter(|&ms| ms != 0);
     ms.ok_or_else(|| Error::invalid(name, format!("{limit:?}"), "more than 0 and up to 49 days"))

@@ -108,6 +108,7 @@ impl Segment {
 
     /// Whether the worker of this number is one too many.
     pub(crate) fn is_surplus(&self, number: u32) -> bool {
-        self.has(Bit::Shrunk) && number >= self.life().wanted.load(Relaxed)
+        let life = self.life();
+        self.has(Bit::Shrunk) && number >= life.wanted.load(Relaxed).saturating_add(life.replacements.load(Relaxed))
     }
 }

@@ -124,6 +124,8 @@ impl Waiting {
             }
             return Ok(Turn::Again);
         };
+        // A task that waits for another one begins it when its time has come.
+        let mut until = until;
         let waits = match &mut self.nested {
             None => None,
             Some(awaited) => {
@@ -132,6 +134,8 @@ impl Waiting {
                     if nested::help(pool, *ticket)? {
                         return Ok(Turn::Again);
                     }
+                    let (lane, index) = pool.segment().geometry().split(ticket.slot);
+                    until = pool.segment().waits_until(lane, index, now).map_or(until, |at| at.min(until));
                 }
                 nested::begin_wait(awaited.iter().map(|(pool, ticket)| (&**pool, *ticket)))?
             }

@@ -2,6 +2,7 @@
 
 use crate::calls::{Calls, fence_after_task};
 use crate::error::{PoolKind, Result};
+use crate::idleness::{Idleness, say_farewell};
 use crate::layout::{Record, Slot};
 use crate::life::Bit;
 use crate::limits::SLEEP_NS_MAX;
@@ -21,8 +22,6 @@ use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
 use crate::turn::Turn;
 use crate::turnover::Turnover;
-use crate::watchdog::Watchdog;
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,6 +43,9 @@ pub(crate) struct Worker {
     calls: Calls,
     /// When it is to leave for another one, where that is so.
     turnover: Option<Turnover>,
+    /// The same for one that is not needed.
+    idleness: Option<Idleness>,
+    is_idle_too_long: bool,
     orphaned_at: Option<u64>,
 }
 
@@ -72,22 +74,17 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     };
     member.record().number.store(number.map_or(0, |number| number + 1), Relaxed);
     let setup = Setup::begin(&member.segment, number)?;
-    let (mut runners, mut names) = (Vec::new(), Vec::new());
-    let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
-    for (name, runner) in known() {
-        let runner = if is_interpreter { runner.that_shares_nothing() } else { runner };
-        let number = member.add_function(name)?;
-        names.push((number, name));
-        let index = number as usize;
-        runners.resize((index + 1).max(runners.len()), None);
-        runners[index] = Some(runner);
-    }
+    let (runners, names) = functions(&member)?;
     setup.initialize(&member, |name| runner_of(name, &names, &runners))?;
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
     }
     // Release: pairs with the Acquire of `workers_there`: our number is written.
     member.record().ready.store(1, Release);
+    if member.segment.demand().is_some() {
+        // Who is there decides who else is started, and who has just come is not yet known.
+        member.ring_owner();
+    }
     let named = member.segment.header().identity.named.load(Relaxed) != 0;
     let orphaned = if named { 0 } else { Bit::Orphaned as u32 };
     let stop_bits = Bit::Broken as u32 | Bit::Corrupt as u32 | orphaned;
@@ -98,7 +95,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     member.segment.count_workers();
     let search = Search::new(member.who());
     let target = Target::worker(number, member.who()).wanted();
-    let performer = Rc::new(Performer { member, runners, target, is_out: Cell::new(false), watchdog: Watchdog::default() });
+    let performer = Rc::new(Performer::new(member, runners, target));
     let mut worker = Worker {
         performer: performer.clone(),
         names,
@@ -106,6 +103,8 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
         out: Vec::new(),
         calls: Calls::new(stop_bits, number),
         turnover,
+        idleness: Idleness::new(&performer.member, number),
+        is_idle_too_long: false,
         pace: WorkerPace::new(now_ns()),
         orphaned_at: None,
     };
@@ -119,6 +118,9 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     if let Some(turnover) = &worker.turnover {
         turnover.hand_over(&worker.performer.member);
     }
+    if worker.is_idle_too_long && !worker.performer.is_out.get() {
+        say_farewell(&worker.performer.member);
+    }
     worker.pass_wake_on();
     if !worker.performer.is_out.get() && !worker.performer.member.segment.has(Bit::Corrupt) {
         setup.finish(&worker.performer.member, |name| runner_of(name, &worker.names, &worker.performer.runners));
@@ -126,6 +128,23 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     drop(serving);
     worker.leave();
     Ok(())
+}
+
+/// What a worker can run, by the numbers that the functions have in the pool; and their names.
+type Functions = (Vec<Option<Runner>>, Vec<(u16, &'static str)>);
+
+fn functions(member: &Member) -> Result<Functions> {
+    let (mut runners, mut names) = (Vec::new(), Vec::new());
+    let is_interpreter = member.segment.pool_kind() == PoolKind::Interpreter;
+    for (name, runner) in known() {
+        let runner = if is_interpreter { runner.that_shares_nothing() } else { runner };
+        let number = member.add_function(name)?;
+        names.push((number, name));
+        let index = number as usize;
+        runners.resize((index + 1).max(runners.len()), None);
+        runners[index] = Some(runner);
+    }
+    Ok((runners, names))
 }
 
 fn runner_of(name: &str, names: &[(u16, &'static str)], runners: &[Option<Runner>]) -> Option<Runner> {
@@ -178,6 +197,7 @@ impl Worker {
                 },
                 None => match self.idle(&segment) {
                     Some(task) => task,
+                    None if self.is_idle_too_long => return,
                     None => continue,
                 },
             };
@@ -195,8 +215,17 @@ impl Worker {
         for (lane, _) in segment.lanes() {
             drop(self.performer.member.hold_lane(lane));
         }
-        self.search.look_everywhere();
-        self.next(segment)
+        loop {
+            self.search.look_everywhere();
+            let task = self.next(segment);
+            let is_called = self.performer.is_out.get() || self.calls.is_to_leave(segment);
+            if task.is_some() || is_called || !self.performer.await_later(now_ns() + SLEEP_NS_MAX) {
+                return task;
+            }
+            if self.pace.is_overdue(now_ns()) {
+                self.keep_house();
+            }
+        }
     }
 
     /// Rests for as long as the pool is paused; false when this worker is to leave.
@@ -207,6 +236,8 @@ impl Worker {
             if self.pace.is_overdue(now_ns()) {
                 self.keep_house();
             }
+            // The time in which it may run nothing is none of its own.
+            self.idleness.iter_mut().for_each(Idleness::begin_anew);
             !performer.is_out.get()
         };
         !performer.is_out.get() && calls.attend(&performer.member, is_still_in)
@@ -221,6 +252,11 @@ impl Worker {
     #[inline]
     fn next(&mut self, segment: &Segment) -> Option<Task> {
         let performer = &*self.performer;
+        if performer.later.knows_of_one()
+            && let Some(task) = performer.take_later()
+        {
+            return Some(task);
+        }
         self.search.look(segment, &mut |wanted| performer.can_run(wanted))
     }
 
@@ -261,11 +297,17 @@ impl Worker {
         let turnover = &self.turnover;
         // Who waits for our turn may have come, and its wake gone by, after the last look.
         let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
-        let ended = || calls.ends_idleness(segment) || is_over();
+        // What the last look finds of tasks that are to begin later moves the time until which we sleep.
+        let later_at = performer.later.at();
+        let ended = || calls.ends_idleness(segment) || is_over() || performer.later.at() != later_at;
         let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
-        let deadline = now_ns() + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
-        match self.search.rest(segment, sleepers, &mut runnable, ended, deadline) {
+        let now = now_ns();
+        let mut deadline = now + SLEEP_NS_MAX + (self.performer.member.who().index() as u64 % 16) * 10_000_000;
+        if let Some(idleness) = &mut self.idleness {
+            deadline = deadline.min(idleness.leaves_at(&self.performer.member, now));
+        }
+        match self.search.rest(segment, sleepers, &mut runnable, ended, deadline.min(later_at)) {
             Rest::Task(task) => {
                 // The wake for another task may have been given to us, for our mark was up.
                 self.share(segment);
@@ -279,12 +321,27 @@ impl Worker {
                 }
                 self.woken(segment)
             }
+            Rest::Slept { by_mark: false, .. } if later_at < deadline && !self.pace.is_overdue(now_ns()) => None,
             Rest::Slept { by_mark: false, .. } => {
                 self.keep_house();
                 self.search.look_everywhere();
-                None
+                let is_over = |idleness: &Idleness| idleness.is_over(&self.performer.member, now_ns());
+                if self.idleness.as_ref().is_some_and(is_over) { self.look_a_last_time(segment) } else { None }
             }
         }
+    }
+
+    /// Before leaving because there is nothing to do, with the mark taken away by ourselves: a task if there is one after all.
+    #[cold]
+    fn look_a_last_time(&mut self, segment: &Segment) -> Option<Task> {
+        // Pairs with the fence of a submitter that saw the mark, and came too late to take it: its task is seen below. See `idleness.rs`.
+        fence(SeqCst);
+        if self.calls.ends_idleness(segment) || self.performer.is_out.get() {
+            return None;
+        }
+        let task = self.woken(segment);
+        self.is_idle_too_long = task.is_none();
+        task
     }
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
@@ -325,7 +382,7 @@ impl Worker {
         }
         self.pace.looked(now_ns());
         // A word that nobody can have written ends the pool; this worker sees it by the flag.
-        let _ = self.performer.member.audit(None);
+        let _ = self.performer.member.audit(std::iter::empty());
         self.look_for_own_slots();
         let is_process = self.performer.member.seat.kind == Kind::Worker;
         let wrong = |(number, name): &&(u16, &'static str)| is_process && !self.performer.member.is_server(*number, name);

@@ -17,6 +17,7 @@ fn main() {
             ("a_task_that_no_worker_knows_in_time_fails_with_its_name", no_worker_for),
             ("a_function_that_nobody_knows_is_refused_at_once", unknown_at_once),
             ("a_worker_that_is_awake_wakes_another_for_what_it_cannot_run", woken_by_the_other),
+            ("workers_on_demand_are_not_started_again_and_again_for_what_they_lack", on_demand),
             ("tasks_of_a_killed_workers_function_fail_and_others_go_on", killed_worker),
         ],
     );
@@ -150,6 +151,30 @@ fn no_worker_for() {
     let _a = started(&pool, &name, &["alpha"]);
     assert!(pool.submit(task("alpha"), 4).expect("submitted").result().is_ok(), "with a worker for it");
     drop(pool);
+}
+
+/// The pool's own workers leave as soon as they are idle, and have none of these functions.
+fn on_demand() {
+    let name = unique("on-demand");
+    let builder = Executor::builder().workers(4).min_workers(0).idle_timeout(Duration::from_millis(1));
+    let pool = builder.start_timeout(Duration::from_secs(3)).create_named(&name).expect("a pool");
+    let nobody = pool.submit_bulk(task("alpha"), 0..3).expect("nobody is there who lacks it");
+    let mut came = BTreeSet::new();
+    while !nobody.iter().all(Future::is_done) {
+        came.extend(pool.worker_pids());
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    assert!(nobody.iter().all(|future| matches!(future.result(), Err(Error::NoWorkerFor { .. }))));
+    // As many as tasks, and then no more than that once in a second.
+    assert!((1..=12).contains(&came.len()), "{} were started", came.len());
+    // One that has come by name and is free for such tasks is enough.
+    let mut a = Program::start("worker", &[&name, "alpha"]);
+    a.expect("works");
+    for x in 0..20 {
+        assert_eq!(pool.submit(task("alpha"), x).expect("submitted").result().expect("it ran").2, a.pid());
+    }
+    drop(pool);
+    a.end();
 }
 
 fn unknown_at_once() {

@@ -36,6 +36,7 @@ fn trailer() -> String {
     let sizes = [
         ("taskring_config", size_of::<ffi::taskring_config>()),
         ("taskring_named_bytes", size_of::<ffi::taskring_named_bytes>()),
+        ("taskring_retry", size_of::<ffi::taskring_retry>()),
         ("taskring_options", size_of::<ffi::taskring_options>()),
         ("taskring_bytes", size_of::<ffi::taskring_bytes>()),
         ("taskring_future", size_of::<ffi::taskring_future>()),
@@ -48,8 +49,8 @@ fn trailer() -> String {
     ];
     let mut text = String::from(
         "/* What a struct begins with. Every field but the size is 0: its default. */\n\
-         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0}\n\
-         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0}\n\
+         #define TASKRING_CONFIG_INIT {sizeof(taskring_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, 0, 0, {0, 0, 0, 0, 0, 0}, 0, 0, 0}\n\
+         #define TASKRING_OPTIONS_INIT {sizeof(taskring_options), 0, 0, 0, NULL, NULL, 0, 0, 0, {0, 0, 0, 0, 0, 0}}\n\
          #define TASKRING_MAP_OPTIONS_INIT {sizeof(taskring_map_options), 0, 0, 0, 0, NULL}\n\
          #define TASKRING_CALLBACKS_INIT {sizeof(taskring_callbacks), 0, NULL, NULL, NULL, NULL}\n\
          #define TASKRING_STATS_INIT {sizeof(taskring_stats), 0, 0, 0, 0, 0, 0, 0, 0}\n\n\

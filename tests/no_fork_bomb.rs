@@ -46,7 +46,10 @@ fn without_init(role: &str) {
             // Every run of this program notes itself, and does all this again.
             append(&args[0], "run");
             let own = std::env::current_exe().expect("this program");
-            let builder = Executor::builder().workers(2).start_timeout(Duration::from_secs(2));
+            let mut builder = Executor::builder().workers(2).start_timeout(Duration::from_secs(2));
+            if args[1] == "on demand" {
+                builder = builder.min_workers(0).idle_timeout(Duration::from_millis(1));
+            }
             let built = builder.worker_exe(own, &args, [] as [(&str, &str); 0]).build();
             let error = built.and_then(|pool| pool.submit(square, 3)?.result()).expect_err("no worker ever came");
             append(&args[0], &error.to_string());
@@ -76,13 +79,18 @@ fn missing_line() {
 }
 
 fn own_worker() {
+    starts_few("at once");
+    starts_few("on demand");
+}
+
+fn starts_few(when: &str) {
     let log = Log::new();
-    let mut program = Program::start("without init, its own worker", &[&log.path()]);
+    let mut program = Program::start("without init, its own worker", &[&log.path(), when]);
     let said = program.line();
     assert!(said.starts_with("NotAWorker {") && said.contains("taskring::init"), "{said}");
     program.end();
     let runs = log.count("run");
-    println!("{runs} processes");
+    println!("{runs} processes, {when}");
     assert!((2..=6).contains(&runs), "{runs} processes were started");
     // Every run but the first was told at once, and gave up.
     assert_eq!(

@@ -39,6 +39,7 @@ fn main() {
             ("limited", limited),
             ("detached", detached),
             ("owner", owner),
+            ("demanding", demanding),
             ("submitter", submitter),
         ],
         &[
@@ -55,6 +56,7 @@ fn main() {
             ("c_programs_end_as_their_owners_asked", c_programs),
             ("cpp_programs_end_as_their_owners_asked", cpp_programs),
             ("a_named_pools_workers_stay_while_a_submitter_is_attached", submitter_stays),
+            ("fault_09_who_has_come_on_demand_stays_without_an_owner_and_nobody_else_comes", on_demand),
             ("fault_09_without_an_owner_others_settle_a_dead_workers_task", nobody_supervises),
         ],
     );
@@ -140,6 +142,18 @@ fn detached(args: &[String]) {
     (0..3).for_each(|_| pool.submit(hold, (log.clone(), gate.clone())).expect("submitted").detach());
     wait_until("the worker is busy", || std::fs::read_to_string(log).is_ok_and(|t| t.lines().count() == 1));
     say_pids(pool);
+}
+
+/// A pool whose workers come on demand and leave soon; runs so many tasks at a time, says by whom, and waits to be killed.
+fn demanding(args: &[String]) {
+    let [name, tasks] = args else { panic!("{args:?}") };
+    let builder = Executor::builder().workers(2).min_workers(0).idle_timeout(Duration::from_millis(400));
+    let pool = builder.create_named(name).expect("a pool");
+    let tasks: usize = tasks.parse().expect("a number");
+    let ran = pool.submit_bulk(own_pid, vec![(); tasks]).expect("submitted");
+    let pids: Vec<_> = ran.iter().map(|future| future.result().expect("a pid").to_string()).collect();
+    say(&pids.join(" "));
+    hear();
 }
 
 /// Runs a held task and has others pending, until it is killed. Without a log: idle. With a name: a named pool.
@@ -354,6 +368,28 @@ fn submitter_stays() {
     assert!(workers.contains(&pool.submit(own_pid, ()).expect("submitted").result().expect("a worker ran it")));
     drop(pool);
     end_now(&name, &workers);
+}
+
+fn on_demand() {
+    let name = unique("on-demand");
+    let mut program = Program::start("demanding", &[&name, "1"]);
+    let workers = pids(&program);
+    let pool = Executor::attach(&name).expect("attached");
+    program.kill();
+    // Long enough to leave several times.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(pool.submit(own_pid, ()).expect("submitted").result(), Ok(workers[0]));
+    drop(pool);
+    end_now(&name, &workers);
+    // One that nobody has come to yet.
+    let mut program = Program::start("demanding", &[&name, "0"]);
+    program.line();
+    let pool = Executor::attach(&name).expect("attached");
+    program.kill();
+    let nobody = pool.submit(own_pid, ()).expect("submitted").result();
+    assert!(matches!(nobody, Err(Error::NoWorkerFor { .. })), "{nobody:?}");
+    drop(pool);
+    end_now(&name, &[]);
 }
 
 fn nobody_supervises() {

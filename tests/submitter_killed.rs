@@ -6,7 +6,7 @@ mod process_support;
 use process_support::{Log, Program, Random, append, await_gate, hear, say, unique, wait_until, wait_within};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use taskring::{Error, Executor, Orphans, Snapshot, inspect};
+use taskring::{Builder, Error, Executor, Orphans, Snapshot, inspect};
 
 taskring::task! {
     fn square(x: u64) -> u64 { x * x }
@@ -38,6 +38,7 @@ fn main() {
             ("a_full_lane_is_empty_again_after_its_submitter_is_killed", full_lane),
             ("payload_blocks_of_a_killed_submitter_are_freed", blocks),
             ("fault_06_submitters_killed_at_any_moment_leave_nothing_behind", any_moment),
+            ("fault_06_tasks_of_submitters_killed_at_any_moment_run_in_workers_that_come_on_demand", any_moment_on_demand),
             ("submitters_killed_at_random_moments_of_every_call_leave_nothing_behind", every_call),
         ],
     );
@@ -224,10 +225,19 @@ fn blocks() {
 }
 
 fn any_moment() {
+    killed_at_any_moment(Executor::builder().workers(2));
+}
+
+/// Nobody may be there when a task is published, and nobody left who would tell the owner.
+fn any_moment_on_demand() {
+    killed_at_any_moment(Executor::builder().workers(2).min_workers(0).idle_timeout(Duration::from_millis(1)));
+}
+
+fn killed_at_any_moment(builder: Builder) {
     let log = Log::new();
     let mut random = Random::new();
     let name = unique("any-moment");
-    let pool = Executor::builder().workers(2).capacity(16).create_named(&name).expect("a pool");
+    let pool = builder.capacity(16).create_named(&name).expect("a pool");
     for _ in 0..20 {
         let mut submitter = Program::start("stream", &[&name, &log.path()]);
         submitter.expect("begins");

@@ -136,6 +136,49 @@ fn fault_01_an_idle_worker_that_is_killed_is_replaced_and_no_task_is_affected() 
     }
 }
 
+/// A worker that has nothing to do leaves at about the time when it is killed, and when the next task comes.
+#[test]
+fn fault_01_a_worker_killed_while_it_leaves_because_it_is_idle_takes_nothing_with_it() {
+    let _watchdog = watchdog(TEST_SECONDS);
+    let builder = Executor::builder().workers(2).min_workers(0).idle_timeout(Duration::from_millis(1));
+    let pool = builder.capacity(8).build().expect("a pool");
+    let mut random = Random::new();
+    let mut lost_some = 0;
+    for round in 0..150 {
+        let worker = pool.submit(nap, 0).expect("submitted").result().expect("a nap");
+        std::thread::sleep(Duration::from_micros(random.below(2500)));
+        let before = (round % 2 == 0).then(|| pool.submit(nap, 0).expect("submitted"));
+        kill(worker);
+        let after = pool.submit(nap, 0).expect("submitted");
+        assert_ne!(after.result().expect("somebody else came"), worker, "round {round}");
+        match before.map(|future| future.result()) {
+            Some(Err(error)) => {
+                assert_eq!(error, lost(worker, KILLED));
+                lost_some += 1;
+            }
+            other => assert!(other.is_none_or(|ended| ended.is_ok())),
+        }
+    }
+    println!("{lost_some} tasks were lost with their workers");
+    assert_works(&pool);
+    wait_until("all have left", || pool.worker_pids().is_empty());
+}
+
+/// One of a pool with workers on demand that is stopped when it is free counts as one that will take the task, but not for long.
+#[test]
+fn fault_11_a_free_worker_that_is_stopped_keeps_nobody_from_coming() {
+    let _watchdog = watchdog(TEST_SECONDS);
+    let pool = Executor::builder().workers(2).min_workers(0).build().expect("a pool");
+    let stopped = pool.submit(nap, 0).expect("submitted").result().expect("a nap");
+    signal(stopped, libc::SIGSTOP);
+    let start = Instant::now();
+    let other = pool.submit(nap, 0).expect("submitted").result().expect("somebody else came");
+    assert!(other != stopped && start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(pool.worker_pids().len(), 2);
+    signal(stopped, libc::SIGCONT);
+    assert_works(&pool);
+}
+
 /// A stopped worker is not a dead one: nothing is taken from it, nobody waits for it but who wants its task, and it goes on where it was.
 #[test]
 fn fault_11_a_stopped_worker_keeps_its_task_and_the_others_go_on() {

@@ -51,7 +51,7 @@ pub enum Event {
     Missing = 13,
     /// A verdict that cannot be: another value than the task's, or a fault that it has not made.
     Wrong = 14,
-    /// Its submitter says that it may run again when a worker has died of it. Comes before `Intended`.
+    /// Its submitter says that it may run again, when a worker has died of it or it has failed. Comes before `Intended`.
     Repeatable = 15,
 }
 

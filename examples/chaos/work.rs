@@ -4,7 +4,7 @@ use crate::journal::{Entry, Event, note};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use taskring::{Cause, Error, Executor, Future, Stage, StartMethod, SubmitOptions, TaskError, TaskSet};
+use taskring::{Cause, Error, Executor, Future, Priority, Retry, Stage, StartMethod, SubmitOptions, TaskError, TaskSet};
 
 /// What a task does, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -283,6 +283,13 @@ impl Submitter<'_> {
             if self.random.below(8) == 0 {
                 options = options.idempotent(true);
                 note(task, Event::Repeatable);
+            } else if self.random.below(8) == 0 {
+                let (first, max) = (Duration::from_millis(self.random.below(4)), Duration::from_millis(4));
+                options = options.retry(Retry::new(3).on_errors().on_panics().backoff(first, max));
+                note(task, Event::Repeatable);
+            }
+            if self.random.below(4) == 0 {
+                options = options.priority(if self.random.below(2) == 0 { Priority::High } else { Priority::Low });
             }
             if self.random.below(256) == 0 {
                 // The third is there at times.

@@ -76,6 +76,7 @@ impl Visit<'_> {
             options.flags = ffi::TASKRING_IDEMPOTENT;
             note(task, Event::Repeatable);
         }
+        options.priority = submitter.random.below(3) as u32;
         note(task, Event::Intended);
         let mut ticket = 0;
         let status = if way < 4 {
@@ -215,12 +216,13 @@ const NO_OPTIONS: ffi::taskring_options = ffi::taskring_options {
     struct_size: size_of::<ffi::taskring_options>() as u32,
     flags: 0,
     attempts_max: 0,
-    reserved: 0,
+    priority: 0,
     set: null_mut(),
     completions: null_mut(),
     user_data: 0,
     soft_limit_ns: 0,
     hard_limit_ns: 0,
+    retry: ffi::taskring_retry { attempts: 0, on: 0, codes: 0, reserved: 0, backoff_ns: 0, backoff_max_ns: 0 },
 };
 
 /// As a worker in Rust encodes it: seven bits in each byte, the least first.

@@ -12,10 +12,14 @@ mod limits;
 mod mutex;
 #[path = "../../src/policy.rs"]
 mod policy;
+#[path = "../../src/priority.rs"]
+mod priority;
 #[path = "../../src/record.rs"]
 mod record;
 #[path = "../../src/recovery.rs"]
 mod recovery;
+#[path = "../../src/retry.rs"]
+mod retry;
 #[path = "../../src/ring.rs"]
 mod ring;
 #[path = "../../src/search.rs"]

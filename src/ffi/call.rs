@@ -86,6 +86,7 @@ pub(super) fn run(args: &[u8], out: &mut Vec<u8>, body: impl FnOnce(*mut taskrin
         return Kind::Value;
     }
     out.truncate(at);
+    crate::again::failing_with(code);
     let message = call.failure.unwrap_or_else(|| format!("the function returned {code}"));
     store_failure(out, &message, &call.sources)
 }

@@ -59,7 +59,7 @@ unsafe fn asked<'a>(pool: *mut taskring_pool, ticket: u64) -> Result<(&'a Arc<Po
     pool.member.check_fork()?;
     let asked = ticket_of_number(ticket);
     let (lane, slot) = pool.segment().geometry().split(asked.slot);
-    if ticket >> 32 == 0 || lane != pool.lane || slot >= pool.capacity() {
+    if ticket >> 32 == 0 || lane != pool.lane && pool.own_lanes().all(|own| own != lane) || slot >= pool.capacity() {
         return Err(no_ticket(ticket));
     }
     Ok((pool, asked))

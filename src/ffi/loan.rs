@@ -64,7 +64,8 @@ pub unsafe extern "C" fn taskring_submit_loan(
         }
         executor.pool().member.check_fork()?;
         let request = options.request(executor, checked_function(executor, function)?)?;
-        let done = executor.pool().submit_loan(&request, loan, len, when_full(timeout_ns))?;
+        let done =
+            executor.pool().submit_loan(&request, options.submit.rule(executor.pool()), loan, len, when_full(timeout_ns))?;
         options.submit.note_submitted(executor.pool(), 1);
         options.deliver(pool, executor, 0, done);
         // SAFETY: as this function's contract says.

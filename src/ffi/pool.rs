@@ -3,6 +3,7 @@
 use super::handle::{self, Kind};
 use super::setup::{self, taskring_named_bytes};
 use super::status::{Fault, taskring_status};
+use super::submit::taskring_retry;
 use super::{Sized32, guard, null, put, read_struct, text, timeout};
 use crate::builder::Builder;
 use crate::error::Error;
@@ -52,6 +53,9 @@ pub const TASKRING_DEATH_BREAKS_POOL: u32 = 2;
 pub const TASKRING_ORPHANS_RUN: u32 = 0;
 /// They are cancelled.
 pub const TASKRING_ORPHANS_CANCELLED: u32 = 1;
+
+/// As taskring_config's min_workers: all workers come on demand.
+pub const TASKRING_NONE_AT_FIRST: u64 = u64::MAX;
 
 /// Options of a new pool. Begin with TASKRING_CONFIG_INIT; a field of 0 is its default.
 #[repr(C)]
@@ -115,9 +119,20 @@ pub struct taskring_config {
     /// After how many tasks a worker leaves and another one takes its place, up to 4294967295. The next one is started when few tasks are left, and the
     /// old one takes tasks until it is ready, which may be some more than this. Default: no limit.
     pub max_tasks_per_worker: u64,
+    /// When tasks that have no rule of their own are run again after they have failed. Inputs that share a chunk of a map are not. Default: never.
+    pub task_retry: taskring_retry,
+    /// How many workers are started at once, up to `workers`; the others come on demand: when a task waits and nobody is free for it. Default: all of them.
+    /// For 0 write TASKRING_NONE_AT_FIRST.
+    pub min_workers: u64,
+    /// How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
+    /// milliseconds, rounded up, at most 49 days. Default: no limit.
+    pub idle_timeout_ns: u64,
+    /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
+    /// this many. They leave after their task when fewer wait. Up to what `workers` leaves of 192. Default: none.
+    pub replacements: u64,
 }
 
-// SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
+// SAFETY: `repr(C)`, the size first, and all fields are integers, a struct of such, and raw pointers.
 unsafe impl Sized32 for taskring_config {}
 
 /// Strings of a list that NULL closes.
@@ -141,14 +156,17 @@ fn byte(name: &'static str, value: u32, least: u32) -> Result<u8, Fault> {
     fits.ok_or_else(|| Error::invalid(name, value, format!("{least} to 255")).into())
 }
 
-fn time_limits(mut builder: Builder, config: &taskring_config) -> Builder {
+fn terms(mut builder: Builder, config: &taskring_config) -> Result<Builder, Fault> {
+    if let Some(retry) = config.task_retry.read()? {
+        builder = builder.task_retry(retry);
+    }
     if config.task_soft_limit_ns != 0 {
         builder = builder.task_soft_limit(Duration::from_nanos(config.task_soft_limit_ns));
     }
     if config.task_hard_limit_ns != 0 {
         builder = builder.task_hard_limit(Duration::from_nanos(config.task_hard_limit_ns));
     }
-    builder
+    Ok(builder)
 }
 
 /// # Safety
@@ -199,7 +217,7 @@ pub(super) unsafe fn builder(config: *const taskring_config) -> Result<Builder, 
     if config.kills_max != 0 {
         builder = builder.kills_max(byte("kills_max", config.kills_max, 1)?);
     }
-    builder = time_limits(builder, &config).detach_on_exit(config.detach_on_exit != 0);
+    builder = terms(builder, &config)?.detach_on_exit(config.detach_on_exit != 0);
     // SAFETY: as this function's contract says.
     builder = unsafe { setup::apply(builder, &config) }?;
     // SAFETY: as this function's contract says.
@@ -405,7 +423,7 @@ pub struct taskring_stats {
     pub struct_size: u32,
     /// Ready workers, of all processes.
     pub workers: u32,
-    /// Slots of this submitter's lane.
+    /// Slots of each of this submitter's lanes, one for each priority that it has used.
     pub capacity: u32,
     /// Tasks that nobody has started.
     pub pending: u32,
@@ -447,7 +465,7 @@ pub unsafe extern "C" fn taskring_pool_stats(pool: *mut taskring_pool, stats: *m
             blocks: pool.segment().blocks_in_use() as u32,
             ..Default::default()
         };
-        for slot in pool.segment().lane(pool.lane).slots {
+        for slot in pool.own_lanes().flat_map(|lane| pool.segment().lane(lane).slots) {
             let state = slot.load();
             match state.phase() {
                 _ if slot.submitted_by() != pool.member.who() => {}

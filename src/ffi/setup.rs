@@ -1,6 +1,6 @@
 //! What the workers of a pool are given before their first task and do after their last: its part of taskring_config, and what they ask.
 
-use super::pool::{executor, taskring_config, taskring_pool};
+use super::pool::{TASKRING_NONE_AT_FIRST, executor, taskring_config, taskring_pool};
 use super::status::{Fault, taskring_status};
 use super::{bytes, guard, guard_value, null, put, text};
 use crate::builder::Builder;
@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::limits::SHARED_MAX;
 use crate::sys::CPUS_MAX;
 use std::ffi::{c_char, c_void};
+use std::time::Duration;
 
 /// A name with bytes: of a function, and then they are its arguments; or of a shared value. The library copies both.
 #[repr(C)]
@@ -42,6 +43,17 @@ pub(super) unsafe fn apply(mut builder: Builder, config: &taskring_config) -> Re
     if config.max_tasks_per_worker != 0 {
         let wanted = || Error::invalid("max_tasks_per_worker", config.max_tasks_per_worker, format!("1 to {}", u32::MAX));
         builder = builder.max_tasks_per_worker(u32::try_from(config.max_tasks_per_worker).map_err(|_| wanted())?);
+    }
+    match config.min_workers {
+        0 => {}
+        TASKRING_NONE_AT_FIRST => builder = builder.min_workers(0),
+        some => builder = builder.min_workers(usize::try_from(some).unwrap_or(usize::MAX)),
+    }
+    if config.replacements != 0 {
+        builder = builder.replacements(usize::try_from(config.replacements).unwrap_or(usize::MAX));
+    }
+    if config.idle_timeout_ns != 0 {
+        builder = builder.idle_timeout(Duration::from_nanos(config.idle_timeout_ns));
     }
     let count = usize::try_from(config.shared_count).unwrap_or(usize::MAX);
     if count > SHARED_MAX {
@@ -80,7 +92,7 @@ unsafe fn named<'a>(given: &taskring_named_bytes) -> Result<(&'a str, &'a [u8]),
 }
 
 /// The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
-/// that takes its place when it dies. -1 outside a worker, and in one that came by taskring_work.
+/// that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
 #[unsafe(no_mangle)]
 pub extern "C" fn taskring_worker_number() -> i32 {
     guard_value(-1, || crate::task::worker_number().map_or(-1, |number| number as i32))

@@ -6,8 +6,11 @@ use super::set::{task_set, taskring_set};
 use super::status::{Fault, taskring_status};
 use super::{Sized32, TASKRING_INFINITE, bytes, guard, null, put, read_struct, text};
 use crate::error::Error;
-use crate::executor::{Executor, SubmitOptions, request};
-use crate::pool::Ticket;
+use crate::executor::Executor;
+use crate::options::{SubmitOptions, request};
+use crate::pool::{Pool, Ticket};
+use crate::priority::Priority;
+use crate::retry::Retry;
 use crate::slot::Request;
 use crate::submit::WhenFull;
 use std::ffi::{c_char, c_void};
@@ -17,6 +20,63 @@ use std::time::Duration;
 pub const TASKRING_IDEMPOTENT: u32 = 1;
 /// The task may not run again, whatever the pool's policy says.
 pub const TASKRING_NOT_IDEMPOTENT: u32 = 2;
+
+/// The priority of tasks that ask for none.
+pub const TASKRING_PRIORITY_NORMAL: u32 = 0;
+/// The task is taken before those of normal and of low priority.
+///
+/// A worker takes a task of the highest level that has one which it can run, but for aging: when it has taken 16 tasks of higher levels since it last took one
+/// of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. So with
+/// w workers, while a task waits and k others of its level are taken before it, no more than 16 * (w + k) of higher levels are. Tasks that one submitter
+/// submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its worker
+/// died keeps its level. Each level has a ring of its own, with as many slots, from its first task on.
+pub const TASKRING_PRIORITY_HIGH: u32 = 1;
+/// The task is taken after those of high and of normal priority, but for what TASKRING_PRIORITY_HIGH says.
+pub const TASKRING_PRIORITY_LOW: u32 = 2;
+/// A task that failed runs again after any error: the function returned anything but 0.
+pub const TASKRING_RETRY_ERRORS: u32 = 1;
+/// And after a panic, which is a failure of functions in Rust.
+pub const TASKRING_RETRY_PANICS: u32 = 2;
+
+/// When a task that failed is run again. All 0: as the pool says, and else never.
+///
+/// An attempt that fails as chosen is no end: the task is pending again, and does not begin before its pause is over. It can be cancelled or discarded then, and
+/// a shutdown waits for it or cancels it. Its arguments stay, what the failed attempt had to say is lost, and its time limits begin anew. A task
+/// that was asked to stop, by a cancel or its soft limit, is not run again.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct taskring_retry {
+    /// How often the task is started at most, counting the first time: 1 to 255, and 1 is never again, whatever the pool says.
+    pub attempts: u32,
+    /// TASKRING_RETRY_ERRORS, TASKRING_RETRY_PANICS or both. 0: after errors, or those with the codes alone if some are chosen.
+    pub on: u32,
+    /// After errors for which the function returned n, where bit n is set: 1 to 31.
+    pub codes: u32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The pause before the second attempt, which doubles before each further one. Whole milliseconds, up to 4 hours. 0: none.
+    pub backoff_ns: u64,
+    /// The longest pause. 0: as the first.
+    pub backoff_max_ns: u64,
+}
+
+impl taskring_retry {
+    /// `None` when nothing was asked for.
+    pub(super) fn read(&self) -> Result<Option<Retry>, Fault> {
+        if self.reserved != 0 {
+            return Err(Error::invalid("retry.reserved", self.reserved, 0).into());
+        }
+        if self.attempts == 0 {
+            let is_empty = self.on | self.codes == 0 && self.backoff_ns | self.backoff_max_ns == 0;
+            return if is_empty { Ok(None) } else { Err(Error::invalid("retry.attempts", 0, "1 to 255").into()) };
+        }
+        let attempts =
+            u8::try_from(self.attempts).map_err(|_| Error::invalid("retry.attempts", self.attempts, "1 to 255"))?;
+        let max = if self.backoff_max_ns == 0 { self.backoff_ns } else { self.backoff_max_ns };
+        let pauses = [self.backoff_ns, max].map(Duration::from_nanos);
+        Ok(Some(Retry::from_parts(attempts, self.on, self.codes, pauses)?))
+    }
+}
 
 /// Options of a task. Begin with TASKRING_OPTIONS_INIT; a field of 0 is its default.
 #[repr(C)]
@@ -28,8 +88,8 @@ pub struct taskring_options {
     pub flags: u32,
     /// How often an idempotent task is started at most, 1 to 255. Default: 2.
     pub attempts_max: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW. Default: TASKRING_PRIORITY_NORMAL.
+    pub priority: u32,
     /// The set that the task belongs to, or NULL.
     pub set: *mut taskring_set,
     /// The completion queue that the task comes out of when it is over, or NULL.
@@ -43,9 +103,12 @@ pub struct taskring_options {
     /// What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
     /// TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
     pub hard_limit_ns: u64,
+    /// When it is run again after it has failed. Default: the pool's. In a map each input has attempts of its own, and with chunks of inputs this is
+    /// TASKRING_INVALID_ARGUMENT.
+    pub retry: taskring_retry,
 }
 
-// SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
+// SAFETY: `repr(C)`, the size first, and all fields are integers, a struct of such, and raw pointers.
 unsafe impl Sized32 for taskring_options {}
 
 /// Bytes of the caller's.
@@ -108,6 +171,20 @@ impl Chosen<'_> {
         Ok(request)
     }
 
+    /// Submits a task for which a request was made from these options.
+    pub(super) fn submit_bytes(
+        &self,
+        pool: &Pool,
+        request: &Request,
+        args: &[u8],
+        when_full: WhenFull,
+    ) -> crate::error::Result<Ticket> {
+        match self.submit.retries() {
+            false => pool.submit_bytes(request, args, when_full),
+            true => pool.submit_by_rule(request, self.submit.rule(pool), args, when_full),
+        }
+    }
+
     /// What the options ask of a task that was submitted as the `nth` of its call.
     pub(super) fn deliver(&self, handle: *mut taskring_pool, executor: &Executor, nth: usize, ticket: Ticket) {
         if let Some(queue) = self.queue {
@@ -116,15 +193,22 @@ impl Chosen<'_> {
     }
 }
 
+fn level(priority: u32) -> Result<Priority, Fault> {
+    const LEVELS: &str = "TASKRING_PRIORITY_NORMAL, TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW";
+    match priority {
+        TASKRING_PRIORITY_NORMAL => Ok(Priority::Normal),
+        TASKRING_PRIORITY_HIGH => Ok(Priority::High),
+        TASKRING_PRIORITY_LOW => Ok(Priority::Low),
+        _ => Err(Error::invalid("priority", priority, LEVELS).into()),
+    }
+}
+
 /// # Safety
 /// `options` is NULL or points to options; the handles in it are not freed while the result is used.
 pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Result<Chosen<'a>, Fault> {
     // SAFETY: as this function's contract says.
     let Some(options) = (unsafe { read_struct("options", options) })? else { return Ok(Chosen::default()) };
-    if options.reserved != 0 {
-        return Err(Error::invalid("reserved", options.reserved, 0).into());
-    }
-    let mut submit = SubmitOptions::new();
+    let mut submit = SubmitOptions::new().priority(level(options.priority)?);
     const BOTH: u32 = TASKRING_IDEMPOTENT | TASKRING_NOT_IDEMPOTENT;
     if options.flags & !BOTH != 0 || options.flags & BOTH == BOTH {
         return Err(Error::invalid("flags", options.flags, "TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT").into());
@@ -142,6 +226,9 @@ pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Resul
     }
     if options.hard_limit_ns != 0 {
         submit = submit.hard_limit(Duration::from_nanos(options.hard_limit_ns));
+    }
+    if let Some(retry) = options.retry.read()? {
+        submit = submit.retry(retry);
     }
     if !options.set.is_null() {
         // SAFETY: as this function's contract says.
@@ -209,7 +296,7 @@ unsafe fn submit(
         // SAFETY: as this function's contract says.
         let options = unsafe { read_options(options) }?;
         let request = options.request(executor, function(executor)?)?;
-        let ticket = pool.submit_bytes(&request, args, when_full)?;
+        let ticket = options.submit_bytes(pool, &request, args, when_full)?;
         options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, ticket);
         ticket
@@ -347,7 +434,7 @@ pub unsafe extern "C" fn taskring_submit_bulk(
                     // SAFETY: `i` is below `count`, and the description and its bytes are valid by this function's contract.
                     slices.push(unsafe { bytes("args", (*args.add(i)).data, (*args.add(i)).len) }?);
                 }
-                pool.submit_slices(&request, slices.iter().copied(), |ticket| {
+                pool.submit_slices(&request, options.submit.rule(pool), slices.iter().copied(), |ticket| {
                     // SAFETY: called once for each of the slices, so `done` is below `count`.
                     unsafe { tickets.add(done).write(ticket_number(ticket)) };
                     done += 1;

@@ -5,7 +5,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_options, ticket_number, when_full};
 use super::{bytes, guard, null, put};
 use crate::error::Error;
-use crate::executor::requests_of_all;
+use crate::options::requests_of_all;
 use std::ffi::c_void;
 
 /// Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn taskring_submit_to(
         pool.member.check_fork()?;
         options.submit = options.submit.worker(worker);
         let request = options.request(executor, checked_function(executor, function)?)?;
-        let done = pool.submit_bytes(&request, args, when_full(timeout_ns))?;
+        let done = options.submit_bytes(pool, &request, args, when_full(timeout_ns))?;
         options.submit.note_submitted(pool, 1);
         options.deliver(handle, executor, 0, done);
         // SAFETY: as this function's contract says.
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn taskring_broadcast(
         if requests.len() > room {
             return Err(Fault::from(Error::invalid("room", room, format!("{}, for as many workers", requests.len()))));
         }
-        let sent = pool.submit_each(&requests, args, |ticket| {
+        let sent = pool.submit_each(&requests, options.submit.rule(pool), args, |ticket| {
             // SAFETY: called once for each of the requests at most, so `done` is below `room`.
             unsafe { tickets.add(done).write(ticket_number(ticket)) };
             options.deliver(handle, executor, done, ticket);

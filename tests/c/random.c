@@ -189,6 +189,8 @@ static void submit_something(void) {
     }
     if (one_in(64))
         options.flags = (uint32_t)below(4);
+    if (one_in(4))
+        options.priority = (uint32_t)below(4);
     const taskring_options *given = one_in(2) ? NULL : &options;
     switch (below(6)) {
     case 2:

@@ -152,6 +152,116 @@ static void semantics_b10_a_running_task_tells_how_far_it_has_come(uint32_t kind
     OK(taskring_free(pool));
 }
 
+/* What fails_first takes: in how many attempts to fail, and what to return then. */
+struct failing {
+    uint32_t times;
+    int32_t code;
+};
+
+/* Gives the number of the attempt in which it did not fail. */
+static int32_t fails_first(taskring_call *call, void *context) {
+    const struct failing *how = taskring_call_args(call, NULL);
+    const uint32_t attempt = taskring_attempt();
+    char text[40];
+    (void)context;
+    if (attempt >= how->times)
+        return taskring_call_set_result(call, &attempt, sizeof attempt);
+    snprintf(text, sizeof text, "attempt %u fails", (unsigned)attempt);
+    OK(taskring_call_fail(call, text));
+    return how->code;
+}
+
+static uint64_t submit_failing(taskring_pool *pool, uint32_t times, int32_t code, taskring_retry retry) {
+    const struct failing how = {times, code};
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    uint64_t ticket = 0;
+    options.retry = retry;
+    OK(taskring_submit(pool, function(pool, "fails_first"), &how, sizeof how, &options, &ticket));
+    return ticket;
+}
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The attempt that did not fail. */
+static uint32_t good_attempt(taskring_pool *pool, uint64_t ticket) {
+    uint32_t attempt = 77;
+    OK(taskring_result(pool, ticket, SOON, &attempt, sizeof attempt, NULL));
+    return attempt;
+}
+
+static void semantics_b10_a_failed_task_is_run_again_as_its_options_say(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    taskring_retry retry = {0};
+    CHECK(good_attempt(pool, submit_failing(pool, 0, 1, retry)) == 0);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 1, 1, retry), SOON, NULL, 0, NULL));
+    retry.attempts = 3;
+    CHECK(good_attempt(pool, submit_failing(pool, 2, -4, retry)) == 2);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 3, 1, retry), SOON, NULL, 0, NULL));
+    CHECK(strstr(taskring_last_error(), "attempt 2 fails") != NULL);
+    retry.codes = 1u << 4 | 1u << 31;
+    CHECK(good_attempt(pool, submit_failing(pool, 2, 4, retry)) == 2);
+    CHECK(good_attempt(pool, submit_failing(pool, 2, 31, retry)) == 2);
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 1, 5, retry), SOON, NULL, 0, NULL));
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 1, 36, retry), SOON, NULL, 0, NULL));
+    retry.on = TASKRING_RETRY_ERRORS;
+    CHECK(good_attempt(pool, submit_failing(pool, 1, 5, retry)) == 1);
+    retry.codes = 0;
+    retry.on = TASKRING_RETRY_PANICS;
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 1, 5, retry), SOON, NULL, 0, NULL));
+    taskring_options wrong = TASKRING_OPTIONS_INIT;
+    const taskring_retry refused[] = {{0, 1, 0, 0, 0, 0}, {256, 0, 0, 0, 0, 0}, {2, 4, 0, 0, 0, 0},      {2, 0, 1, 0, 0, 0},
+                                      {2, 0, 0, 1, 0, 0}, {2, 0, 0, 0, 9 * MS, 1 * MS}, {0, 0, 0, 0, 1, 0}, {2, 0, 0, 0, UINT64_MAX, 0}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        uint64_t ticket = 7, x = 3;
+        wrong.retry = refused[i];
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "square"), &x, sizeof x, &wrong, &ticket));
+        CHECK(ticket == 7);
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    taskring_retry retry = {2, 0, 0, 0, 150 * MS, 0};
+    const uint64_t start = now_ns();
+    CHECK(good_attempt(pool, submit_failing(pool, 1, 1, retry)) == 1 && now_ns() - start >= 150 * MS);
+    retry.backoff_ns = 3600 * 1000 * MS;
+    const uint64_t waits = submit_failing(pool, 1, 1, retry);
+    uint32_t cancelled = 0;
+    /* Behind it: it has failed when this is over. */
+    CHECK(square_in(pool, 3) == 9);
+    CHECK(state_of(pool, waits) == TASKRING_PENDING);
+    OK(taskring_cancel(pool, waits, &cancelled));
+    CHECK(cancelled == 1);
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, waits, SOON, NULL, 0, NULL));
+    const uint64_t at_the_end = submit_failing(pool, 1, 1, retry);
+    CHECK(square_in(pool, 4) == 16);
+    OK(taskring_shutdown(pool, 1, 1));
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, at_the_end, SOON, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    const struct failing how = {1, 1};
+    config.start_method = kind;
+    config.workers = 1;
+    config.task_retry.attempts = 300;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    config.task_retry.attempts = 2;
+    config.task_retry.backoff_ns = 5 * MS;
+    OK(taskring_create(&config, &pool));
+    CHECK(good_attempt(pool, submit(pool, "fails_first", &how, sizeof how)) == 1);
+    const taskring_retry never = {1, 0, 0, 0, 0, 0};
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit_failing(pool, 1, 1, never), SOON, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
@@ -159,12 +269,16 @@ static const struct semantics_case cases[] = {
     CASE(semantics_b10_a_task_has_time_limits_of_its_own),
     CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
     CASE(semantics_b10_a_running_task_tells_how_far_it_has_come),
+    CASE(semantics_b10_a_failed_task_is_run_again_as_its_options_say),
+    CASE(semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled),
+    CASE(semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail),
 };
 
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("tells", tells, NULL, NULL));
     OK(taskring_register("never_ends", never_ends, NULL, NULL));
+    OK(taskring_register("fails_first", fails_first, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

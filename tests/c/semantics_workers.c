@@ -124,6 +124,120 @@ static void semantics_l1_workers_come_at_once_and_leave_after_their_task_when_th
     OK(taskring_free(pool));
 }
 
+/* Up to so many workers, of which so many are there from the beginning. */
+static taskring_pool *demanded(uint32_t kind, uint32_t workers, uint64_t least, uint64_t idle_ms) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = kind;
+    config.workers = workers;
+    config.min_workers = least;
+    config.idle_timeout_ns = idle_ms * UINT64_C(1000000);
+    OK(taskring_create(&config, &pool));
+    return pool;
+}
+
+static uint32_t workers_of(taskring_pool *pool) {
+    taskring_stats stats = TASKRING_STATS_INIT;
+    OK(taskring_pool_stats(pool, &stats));
+    return stats.workers;
+}
+
+static void semantics_p8_workers_come_on_demand_and_one_that_is_idle_is_used_first(uint32_t kind) {
+    taskring_pool *pool = demanded(kind, 3, TASKRING_NONE_AT_FIRST, 0);
+    sleep_ms(50);
+    CHECK(workers_of(pool) == 0);
+    for (uint64_t x = 0; x < 3; x++) {
+        CHECK(square_in(pool, x) == x * x);
+        sleep_ms(20);
+    }
+    CHECK(workers_of(pool) == 1);
+    uint64_t held[3];
+    for (int i = 0; i < 3; i++)
+        held[i] = busy(pool);
+    CHECK(workers_of(pool) == 3);
+    for (int i = 0; i < 3; i++)
+        CHECK(cancel(pool, held[i]) == 0);
+    OK(taskring_free(pool));
+}
+
+static void semantics_p8_workers_on_demand_that_cannot_be_are_refused(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    config.start_method = kind;
+    config.workers = 2;
+    config.min_workers = 3;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    CHECK(pool == NULL && strcmp(taskring_last_error(), "min_workers is 3; wanted 0 to workers, which is 2") == 0);
+    config.min_workers = 0;
+    config.idle_timeout_ns = 1000000;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    config.min_workers = 1;
+    config.start_method = TASKRING_NO_WORKERS;
+    STATUS(TASKRING_UNSUPPORTED, taskring_create(&config, &pool));
+}
+
+static void semantics_t2_idle_workers_leave_until_the_least_number_is_left(uint32_t kind) {
+    taskring_pool *pool = demanded(kind, 3, 1, 30);
+    uint64_t held[3];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            held[i] = busy(pool);
+        for (int i = 0; i < 3; i++)
+            CHECK(cancel(pool, held[i]) == 0);
+        until_workers(pool, 1);
+    }
+    CHECK(ask(pool).number == 0);
+    OK(taskring_free(pool));
+}
+
+static void semantics_t2_tasks_that_come_while_the_last_worker_leaves_run(uint32_t kind) {
+    taskring_pool *pool = demanded(kind, 1, TASKRING_NONE_AT_FIRST, 1);
+    for (uint64_t x = 0; x < 60; x++) {
+        CHECK(square_in(pool, x) == x * x);
+        sleep_ms((int)(x % 4));
+    }
+    until_workers(pool, 0);
+    CHECK(square_in(pool, 5) == 25);
+    OK(taskring_free(pool));
+}
+
+/* Waits without a limit for one that somebody else has begun with, and says that it does. */
+static int32_t wait_for_another(taskring_call *call, void *context) {
+    taskring_pool *pool = NULL;
+    uint64_t other = 0;
+    uint32_t ms = 0, state = TASKRING_PENDING;
+    (void)context;
+    memcpy(&ms, taskring_call_args(call, NULL), sizeof ms);
+    OK(taskring_current_pool(&pool));
+    OK(taskring_submit_named(pool, "nap", &ms, sizeof ms, NULL, TASKRING_INFINITE, &other));
+    while (state == TASKRING_PENDING)
+        OK(taskring_state(pool, other, &state));
+    OK(taskring_report_progress(1, 1));
+    OK(taskring_result(pool, other, TASKRING_INFINITE, NULL, 0, NULL));
+    return taskring_free(pool) != TASKRING_OK;
+}
+
+static void semantics_b4_another_worker_comes_for_one_that_waits(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    const uint32_t ms = 3000;
+    uint64_t done = 0;
+    config.start_method = kind;
+    config.workers = 192;
+    config.replacements = 1;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_create(&config, &pool));
+    config.workers = 2;
+    OK(taskring_create(&config, &pool));
+    const uint64_t waiting = submit(pool, "wait_for_another", &ms, sizeof ms);
+    while (taskring_progress(pool, waiting, &done, NULL) != TASKRING_OK)
+        sleep_ms(1);
+    CHECK(ask(pool).number == 2);
+    CHECK(state_of(pool, waiting) == TASKRING_RUNNING);
+    OK(taskring_result(pool, waiting, SOON, NULL, 0, NULL));
+    until_workers(pool, 2);
+    OK(taskring_free(pool));
+}
+
 static uint32_t is_paused(taskring_pool *pool) {
     uint32_t paused = 7;
     OK(taskring_is_paused(pool, &paused));
@@ -172,6 +286,11 @@ static const struct semantics_case cases[] = {
     CASE(semantics_p6_no_task_is_stranded_while_workers_are_replaced),
     CASE(semantics_p2_another_number_of_workers_that_is_out_of_range_is_refused),
     CASE(semantics_l1_workers_come_at_once_and_leave_after_their_task_when_their_number_changes),
+    CASE(semantics_p8_workers_come_on_demand_and_one_that_is_idle_is_used_first),
+    CASE(semantics_p8_workers_on_demand_that_cannot_be_are_refused),
+    CASE(semantics_t2_idle_workers_leave_until_the_least_number_is_left),
+    CASE(semantics_t2_tasks_that_come_while_the_last_worker_leaves_run),
+    CASE(semantics_b4_another_worker_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_no_task_and_one_that_ends_runs_them),
     CASE(semantics_b1_what_is_pending_is_cancelled_at_once_and_the_pool_goes_on),
 };
@@ -179,6 +298,7 @@ static const struct semantics_case cases[] = {
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("who", who, NULL, NULL));
+    OK(taskring_register("wait_for_another", wait_for_another, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

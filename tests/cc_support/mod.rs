@@ -43,7 +43,7 @@ pub fn has(tool: &str) -> bool {
 pub fn compiler(cpp: bool) -> Command {
     let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut build = cc::Build::new();
-    build.cpp(cpp).target(&host).host(&host).opt_level(1).debug(true).cargo_metadata(false).cargo_output(false);
+    build.cpp(cpp).target(&host).host(&host).opt_level(1).flag("-g1").cargo_metadata(false).cargo_output(false);
     build.get_compiler().to_command()
 }
 

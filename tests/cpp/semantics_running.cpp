@@ -84,17 +84,69 @@ void semantics_b10_a_running_task_tells_how_far_it_has_come(std::uint32_t kind) 
     CHECK(status_of([] { taskring::report(3); }) == TASKRING_UNSUPPORTED);
 }
 
+/// Fails in so many attempts: with a code, if it is given one. Gives the number of the attempt in which it did not.
+const taskring::task<std::uint32_t(std::uint32_t, std::int32_t)> fails_first{"fails_first"};
+
+void semantics_b10_a_failed_task_is_run_again_as_its_options_say(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const auto with = [](const taskring::retry &how) { return taskring::options().retry(how); };
+    thrown<taskring::task_error>([&] { pool.submit(fails_first, 1u, 0).get(); });
+    CHECK(pool.submit(with(taskring::retry(3)), fails_first, 2u, 0).get() == 2);
+    auto last = pool.submit(with(taskring::retry(3)), fails_first, 3u, 0);
+    CHECK(thrown<taskring::task_error>([&] { last.get(); }).find("attempt 2 fails") != std::string::npos);
+    const auto codes = taskring::retry(3).on_codes({4, 31});
+    CHECK(pool.submit(with(codes), fails_first, 2u, 4).get() == 2 && pool.submit(with(codes), fails_first, 2u, 31).get() == 2);
+    for (const int other : {0, 5, 1000})
+        thrown<taskring::task_error>([&] { pool.submit(with(codes), fails_first, 1u, other).get(); });
+    CHECK(pool.submit(with(taskring::retry(2).on_codes({1})), fails_first, 1u, 0).get() == 1);
+    thrown<taskring::task_error>([&] { pool.submit(with(taskring::retry(2).on_panics()), fails_first, 1u, 0).get(); });
+    thrown<taskring::invalid_argument_error>([&] { pool.submit(with(taskring::retry(0).on_errors()), fails_first, 1u, 0); });
+    thrown<taskring::invalid_argument_error>([&] { pool.submit(with(taskring::retry(2).on_codes({32})), fails_first, 1u, 0); });
+}
+
+void semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(pool.submit(taskring::options().retry(taskring::retry(2).backoff(150ms, 1s)), fails_first, 1u, 0).get() == 1);
+    CHECK(std::chrono::steady_clock::now() - start >= 150ms);
+    auto waits = pool.submit(taskring::options().retry(taskring::retry(2).backoff(1h, 2h)), fails_first, 1u, 0);
+    // Behind it: it has failed when this is over.
+    CHECK(pool.submit(square, 3).get() == 9);
+    CHECK(waits.state() == taskring::state::pending && waits.cancel());
+    thrown<taskring::cancelled_error>([&] { waits.get(); });
+}
+
+void semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail(std::uint32_t kind) {
+    auto chosen = make_config(kind, 1);
+    chosen.retry_tasks(taskring::retry(2));
+    taskring::pool pool(chosen);
+    CHECK(pool.submit(fails_first, 1u, 0).get() == 1);
+    thrown<taskring::task_error>([&] { pool.submit(taskring::options().retry(taskring::retry::never()), fails_first, 1u, 0).get(); });
+}
+
 const semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
     CASE(semantics_b10_a_task_has_time_limits_of_its_own),
     CASE(semantics_b10_a_pool_has_time_limits_for_its_tasks),
     CASE(semantics_b10_a_running_task_tells_how_far_it_has_come),
+    CASE(semantics_b10_a_failed_task_is_run_again_as_its_options_say),
+    CASE(semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled),
+    CASE(semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail),
 };
 
 } // namespace
 
 int main(int argc, char **argv) {
+    taskring::define(fails_first, [](std::uint32_t times, std::int32_t code) {
+        const std::uint32_t attempt = taskring_attempt();
+        const std::string text = "attempt " + std::to_string(attempt) + " fails";
+        if (attempt < times && code != 0)
+            throw taskring::coded_error(code, text);
+        if (attempt < times)
+            throw std::runtime_error(text);
+        return attempt;
+    });
     taskring::define(never_ends, [] {
         for (;;)
             std::this_thread::sleep_for(1h);

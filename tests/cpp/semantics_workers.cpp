@@ -9,6 +9,9 @@ namespace {
 /// The thread that runs it, and its worker's number.
 const taskring::task<std::pair<number, std::uint32_t>()> who{"who"};
 
+/// Waits without a limit for one that somebody else has begun with, and says that it does.
+const taskring::task<void(std::uint32_t)> wait_for_another{"wait_for_another"};
+
 taskring::pool limited(std::uint32_t kind, std::uint32_t workers, std::uint32_t tasks) {
     return taskring::pool(taskring::setup().max_tasks_per_worker(tasks).apply(make_config(kind, workers)));
 }
@@ -74,6 +77,55 @@ void semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task(std::uint32_t ki
     CHECK(pool.submit(who).get().second == 0);
 }
 
+void semantics_p8_workers_come_when_tasks_wait_and_idle_ones_are_used_first(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(0).apply(make_config(kind, 2)));
+    CHECK(pool.stats().workers == 0);
+    for (number x = 0; x < 3; x++) {
+        CHECK(pool.submit(square, 2 * x).get() == 4 * x * x);
+        std::this_thread::sleep_for(20ms);
+    }
+    CHECK(pool.stats().workers == 1);
+    auto one = busy(pool), two = busy(pool);
+    CHECK(pool.stats().workers == 2 && !one.cancel() && !two.cancel());
+}
+
+void semantics_t2_who_is_idle_for_long_leaves(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(1).idle_timeout(20ms).apply(make_config(kind, 3)));
+    {
+        auto one = busy(pool), two = busy(pool), three = busy(pool);
+        CHECK(!one.cancel() && !two.cancel() && !three.cancel());
+    }
+    until([&] { return pool.stats().workers == 1; });
+    CHECK(pool.submit(who).get().second == 0);
+    taskring::setup chosen;
+    CHECK(thrown<taskring::invalid_argument_error>([&] { chosen.idle_timeout(0ms); }).find("idle_timeout") == 0);
+    chosen.idle_timeout(20ms);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 3))); });
+    chosen.min_workers(4);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 3))); });
+}
+
+void semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs(std::uint32_t kind) {
+    taskring::pool pool(taskring::setup().min_workers(0).idle_timeout(1ms).apply(make_config(kind, 1)));
+    for (number x = 0; x < 60; x++) {
+        CHECK(pool.submit(square, 2 * x).get_for(LIMIT) == 4 * x * x);
+        std::this_thread::sleep_for(std::chrono::microseconds(x % 4 * 800));
+    }
+    until([&] { return pool.stats().workers == 0; });
+}
+
+void semantics_b4_another_one_comes_for_one_that_waits(std::uint32_t kind) {
+    taskring::setup chosen;
+    chosen.replacements(1);
+    thrown<taskring::invalid_argument_error>([&] { taskring::pool(chosen.apply(make_config(kind, 192))); });
+    taskring::pool pool(chosen.apply(make_config(kind, 2)));
+    auto waiting = pool.submit(wait_for_another, 3000u);
+    until([&] { return waiting.progress().has_value(); });
+    CHECK(pool.submit(who).get().second == 2 && waiting.is_running());
+    waiting.get();
+    until([&] { return pool.stats().workers == 2; });
+}
+
 void semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest(std::uint32_t kind) {
     std::atomic<int> ended{0};
     {
@@ -110,6 +162,10 @@ const semantics_case cases[] = {
     CASE(semantics_p6_the_end_of_a_scope_strands_no_task_while_workers_are_replaced),
     CASE(semantics_p2_a_new_number_of_workers_out_of_range_is_refused),
     CASE(semantics_l1_a_pool_grows_at_once_and_shrinks_task_by_task),
+    CASE(semantics_p8_workers_come_when_tasks_wait_and_idle_ones_are_used_first),
+    CASE(semantics_t2_who_is_idle_for_long_leaves),
+    CASE(semantics_t2_a_task_that_comes_while_the_last_one_leaves_runs),
+    CASE(semantics_b4_another_one_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest),
     CASE(semantics_b1_cancelling_all_is_heard_of_at_once),
 };
@@ -118,5 +174,12 @@ const semantics_case cases[] = {
 
 int main(int argc, char **argv) {
     taskring::define(who, [] { return std::pair<number, std::uint32_t>(gettid(), taskring::worker_number().value()); });
+    taskring::define(wait_for_another, [](std::uint32_t ms) {
+        auto pool = taskring::pool::current();
+        auto other = pool.submit(nap, ms);
+        until_running(other);
+        taskring::report_progress(1, 1);
+        other.get();
+    });
     return run_cases(argc, argv, cases);
 }

@@ -113,8 +113,8 @@ fn plausible(random: &mut Random) -> u64 {
         2 => (random.below(6) << 24 | 5 << 16 | random.below(4)) | u64::from(std::process::id()) << 32,
         3 => (random.below(6) << 24 | 5 << 16 | random.below(4)) | random.below(40_000) << 32,
         4 => who << 48 | random.below(6) << 16 | random.below(32) << 8 | [0, 3, 5, 6, 9][random.below(5) as usize],
-        5 => 1 << 56 | who,
-        6 => 2 << 56 | random.below(20) << 32 | random.below(6),
+        5 => 1 << 60 | who,
+        6 => 2 << 60 | random.below(20) << 32 | random.below(6),
         _ => who << 8 | 1 | any << 32,
     }
 }

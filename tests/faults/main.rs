@@ -16,6 +16,7 @@ mod namespaces;
 mod phases;
 mod programs;
 mod recovery;
+mod retried;
 mod seats;
 mod steps;
 mod stopped;
@@ -26,18 +27,19 @@ use process_support::{Role, Test};
 
 fn main() {
     taskring::init();
-    let roles: [&[Role]; 9] = [
+    let roles: [&[Role]; 10] = [
         condemned::ROLES,
         ends::ROLES,
         inside::ROLES,
         locks::ROLES,
         namespaces::ROLES,
         recovery::ROLES,
+        retried::ROLES,
         seats::ROLES,
         stopped::ROLES,
         support::ROLES,
     ];
-    let tests: [&[Test]; 12] = [
+    let tests: [&[Test]; 13] = [
         wakes::TESTS,
         locks::TESTS,
         phases::TESTS,
@@ -50,6 +52,7 @@ fn main() {
         inside::TESTS,
         programs::TESTS,
         condemned::TESTS,
+        retried::TESTS,
     ];
     #[allow(unused_mut, reason = "with the feature there are more")]
     let (mut roles, mut tests) = (roles.concat(), tests.concat());

@@ -6,7 +6,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Executor, Future, SubmitOptions, TaskError, When, as_completed, wait};
+use taskring::{Executor, Future, Priority, SubmitOptions, TaskError, When, as_completed, wait};
 
 taskring::task! {
     /// Gives its arguments back, which must be whole.
@@ -50,12 +50,19 @@ taskring::task! {
     pub fn mark(board: String, id: u64, answer: u64, _args: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
         pass_mark();
-        if answer == FAILS { Err(TaskError::new("as it should")) } else { Ok(vec![id as u8; answer as usize]) }
+        match answer {
+            FAILS => Err(TaskError::new("as it should")),
+            FAILS_ONCE if taskring::task::attempt() == 0 => Err(TaskError::new("as it should")),
+            FAILS_ONCE => Ok(vec![id as u8]),
+            len => Ok(vec![id as u8; len as usize]),
+        }
     }
 }
 
 /// In place of a length: an error.
 pub const FAILS: u64 = u64::MAX;
+/// The same, in the first attempt. Then it gives one byte.
+pub const FAILS_ONCE: u64 = FAILS - 1;
 /// What a payload block is needed for; one line of a window's copying all the same.
 pub const BLOCK: usize = 200;
 
@@ -84,7 +91,7 @@ fn tell(n: u64) {
 
 /// Every operation with its contexts.
 pub const ROWS: &[(&str, &[&str])] = &[
-    ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool"]),
+    ("submit", &["inline", "block", "wrapped lane", "full lane", "blocks until free", "busy pool", "first of a level"]),
     ("submit_bulk", &["four", "wrapped lane"]),
     ("submit_to", &["idle worker", "busy worker"]),
     ("broadcast", &["idle workers", "one busy"]),
@@ -114,8 +121,18 @@ pub const ROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Complete a task, claim the next one, and start it.
-const WORKER: &[&str] =
-    &["inline", "error", "large result", "large arguments", "waited for", "cancelled beside", "two lanes", "tells progress"];
+const WORKER: &[&str] = &[
+    "inline",
+    "error",
+    "large result",
+    "large arguments",
+    "waited for",
+    "cancelled beside",
+    "two lanes",
+    "put back",
+    "put back for later",
+    "tells progress",
+];
 
 pub fn attach() -> Executor {
     Executor::attach(&place().pool).expect("attached")
@@ -224,7 +241,12 @@ fn perform_submit(operation: &str, context: &str) {
         let futures = pool.submit_bulk(echo, four).expect("submitted");
         (id..id + 4).for_each(|id| note(id, Note::Accepted));
         std::mem::forget(futures);
-    } else if let Ok(future) = if context == "full lane" { pool.try_submit(echo, one) } else { pool.submit(echo, one) } {
+    } else if let Ok(future) = match context {
+        "full lane" => pool.try_submit(echo, one),
+        // It takes a lane for them.
+        "first of a level" => pool.submit_with(&SubmitOptions::new().priority(Priority::High), echo, one),
+        _ => pool.submit(echo, one),
+    } {
         note(id, Note::Accepted);
         std::mem::forget(future);
     }

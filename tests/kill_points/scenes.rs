@@ -2,7 +2,7 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
-use crate::operations::{BLOCK, FAILS, TOLD_LEN, echo, hold, mark, tells};
+use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
@@ -14,7 +14,7 @@ use crate::trace::{At, Survey};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, Stage, StartMethod, SubmitOptions, inspect};
+use taskring::{Error, Executor, Future, Retry, Stage, StartMethod, SubmitOptions, inspect};
 
 /// In place of a point: before the first victim.
 const BEGINNING: &str = "the beginning";
@@ -230,7 +230,15 @@ impl Scene {
             if !matches!(at, At::Inside(_)) && how.leaves_it_standing() {
                 signal(self.keeper.pid(), libc::SIGCONT);
                 self.spare.iter().for_each(|spare| signal(spare.pid(), libc::SIGCONT));
-                let standing = Standing { pool, name: &self.name, board, tasks, kind: self.kind, pid: victim.pid };
+                let standing = Standing {
+                    pool,
+                    name: &self.name,
+                    board,
+                    tasks,
+                    kind: self.kind,
+                    pid: victim.pid,
+                    whole: whole(context),
+                };
                 found.extend(standing.judge(how, tracer));
                 tracer.tell("kill");
                 tracer.expect("killed");
@@ -270,15 +278,21 @@ impl Scene {
             stop(spare);
             let (answer, len) = match &*self.context {
                 "error" => (FAILS, 1),
+                "put back" | "put back for later" => (FAILS_ONCE, BLOCK),
                 "large result" => (BLOCK as u64, 1),
                 "large arguments" => (1, BLOCK),
                 _ => (1, 1),
+            };
+            let pause = Duration::from_millis(if self.context == "put back for later" { 20 } else { 0 });
+            let options = match answer {
+                FAILS_ONCE => SubmitOptions::new().retry(Retry::new(2).backoff(pause, pause)),
+                _ => SubmitOptions::new(),
             };
             let tells_progress = self.context == "tells progress";
             let marked = |id| {
                 let marked = match tells_progress {
                     true => self.pool.submit(tells, (self.board.name(), id)),
-                    false => self.pool.submit(mark, (self.board.name(), id, answer, vec![0; len])),
+                    false => self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])),
                 };
                 marked.expect("submitted")
             };
@@ -502,17 +516,23 @@ fn wrong_story(id: u64, task: &Future<Vec<u8>>) -> Option<String> {
     (!is_whole || !is_kept).then(|| format!("task {id} has told {progress:?} and {value:?}"))
 }
 
+/// How often such a task is entered when nobody dies: one that fails at first runs again then.
+fn whole(context: &str) -> u64 {
+    if context.starts_with("put back") { 2 } else { 1 }
+}
+
 /// A task that the victim, or another worker after it, has run.
 fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: u64, cancelled: u64) -> Option<String> {
+    let whole = whole(context);
     let good = match result {
         _ if cancelled != 0 => runs == 0 && *result == Err(Error::Cancelled),
         Ok(bytes) => {
             let len = if context == "large result" { BLOCK } else { 1 };
-            runs == 1 && context != "error" && *bytes == vec![id as u8; len]
+            runs == whole && context != "error" && *bytes == vec![id as u8; len]
         }
         Err(Error::TaskFailed { .. }) => runs == 1 && context == "error",
-        Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => runs <= 1,
-        Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => runs == 1,
+        Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => runs <= whole,
+        Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => (1..=whole).contains(&runs),
         Err(_) => false,
     };
     (!good).then(|| format!("task {id} gave {result:?} after {runs} runs"))

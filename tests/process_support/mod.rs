@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Says what a program started by a test is to be.
@@ -33,12 +33,24 @@ pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// The `main` of a test file without the standard harness: plays its role, or runs the tests one after the other.
+/// In the arguments of a program that runs one test: its name follows.
+const ONLY: &str = "--only";
+/// Tests that run at the same time: most of them wait most of the time.
+const AT_A_TIME: usize = 3;
+
+/// The `main` of a test file without the standard harness: plays its role, or runs the tests, each in a program of its own.
 pub fn main(roles: &[Role], tests: &[Test]) {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let Some(role) = role() {
         let (_, play) = roles.iter().find(|(name, _)| *name == role).unwrap_or_else(|| panic!("no role {role:?}"));
         return play(&args);
+    }
+    if let [only, name] = &args[..]
+        && only == ONLY
+    {
+        let (_, test) = tests.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("no test {name:?}"));
+        let _watchdog = watchdog(TEST_SECONDS);
+        return test();
     }
     let chosen = |name: &str| {
         let mut filters = args.iter().filter(|a| !a.starts_with('-')).peekable();
@@ -48,20 +60,62 @@ pub fn main(roles: &[Role], tests: &[Test]) {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return;
     }
-    let mut failed = Vec::new();
-    for (name, test) in tests.iter().filter(|(name, _)| chosen(name)) {
-        let start = Instant::now();
-        let watchdog = watchdog(TEST_SECONDS);
-        let passed = std::panic::catch_unwind(test).is_ok();
-        drop(watchdog);
-        println!("test {name} ... {} ({:.2} s)", if passed { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64());
-        if !passed {
-            failed.push(*name);
+    let (left, failed) = (Mutex::new(tests.iter().filter(|(name, _)| chosen(name))), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let Some((name, _)) = left.lock().expect("no panic").next() else { return };
+                    if !passes(name) {
+                        failed.lock().expect("no panic").push(*name);
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner().expect("no panic");
     println!("test result: {}", if failed.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", failed.join(", ")) });
     if !failed.is_empty() {
         std::process::exit(101);
+    }
+}
+
+/// Runs one test in a program of its own, and shows what it said.
+fn passes(name: &str) -> bool {
+    let start = Instant::now();
+    let said = Said::new(name);
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let status = said.of(command.args([ONLY, name])).status().expect("the program starts");
+    // In one piece: others have something to say as well.
+    let mut text = said.text();
+    let verdict = if status.success() { "ok".to_owned() } else { format!("FAILED, {status}") };
+    text += &format!("test {name} ... {verdict} ({:.2} s)\n", start.elapsed().as_secs_f64());
+    print!("{text}");
+    status.success()
+}
+
+/// What a program says, in a file: a process that it left behind would keep a pipe open.
+pub struct Said(PathBuf);
+
+impl Said {
+    pub fn new(what: &str) -> Said {
+        Said(std::env::temp_dir().join(format!("taskring-{}-{what}", std::process::id())))
+    }
+
+    /// The program is to write there, and reads nothing.
+    pub fn of<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let file = std::fs::File::create(&self.0).expect("a file for what it says");
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a descriptor")).stderr(file)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.0).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

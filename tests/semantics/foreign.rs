@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 /// Each is there in C and in C++.
-const SUBJECTS: [&str; 8] = ["futures", "waits", "maps", "pools", "multi", "interpreters", "running", "workers"];
+const SUBJECTS: [&str; 9] = ["futures", "waits", "maps", "pools", "multi", "interpreters", "running", "workers", "order"];
 
 pub fn programs() -> Vec<Program> {
     let sources = |(language, folder, ending)| {

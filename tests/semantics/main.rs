@@ -30,10 +30,13 @@ mod maps;
 mod maps_now;
 mod multi;
 mod nested;
+mod on_demand;
 mod order;
+mod priority;
 mod processes;
 mod promise;
 mod resources;
+mod retrying;
 mod running;
 mod seeds;
 mod sentences;
@@ -45,11 +48,10 @@ mod threads;
 mod turnover;
 mod waits;
 
+use process_support::Said;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 use support::{Case, KINDS, kind_of};
 
@@ -66,10 +68,13 @@ const FILES: &[&[Case]] = &[
     maps_now::CASES,
     multi::CASES,
     nested::CASES,
+    on_demand::CASES,
     order::CASES,
+    priority::CASES,
     processes::CASES,
     promise::CASES,
     resources::CASES,
+    retrying::CASES,
     running::CASES,
     seeds::CASES,
     sentences::CASES,
@@ -94,7 +99,7 @@ const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
 /// Cells that run at the same time: most of them wait most of the time.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 5;
 
 fn main() {
     taskring::init();
@@ -168,20 +173,12 @@ fn run(cell: &Cell) -> Option<bool> {
         Some(_) => command.args([kind, name]),
     };
     let start = Instant::now();
-    // Into a file, not a pipe: a process that a case left behind would keep a pipe open.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let path =
-        std::env::temp_dir().join(format!("taskring-semantics-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-    let said = File::create(&path).expect("a file for what it says");
-    command.stdin(Stdio::null()).stdout(said.try_clone().expect("a descriptor")).stderr(said);
-    let status = command.status().expect("the program starts");
+    let said = Said::new(&format!("{name}-{language}-{kind}"));
+    let status = said.of(&mut command).status().expect("the program starts");
     let passed = status.success();
     if !passed {
-        let said = std::fs::read(&path).unwrap_or_default();
-        println!("{name}: {status}\n{}", String::from_utf8_lossy(&said));
+        println!("{name}: {status}\n{}", said.text());
     }
-    // Nothing is left of it but a name.
-    let _ = std::fs::remove_file(&path);
     let verdict = if passed { "ok" } else { "FAILED" };
     println!("test {name} [{kind}, {language}] ... {verdict} ({:.2} s)", start.elapsed().as_secs_f64());
     Some(passed)

@@ -4,6 +4,8 @@
 
 #include "completions.hpp"
 
+#include <initializer_list>
+
 namespace taskring {
 
 namespace detail {
@@ -16,6 +18,34 @@ template <class Rep, class Period> std::uint64_t more_than_none(std::chrono::dur
 
 } // namespace detail
 
+/// When a task that failed is run again, as taskring_retry has it: options().retry(taskring::retry(3).backoff(10ms, 1s)).
+class retry {
+public:
+    /// It is started so often at most, counting the first time. Unless other failures are chosen, any exception or other error brings the next attempt.
+    explicit retry(std::uint32_t attempts) noexcept { raw_.attempts = attempts; }
+    /// Not even where the pool says otherwise.
+    static retry never() noexcept { return retry(1); }
+    retry &on_errors() noexcept { return raw_.on |= TASKRING_RETRY_ERRORS, *this; }
+    /// After a panic, which is a failure of functions in Rust.
+    retry &on_panics() noexcept { return raw_.on |= TASKRING_RETRY_PANICS, *this; }
+    /// After a failure with one of these codes, 1 to 31: see taskring::coded_error. Others are refused at the submit.
+    retry &on_codes(std::initializer_list<int> codes) noexcept {
+        for (const int code : codes)
+            raw_.codes |= code < 1 || code > 31 ? 1u : 1u << code;
+        return *this;
+    }
+    /// A pause of `first` before the second attempt, and before each further one twice that of the one before, but not more than `max`. In whole milliseconds.
+    template <class R1, class P1, class R2, class P2>
+    retry &backoff(std::chrono::duration<R1, P1> first, std::chrono::duration<R2, P2> max) noexcept {
+        raw_.backoff_ns = detail::more_than_none(first);
+        return raw_.backoff_max_ns = detail::more_than_none(max), *this;
+    }
+    const taskring_retry &get() const noexcept { return raw_; }
+
+private:
+    taskring_retry raw_{};
+};
+
 /// Options of a pool: the fields of taskring_config, with their sizes set.
 struct config : taskring_config {
     config() : taskring_config TASKRING_CONFIG_INIT {}
@@ -26,6 +56,7 @@ struct config : taskring_config {
     template <class Rep, class Period> config &task_hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return task_hard_limit_ns = detail::more_than_none(limit), *this;
     }
+    config &retry_tasks(const retry &how) noexcept { return task_retry = how.get(), *this; }
 };
 
 /// Tasks that are stopped in one call.
@@ -51,6 +82,13 @@ private:
     std::unique_ptr<taskring_set, free_set> set_;
 };
 
+/// Which of the tasks that wait are taken first: see TASKRING_PRIORITY_HIGH.
+enum class priority : std::uint32_t {
+    normal = TASKRING_PRIORITY_NORMAL,
+    high = TASKRING_PRIORITY_HIGH,
+    low = TASKRING_PRIORITY_LOW,
+};
+
 /// Options of a task, as taskring_options has them: pool.submit(options().idempotent().set(batch), task, ...). Of sets and queues they keep the handle
 /// only. A task_set alone will do for options.
 class options {
@@ -61,6 +99,7 @@ public:
     options &idempotent(bool is = true) noexcept { return raw_.flags = is ? TASKRING_IDEMPOTENT : TASKRING_NOT_IDEMPOTENT, *this; }
     /// How often it is started at most, if it is idempotent.
     options &attempts_max(std::uint32_t times) noexcept { return raw_.attempts_max = times, *this; }
+    options &priority(taskring::priority level) noexcept { return raw_.priority = static_cast<std::uint32_t>(level), *this; }
     options &set(const task_set &belongs_to) noexcept { return raw_.set = belongs_to.get(), *this; }
     /// The queue that it comes out of when it is over, and what comes out with it.
     options &completions(const taskring::completions &queue, std::uint64_t user_data = 0) noexcept {
@@ -78,6 +117,8 @@ public:
     template <class Rep, class Period> options &hard_limit(std::chrono::duration<Rep, Period> limit) noexcept {
         return raw_.hard_limit_ns = detail::more_than_none(limit), *this;
     }
+    /// When it is run again after it has failed. In a map each input has attempts of its own; chunks of inputs are refused.
+    options &retry(const taskring::retry &how) noexcept { return raw_.retry = how.get(), *this; }
     const taskring_options *get() const noexcept { return &raw_; }
 
 private:

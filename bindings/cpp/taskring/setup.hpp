@@ -5,6 +5,7 @@
 #include "options.hpp"
 #include "task.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,6 +54,18 @@ public:
         return max_tasks_per_worker_ = tasks, *this;
     }
 
+    /// How many workers are started at once; the others come on demand. See taskring_config.
+    setup &min_workers(std::uint32_t workers) { return min_workers_ = workers, *this; }
+    /// How long one beyond them may have nothing to do before it leaves: more than 0 and up to 49 days.
+    setup &idle_timeout(std::chrono::nanoseconds limit) {
+        if (limit.count() <= 0)
+            throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, "idle_timeout is not more than 0; wanted more than 0 and up to 49 days");
+        return idle_timeout_ = limit, *this;
+    }
+
+    /// How many further workers may come while others wait in their tasks for tasks that run elsewhere. See taskring_config.
+    setup &replacements(std::uint32_t workers) { return replacements_ = workers, *this; }
+
     config apply(config chosen = config()) {
         raw_env_.clear();
         for (const std::string &one : env_)
@@ -73,6 +86,12 @@ public:
             chosen.worker_names = names_.c_str();
         if (max_tasks_per_worker_ != 0)
             chosen.max_tasks_per_worker = max_tasks_per_worker_;
+        if (min_workers_)
+            chosen.min_workers = *min_workers_ == 0 ? TASKRING_NONE_AT_FIRST : *min_workers_;
+        if (idle_timeout_.count() != 0)
+            chosen.idle_timeout_ns = static_cast<std::uint64_t>(idle_timeout_.count());
+        if (replacements_ != 0)
+            chosen.replacements = replacements_;
         if (has_initializer_)
             chosen.initializer = &(raw_initializer_ = initializer_.raw());
         if (has_exit_hook_)
@@ -103,6 +122,9 @@ private:
     std::string names_;
     named initializer_, exit_hook_;
     std::uint32_t max_tasks_per_worker_ = 0;
+    std::optional<std::uint32_t> min_workers_;
+    std::uint32_t replacements_ = 0;
+    std::chrono::nanoseconds idle_timeout_{0};
     bool has_initializer_ = false, has_exit_hook_ = false;
     std::vector<named> shared_;
     std::vector<std::string> env_;

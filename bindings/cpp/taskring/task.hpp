@@ -30,6 +30,20 @@ namespace detail {
 template <class> inline constexpr bool is_task = false;
 template <class S> inline constexpr bool is_task<task<S>> = true;
 
+} // namespace detail
+
+/// What a task may throw to fail with a code, 1 to 31, by which retry::on_codes chooses. Any other exception has code 1.
+class coded_error : public std::runtime_error {
+public:
+    coded_error(int code, const std::string &what) : std::runtime_error(what), code_(code) {}
+    int code() const noexcept { return code_; }
+
+private:
+    int code_;
+};
+
+namespace detail {
+
 /// Tells what is nested in an exception, and in that, and so on.
 inline void tell_sources(taskring_call *call, const std::exception &e) {
     try {
@@ -50,6 +64,8 @@ template <class F> std::int32_t answer(taskring_call *call, F &&body) noexcept {
     } catch (const std::exception &e) {
         taskring_call_fail(call, e.what());
         tell_sources(call, e);
+        const auto *coded = dynamic_cast<const coded_error *>(&e);
+        return coded == nullptr || coded->code() == 0 ? 1 : coded->code();
     } catch (...) {
         taskring_call_fail(call, "an exception that is no std::exception");
     }

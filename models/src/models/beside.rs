@@ -1,7 +1,7 @@
 //! Models of looks beside a head that stands, for the worker that its task is for is busy.
 
 use super::*;
-use crate::slot::TARGET_SHIFT;
+use crate::slot::{TARGET_SHIFT, WANTED_LATER};
 
 /// What only a worker that plays no part here can run.
 fn for_another() -> Request {
@@ -66,6 +66,41 @@ fn what_is_requeued_behind_a_head_that_stands_is_found() {
         assert!(pool.requeue(W2, lost));
         pool.new_epoch();
         assert_eq!(other.join().unwrap(), 1);
+    });
+}
+
+/// A task is put back for later, and its worker dies. Another one that looks, sleeps or is on its way to sleep gets to know of it, and no head stands for it.
+#[test]
+fn what_is_put_back_for_later_is_known_to_all_and_stands_in_nobodys_way() {
+    model(|| {
+        let pool = Pool::new(2, 1);
+        let mut search = Search::new(W1);
+        assert_eq!(search.look(&*pool, &mut |_| true), None);
+        pool.publish(S1, for_us()).unwrap();
+        // By a look at every slot: the head has yet to come by.
+        let claim = pool.claim_any(W2).unwrap();
+        let other = spawn(&pool, move |pool| {
+            let mut met = 0;
+            let mut knows = |wanted: u32| {
+                met += u32::from(wanted & WANTED_LATER != 0);
+                wanted == 1
+            };
+            let task = loop {
+                if let Rest::Task(task) = search.rest(pool, pool.sleepers(), &mut knows, || false, 0) {
+                    break task;
+                }
+            };
+            // What became pending while it looked it meets at the next look.
+            assert_eq!(search.look(pool, &mut knows), None);
+            (task.claim.slot, met)
+        });
+        let slot = &pool.slots[claim.slot];
+        slot.set_later(true);
+        slot.put_back(W2, claim.state.generation()).unwrap();
+        pool.new_epoch();
+        pool.submit(S1, for_us()).unwrap();
+        let (next, met) = other.join().unwrap();
+        assert!(next == 1 && met > 0, "slot {next}, and it has met {met}");
     });
 }
 

@@ -13,6 +13,7 @@ mod beside;
 mod crash;
 mod deaths;
 mod mutex;
+mod priority;
 mod ring;
 mod set;
 mod shutdown;
@@ -26,7 +27,7 @@ use std::sync::atomic::AtomicUsize;
 use loom::thread::JoinHandle;
 
 use crate::layout::{Apart, LaneHead, Life, Record, Slot};
-use crate::limits::PARTICIPANT_WORDS;
+use crate::limits::{OWNER_SEAT, PARTICIPANT_WORDS};
 use crate::mutex::{Peers, ShmMutex};
 use crate::ring::{Claim, Found, Hold, Lane};
 use crate::search::{Rest, Rings, Search, Task};
@@ -35,11 +36,11 @@ use crate::sleep::Sleepers;
 use crate::slot::{Args, Request};
 use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::{AtomicU32, AtomicU64, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
+use crate::sync::{AtomicU32, AtomicU64, fence, futex_wait, futex_wait_low, futex_wake, futex_wake_low};
 
-/// Workers, whose records (what they sleep on) come first.
-const W1: Participant = Participant::from_bits(1);
-const W2: Participant = Participant::from_bits(1 << 6 | 1);
+/// Workers, whose records (what they sleep on) come behind the owner's.
+const W1: Participant = Participant::from_bits(1 << 6 | 1);
+const W2: Participant = Participant::from_bits(2 << 6 | 1);
 /// Submitters.
 const S1: Participant = Participant::from_bits(8 << 6 | 1);
 const S2: Participant = Participant::from_bits(9 << 6 | 1);
@@ -112,7 +113,7 @@ impl Pool {
             life: Life::default(),
             idle: Apart::default(),
             searching: Apart::default(),
-            records: (0..workers).map(|_| Record::default()).collect(),
+            records: (0..=workers).map(|_| Record::default()).collect(),
             head: LaneHead::default(),
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             ended: Vec::new(),

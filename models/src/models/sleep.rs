@@ -112,3 +112,57 @@ fn who_searches_and_cannot_run_a_task_wakes_another() {
         assert_eq!(wrong.join().unwrap(), None);
     });
 }
+
+/// The only worker leaves, for it is idle: it takes its mark away itself, looks a last time, says that it is as good as gone, and rings for the owner, which
+/// looks whether somebody is needed, once it has set its own mark. A task that comes meanwhile is run by the one or seen by the other.
+#[test]
+fn a_task_that_comes_while_the_last_worker_leaves_is_not_left_behind() {
+    const GONE: u32 = 2;
+    model(|| {
+        let pool = Pool::new(1, 1);
+        let mut worker = Worker::settled(W1, &pool);
+        let leaving = spawn(&pool, move |pool| {
+            let _ = pool.sleepers().prepare(W1.index());
+            if let Some(task) = worker.look(pool) {
+                pool.sleepers().cancel(W1.index());
+                return Some(task);
+            }
+            // The time is up.
+            if !pool.sleepers().cancel(W1.index()) {
+                fence(SeqCst);
+                worker.search.look_everywhere();
+            }
+            let task = worker.look(pool);
+            if task.is_none() {
+                pool.records[W1.index()].turn.store(GONE, Release);
+                fence(SeqCst);
+                pool.sleepers().wake(OWNER_SEAT);
+            }
+            task
+        });
+        let owner = spawn(&pool, |pool| {
+            let record = &pool.records[OWNER_SEAT];
+            loop {
+                let seen = record.park.load(Acquire);
+                if pool.records[W1.index()].turn.load(Acquire) == GONE {
+                    let _ = pool.sleepers().prepare(OWNER_SEAT);
+                    if pool.slots[0].load().is(Phase::Pending) {
+                        return true;
+                    }
+                }
+                if pool.life.flags.load(SeqCst) != 0 {
+                    return false;
+                }
+                futex_wait(&record.park, seen, None);
+            }
+        });
+        pool.submit(S1, Request::default()).unwrap();
+        if leaving.join().unwrap().is_some() {
+            pool.life.flags.store(1, SeqCst);
+            pool.sleepers().wake(OWNER_SEAT);
+            assert!(!owner.join().unwrap(), "nobody else is started for it");
+        } else {
+            assert!(owner.join().unwrap());
+        }
+    });
+}

@@ -236,3 +236,45 @@ fn nobody_sleeps_on_through_a_reuse() {
         other.join().unwrap();
     });
 }
+
+/// The worker of a task that failed puts it back, while somebody cancels it. Either it is cancelled, and nobody runs it again, or it was asked to stop before it
+/// was put back, and ends.
+#[test]
+fn a_task_that_is_cancelled_is_not_put_back() {
+    model(|| {
+        let (pool, ticket, claim) = running();
+        let generation = claim.state.generation();
+        let worker = spawn(&pool, move |pool| {
+            let slot = &pool.slots[claim.slot];
+            let is_back = slot.put_back(W1, generation).is_ok();
+            assert!(is_back || slot.complete(W1, generation).is_ok(), "it is ours until one of the two");
+            // Another attempt, if it is not cancelled by now.
+            let again = is_back.then(|| pool.claim_any(W1)).flatten();
+            again.inspect(|&claim| assert!(pool.complete(W1, claim)));
+            (is_back, again.is_some())
+        });
+        let cancelled = pool.slot(ticket).cancel_or_ask(ticket.generation, S1);
+        let (is_back, ran_again) = worker.join().unwrap();
+        let end = pool.slot(ticket).load();
+        match cancelled {
+            Ok(_) => assert!(is_back && !ran_again && end.is(Phase::Cancelled)),
+            Err(found) if found.is(Phase::Running) => assert!(end.is(Phase::Done) && end.has(Flag::Cancel)),
+            Err(found) => assert!(found.is(Phase::Done) && end == found),
+        }
+    });
+}
+
+/// The same for who ends the pool: of a task that it did not cancel the attempt that ran is the last one.
+#[test]
+fn a_task_that_is_to_end_is_not_put_back() {
+    model(|| {
+        let (pool, ticket, claim) = running();
+        let worker = spawn(&pool, move |pool| {
+            let slot = &pool.slots[claim.slot];
+            slot.put_back(W1, 0).is_ok() || slot.complete(W1, 0).is_err()
+        });
+        let cancelled = pool.slot(ticket).cancel_or_let_end(ticket.generation, S1).is_ok();
+        assert_eq!(worker.join().unwrap(), cancelled, "it is put back and then cancelled, or it ends");
+        assert_eq!(pool.slot(ticket).load().is(Phase::Cancelled), cancelled);
+    });
+}

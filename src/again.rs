@@ -1,0 +1,202 @@
+//! Another attempt at a task that failed (`retry.rs` has the rule for it): the worker that ran it puts it back, and it begins when its pause is over.
+//!
+//! ```text
+//! the task's worker                         every other worker
+//! 1 not before; later = 1                   1 idle mark
+//! 2 note: next attempt, nothing begun       2 fence
+//! 3 RUNNING -> PENDING, unless asked        3 look: a new epoch, so at every slot; one that is later: note it
+//! 4 epoch += 1, fence                       4 sleep, not longer than until the first of those
+//! 5 wake all that are marked idle
+//! ```
+//! A slot that says `later` wants what nobody has: no look takes it, and a head steps over it. Who meets one that he could run otherwise knows of it from then on
+//! (`Performer::later`), asks when it may begin, and takes it then, by the same swap as any other. So the worker that put it back may die, stand still, or
+//! have another task at that time. Who dies between 1 and 5 is reaped, and then there is a new epoch too; between 2 and 3 its reaper puts the task back.
+
+use crate::life::Bit;
+use crate::outcome::Kind;
+use crate::perform::Performer;
+use crate::priority::Priority;
+use crate::retry::{Failure, Rule, not_before, still_until};
+use crate::ring::Claim;
+use crate::search::{Rings, Task};
+use crate::segment::Segment;
+use crate::slot::{OPTION_TERMS, WANTED_LATER};
+use crate::state::{Phase, State, Step};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
+use std::cell::Cell;
+use std::cmp::Reverse;
+
+thread_local! {
+    static CODE: Cell<u8> = const { Cell::new(0) };
+}
+
+/// The task that this thread runs is failing with this code.
+#[cold]
+pub(crate) fn failing_with(code: i32) {
+    CODE.set(u8::try_from(code).unwrap_or(0));
+}
+
+/// When the tasks that are to begin later may, as far as a worker knows. Private to it.
+#[derive(Default)]
+pub(crate) struct Later(Cell<u64>);
+
+impl Later {
+    /// Knows of none.
+    const NONE: u64 = 0;
+    /// Knows that there may be one, and not when.
+    const LOOK: u64 = 1;
+
+    #[inline]
+    pub(crate) fn knows_of_one(&self) -> bool {
+        self.0.get() != Self::NONE
+    }
+
+    /// When to look for one again, in nanoseconds of the clock; never, if none is known of.
+    pub(crate) fn at(&self) -> u64 {
+        if self.knows_of_one() { self.0.get() } else { u64::MAX }
+    }
+
+    fn note(&self, at: u64) {
+        self.0.set(self.at().min(at.max(Self::LOOK)));
+    }
+}
+
+impl Segment {
+    /// When the task in that slot may begin, if it is pending and has to wait still. A hint.
+    pub(crate) fn waits_until(&self, lane: usize, index: usize, now: u64) -> Option<u64> {
+        let slot = &self.lane(lane).slots[index];
+        let is_later = slot.load().is(Phase::Pending) && slot.wanted() & WANTED_LATER != 0;
+        still_until(slot.result_len.load(Relaxed), now).filter(|_| is_later)
+    }
+}
+
+impl Performer {
+    /// A task that this worker cannot take, at least not as it finds it.
+    #[cold]
+    pub(crate) fn leaves(&self, wanted: u32) {
+        if wanted & WANTED_LATER != 0 && self.can_run(wanted & !WANTED_LATER) {
+            self.later.note(Later::LOOK);
+        }
+    }
+
+    /// For a task with terms: no code is left from an earlier one.
+    pub(crate) fn forget_code(&self) {
+        CODE.set(0);
+    }
+
+    /// After a task's function has failed: puts it back for another attempt, if its rule says so and nobody has asked it to stop. False when this is its end.
+    #[cold]
+    // By what stands in the slot: what is handed over would have to be kept for it in every task.
+    pub(crate) fn put_back(&self, task: Task, kind: Kind) -> bool {
+        let (segment, lane, index) = (&*self.member.segment, task.lane, task.claim.slot);
+        let slot = &segment.lane(lane).slots[index];
+        let (request, progress) = (slot.read(), slot.progress());
+        let failure = match kind {
+            Kind::Failed | Kind::FailedBecause => Failure::Error(CODE.get()),
+            Kind::Panicked => Failure::Panic,
+            _ => return false,
+        };
+        let has_terms = request.options & OPTION_TERMS != 0;
+        let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
+        let (rule, next) = (Rule::load([&extra.retry[0], &extra.retry[1], &slot.outcome]), progress.next_attempt(false));
+        let (who, generation) = (self.member.who(), task.claim.state.generation());
+        let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
+        if !has_attempts || !slot.load().may_go_back(who, generation) {
+            return false;
+        }
+        let (pause, now) = (rule.pause_ms(progress.attempt), now_ns());
+        let not_before = not_before(now, pause);
+        slot.result_len.store(not_before, Relaxed);
+        slot.set_later(pause != 0);
+        // One store counts the attempt and takes the notes away: a reaper that finds this puts the task back in our place.
+        slot.note(next);
+        if slot.put_back(who, generation).is_err() {
+            // Asked to stop meanwhile, or not ours any more.
+            slot.set_later(false);
+            slot.note(progress.at(Step::Returned));
+            return false;
+        }
+        self.member.cancel_if_discarded(lane, index, generation, &request);
+        if pause != 0 {
+            self.later.note(still_until(not_before, now).unwrap_or(now));
+        }
+        segment.new_epoch();
+        // All of them: any may be the one that can run it, and each is to know until when to sleep.
+        segment.sleepers().wake_each();
+        true
+    }
+
+    /// Takes a task that was to begin later, when its time has come.
+    #[cold]
+    pub(crate) fn take_later(&self) -> Option<Task> {
+        let now = now_ns();
+        if now < self.later.at() {
+            return None;
+        }
+        let segment = &*self.member.segment;
+        let (mut due, mut next) = (Vec::new(), u64::MAX);
+        for (lane, ring) in segment.lanes() {
+            for (index, slot) in ring.slots.iter().enumerate() {
+                let state = slot.load();
+                let wanted = slot.wanted();
+                if !state.is(Phase::Pending) || wanted & WANTED_LATER == 0 || !self.can_run(wanted & !WANTED_LATER) {
+                    continue;
+                }
+                let at = slot.result_len.load(Relaxed);
+                match still_until(at, now) {
+                    // How long ago that was.
+                    None => due.push((((now / 1_000_000) as u32).wrapping_sub(at), lane, index, state)),
+                    Some(at) => next = next.min(at),
+                }
+            }
+        }
+        self.later.0.set(if next == u64::MAX { Later::NONE } else { next });
+        // Of the highest level the one that waits longest first.
+        due.sort_unstable_by_key(|&(since, lane, index, _)| (Reverse((Priority::of_lane(lane), since)), lane, index));
+        let mut due = due.into_iter();
+        let task = due.find_map(|(_, lane, index, state)| self.claim_later(lane, index, state));
+        if due.next().is_some() {
+            self.later.note(Later::LOOK);
+        }
+        task
+    }
+
+    /// Claims a task that was seen to be due. Another worker may have had it since, and put it back again for later.
+    pub(crate) fn claim_later(&self, lane: usize, index: usize, seen: State) -> Option<Task> {
+        let segment = &*self.member.segment;
+        let slot = &segment.lane(lane).slots[index];
+        let state = slot.claim(seen, self.member.who()).ok()?;
+        let is_early = still_until(slot.result_len.load(Relaxed), now_ns()).is_some();
+        if is_early && slot.wanted() & WANTED_LATER != 0 {
+            self.member.requeue(lane, index, self.member.who(), state.generation(), &slot.read());
+            self.later.note(Later::LOOK);
+            segment.new_epoch();
+            segment.sleepers().wake_each();
+            return None;
+        }
+        slot.set_later(false);
+        Some(Task { lane, claim: Claim { slot: index, state } })
+    }
+
+    /// In a pool that is closing: sleeps until a task that is to begin later may, or until somebody wakes us. False when there is none for us.
+    #[cold]
+    pub(crate) fn await_later(&self, deadline: u64) -> bool {
+        let segment = &*self.member.segment;
+        let (sleepers, me) = (segment.sleepers(), self.member.who().index());
+        let seen = sleepers.prepare(me);
+        // After the mark: who cancels one from now on wakes us.
+        let now = now_ns();
+        let waits = segment.lanes().any(|(lane, ring)| {
+            ring.slots.iter().enumerate().any(|(index, slot)| {
+                self.can_run(slot.wanted() & !WANTED_LATER) && segment.waits_until(lane, index, now).is_some()
+            })
+        });
+        // One that is due has been missed by a moment. And without a time of ours the next look tells it.
+        if waits && self.later.knows_of_one() && !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) {
+            let _ = sleepers.sleep(me, seen, deadline.min(self.later.at()));
+        }
+        sleepers.cancel(me);
+        waits || self.later.at() <= now
+    }
+}
