@@ -314,6 +314,10 @@ impl Member {
             let kind = state.kind().unwrap_or(Kind::Worker);
             // Release: pairs with `RecordState::of` in `take`.
             record.state.store(RecordState::new(kind, Presence::Free, dead.incarnation()).0, Release);
+            if state.is_worker() {
+                // Whoever reaps it: the count stands as long as nobody comes or leaves.
+                self.segment.count_workers();
+            }
         }
     }
 }

@@ -15,12 +15,13 @@
 
 use crate::layout::Record;
 use crate::life::Bit;
-use crate::record::{Kind, RecordState};
+use crate::record::{Kind, Presence, RecordState};
 use crate::registry::Member;
 use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::state::Participant;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::fence;
 
 /// A worker's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,24 @@ impl Member {
 }
 
 impl Segment {
+    /// Counts the ready workers anew.
+    pub(crate) fn count_workers(&self) {
+        let ready = |r: &&Record| {
+            let state = RecordState::of(r);
+            let is_ready = state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1;
+            is_ready && Turn::of(r).takes_tasks()
+        };
+        loop {
+            let count = self.records().iter().filter(ready).count() as u32;
+            self.life().workers.store(count, Relaxed);
+            // Others count at the same time: whoever stores last looks again. Pairs with the fence of the others, between their store and their look.
+            fence(SeqCst);
+            if self.records().iter().filter(ready).count() as u32 == count {
+                return;
+            }
+        }
+    }
+
     /// Takes a bit away that is not of the pool's end.
     pub(crate) fn unset(&self, bit: Bit) {
         // AcqRel: pairs as `set` does.

@@ -9,7 +9,7 @@ use crate::limits::SLEEP_NS_MAX;
 use crate::nested;
 use crate::pace::WorkerPace;
 use crate::perform::Performer;
-use crate::record::{Kind, OF_TASKS, Presence, RecordState};
+use crate::record::{Kind, OF_TASKS, RecordState};
 use crate::registry::Member;
 use crate::search::{Rest, Rings, Search, Task};
 use crate::segment::Segment;
@@ -20,7 +20,6 @@ use crate::sync::Ordering::{Relaxed, Release, SeqCst};
 use crate::sync::{fence, now_ns};
 use crate::target::Target;
 use crate::task::{Runner, install_panic_hook, known};
-use crate::turn::Turn;
 use crate::turnover::Turnover;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,26 +149,6 @@ fn functions(member: &Member) -> Result<Functions> {
 fn runner_of(name: &str, names: &[(u16, &'static str)], runners: &[Option<Runner>]) -> Option<Runner> {
     let (number, _) = names.iter().find(|(_, known)| *known == name)?;
     runners.get(*number as usize)?.clone()
-}
-
-impl Segment {
-    /// Counts the ready workers anew.
-    pub(crate) fn count_workers(&self) {
-        let ready = |r: &&crate::layout::Record| {
-            let state = RecordState::of(r);
-            let is_ready = state.presence() == Presence::Active && state.is_worker() && r.ready.load(Relaxed) == 1;
-            is_ready && Turn::of(r).takes_tasks()
-        };
-        loop {
-            let count = self.records().iter().filter(ready).count() as u32;
-            self.life().workers.store(count, Relaxed);
-            // Others count at the same time: whoever stores last looks again. Pairs with the fence of the others, between their store and their look.
-            fence(SeqCst);
-            if self.records().iter().filter(ready).count() as u32 == count {
-                return;
-            }
-        }
-    }
 }
 
 impl Worker {

@@ -174,6 +174,7 @@ fn noticed_at_once() {
             at - killed
         });
         waits.push(waiter);
+        wait_until("the dead one is counted no more", || pool.workers() == 0);
     }
     let mut holder = Program::start("holder", &[&name]);
     holder.expect("attached");

@@ -166,15 +166,15 @@ static void use_reports(void) {
 
 static void steer(taskring_pool *spawned) {
     taskring_pool *pool;
-    if (one_in(200)) {
+    if (one_in(600)) {
         end_hard(spawned);
         return;
     }
-    if (one_in(100)) {
+    if (one_in(40)) {
         use_contexts();
         return;
     }
-    if (one_in(100)) {
+    if (one_in(80)) {
         CALL(resize, a_pool(), one_in(8) ? 0 : 1 + (uint32_t)below(3));
         return;
     }

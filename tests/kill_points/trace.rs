@@ -9,12 +9,13 @@ use crate::way::Way;
 use memmap2::{MmapOptions, MmapRaw};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, and the first of those.
-const LOOKED_AT: usize = 384 << 10;
+/// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, as far as there is memory.
+const LOOKED_AT: usize = 4 << 20;
 /// It is looked at in pieces of this length.
 const PIECE: usize = 1 << 10;
 /// A system call that takes longer than this is blocked, and the victim can be killed in it.
@@ -483,9 +484,21 @@ struct Image {
 impl Image {
     fn of(pool: &str) -> Image {
         let file = File::open(Path::new("/dev/shm").join(format!("taskring.{pool}"))).expect("the pool's file");
-        let map = MmapOptions::new().len(LOOKED_AT).map_raw_read_only(&file).expect("a mapping");
+        let len = LOOKED_AT.min(file.metadata().expect("its length").len() as usize);
+        let map = MmapOptions::new().len(len).map_raw_read_only(&file).expect("a mapping");
         let mut image = Image { map, written: Vec::new() };
-        image.written = (0..LOOKED_AT / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0)).collect();
+        // To read where there is no memory would bring some.
+        let seek = |from: usize, what: i32| {
+            // SAFETY: the call takes integers.
+            let found = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, what) };
+            usize::try_from(found).unwrap_or(len).min(len)
+        };
+        let mut at = seek(0, libc::SEEK_DATA);
+        while at < len {
+            let end = seek(at, libc::SEEK_HOLE);
+            image.written.extend((at / PIECE..end / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0)));
+            at = seek(end, libc::SEEK_DATA);
+        }
         image
     }
 
