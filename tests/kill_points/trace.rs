@@ -496,7 +496,9 @@ impl Image {
         let mut at = seek(0, libc::SEEK_DATA);
         while at < len {
             let end = seek(at, libc::SEEK_HOLE);
-            image.written.extend((at / PIECE..end / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0)));
+            let of_memory = at / PIECE..end / PIECE;
+            let written: Vec<usize> = of_memory.filter(|&piece| image.words(piece).any(|word| word != 0)).collect();
+            image.written.extend(written);
             at = seek(end, libc::SEEK_DATA);
         }
         image
