@@ -111,10 +111,12 @@ impl Performer {
         slot.set_later(pause != 0);
         // One store counts the attempt and takes the notes away: a reaper that finds this puts the task back in our place.
         slot.note(next);
-        if slot.put_back(who, generation).is_err() {
-            // Asked to stop meanwhile, or not ours any more.
-            slot.set_later(false);
-            slot.note(progress.at(Step::Returned));
+        if let Err(found) = slot.put_back(who, generation) {
+            // Asked to stop meanwhile; or not ours any more, and then it is nothing of ours to change.
+            if found.is_run_by(who, generation) {
+                slot.set_later(false);
+                slot.note(progress.at(Step::Returned));
+            }
             return false;
         }
         self.member.cancel_if_discarded(lane, index, generation, &request);

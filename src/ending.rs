@@ -24,7 +24,8 @@ pub struct Ending {
 }
 
 impl Executor {
-    /// Takes no new tasks from now on. `cancel_pending` cancels what has not started; whoever waits for such a task is told. `wait`
+    /// Takes no new tasks from now on. `cancel_pending` cancels what has not started; whoever waits for such a task is told. Of what runs nothing is run again
+    /// then after an error ([`Retry`](crate::Retry)). `wait`
     /// returns when everything has ended and the workers have left. Running tasks are never interrupted. May be called again, and with
     /// other arguments.
     ///

@@ -152,8 +152,8 @@ impl<R> Future<R> {
     /// Cancels the task if no worker has started it. True when it will never run; then everybody who waits for it is told. A
     /// running task is asked to stop (see [`task::cancel_requested`](crate::task::cancel_requested)), and this returns false.
     ///
-    /// A task that may run more than once (see [`SubmitOptions::idempotent`](crate::SubmitOptions::idempotent)) is pending again after its worker died:
-    /// then true means that it will not run once more.
+    /// A task that may run more than once is pending again after its worker died (see [`SubmitOptions::idempotent`](crate::SubmitOptions::idempotent)) or it
+    /// failed ([`Retry`](crate::Retry)): then true means that it will not run once more. One that was asked to stop is not run again after an error.
     pub fn cancel(&self) -> bool {
         match self.core.outcome() {
             Some(outcome) => outcome.is_cancelled(),

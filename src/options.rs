@@ -52,7 +52,7 @@ impl SubmitOptions {
         self
     }
 
-    /// The task is for the worker of this number alone, see [`Executor::submit_to`].
+    /// The task is for the worker of this number alone, see [`Executor::submit_to`](crate::Executor::submit_to).
     #[must_use]
     pub fn worker(mut self, number: u32) -> SubmitOptions {
         self.worker = Some(number);

@@ -111,7 +111,7 @@ impl Executor {
     }
 
     /// Cancels everything that is pending, and returns how many tasks that were: of the owner the tasks of all submitters, of any other one its own.
-    /// Whoever waits for such a task is told at once. What runs goes on, and the pool takes new tasks.
+    /// Whoever waits for such a task is told at once. What runs goes on, also to further attempts ([`Retry`](crate::Retry)), and the pool takes new tasks.
     ///
     /// From any thread. A task that is submitted meanwhile may be cancelled or not.
     ///

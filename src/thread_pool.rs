@@ -10,6 +10,7 @@ use crate::future::{Future, State};
 use crate::life::Bit;
 use crate::options::SubmitOptions;
 use crate::pool::{Pool, Ticket, lock};
+use crate::retry::Retry;
 use crate::start::StartMethod;
 use crate::submit::WhenFull;
 use crate::sync::Ordering::Relaxed;
@@ -122,7 +123,8 @@ impl ThreadPool {
         ThreadPool::build(Executor::builder().workers(threads))
     }
 
-    /// A pool with these options. The start method is [`StartMethod::Thread`], whatever they say.
+    /// A pool with these options. The start method is [`StartMethod::Thread`], whatever they say; and a rule for retries is for task functions, for a closure is
+    /// called once.
     ///
     /// # Errors
     /// Those of [`Builder::build`].
@@ -191,8 +193,10 @@ impl ThreadPool {
             *lock(&place) = Some(made);
         });
         lock(&CLOSURES).insert(number, Waiting { code, pool: self.sweeper.number, ticket: None });
-        let future =
-            submit_to(pool, &SubmitOptions::new(), self.task, &number, when_full).inspect_err(|_| drop(take(number)))?;
+        // It is gone after its call, whatever the pool's rule for its tasks says.
+        let options = SubmitOptions::new();
+        let options = if pool.retry.is_none() { options } else { options.retry(Retry::never()) };
+        let future = submit_to(pool, &options, self.task, &number, when_full).inspect_err(|_| drop(take(number)))?;
         if let Some(waiting) = lock(&CLOSURES).get_mut(&number) {
             waiting.ticket = Some(future.core().ticket);
         }

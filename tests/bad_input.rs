@@ -135,29 +135,35 @@ fn functions() {
     assert!(matches!(pool.submit(wrong, 300).expect("submitted").result(), Err(Error::Decode { .. })));
 }
 
+/// Files of pools that this process has made, under their names or temporary ones. Other tests have some, too.
+fn own_files() -> Vec<String> {
+    let pid = std::process::id();
+    [format!("-{pid}-"), format!("taskring-new.{pid}.")].iter().flat_map(|with| shm_entries(with)).collect()
+}
+
 fn exists() {
     let name = unique("exists");
     let pool = threads().create_named(&name).expect("a pool");
     let exists = Err(Error::Exists { name: name.clone() });
     assert_eq!(pool.submit(square, 2).expect("submitted").result(), Ok(4), "its worker has a seat");
-    let before = (fd_count(), shm_entries("taskring"));
+    let before = (fd_count(), own_files());
     for method in [StartMethod::Thread, StartMethod::None, StartMethod::Spawn, StartMethod::ForkServer] {
         assert_eq!(Executor::builder().workers(1).start(method).create_named(&name).map(drop), exists, "{method:?}");
         let left = children_of(std::process::id());
         assert_eq!(left, [] as [u32; 0], "{method:?}: a process is left");
-        assert_eq!((fd_count(), shm_entries("taskring")), before, "{method:?}");
+        assert_eq!((fd_count(), own_files()), before, "{method:?}");
     }
     assert_eq!(pool.submit(square, 3).expect("submitted").result(), Ok(9), "the first one lives on");
 }
 
 fn no_workers() {
-    let before = (fd_count(), shm_entries("taskring"));
+    let before = (fd_count(), own_files());
     for method in [StartMethod::Spawn, StartMethod::ForkServer] {
         let name = unique("no-workers");
         let builder = Executor::builder().workers(2).start(method);
         let refused = builder.worker_exe("/no/such/program", [""; 0], [("", ""); 0]).create_named(&name).map(drop);
         assert!(matches!(refused, Err(Error::System { errno: libc::ENOENT, .. })), "{method:?}: {refused:?}");
-        let left = (fd_count(), shm_entries("taskring"));
+        let left = (fd_count(), own_files());
         let _ = taskring::remove_dead(&name);
         assert_eq!(left, before, "{method:?}");
     }

@@ -171,6 +171,11 @@ pub fn own(dir: &Path, name: &str, generation: u64) -> Result<(), Error> {
     if random.below(2) == 0 {
         builder = builder.max_tasks_per_worker(1 + random.below(20_000) as u32);
     }
+    if random.below(2) == 0 {
+        // One is always there: without an owner nobody else comes.
+        builder = builder.min_workers(1).idle_timeout(Duration::from_millis(1 + random.below(40)));
+    }
+    builder = builder.replacements(random.below(3) as usize);
     let pool = loop {
         match builder.clone().create_named(name) {
             Ok(pool) => break pool,

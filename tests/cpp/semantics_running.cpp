@@ -1,6 +1,8 @@
 // Row B10 of the contract in C++: what can be done about a task that runs.
 #include "semantics_shared.hpp"
 
+#include <atomic>
+
 namespace {
 
 void semantics_b10_a_running_task_is_killed_and_all_others_go_on(std::uint32_t kind) {
@@ -124,6 +126,22 @@ void semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail(std::uint32_t kind)
     thrown<taskring::task_error>([&] { pool.submit(taskring::options().retry(taskring::retry::never()), fails_first, 1u, 0).get(); });
 }
 
+void semantics_b10_a_closure_is_called_once_whatever_a_rule_says(std::uint32_t) {
+    taskring::config chosen;
+    chosen.workers = 1;
+    chosen.retry_tasks(taskring::retry(3));
+    taskring::thread_pool pool(chosen);
+    std::atomic<int> calls{0};
+    const auto fails = [&] {
+        calls++;
+        throw std::runtime_error("at once");
+    };
+    auto plain = pool.submit(fails), asked = pool.submit(taskring::options().retry(taskring::retry(5)), fails);
+    for (auto *future : {&plain, &asked})
+        CHECK(thrown<taskring::task_error>([&] { future->get(); }).find("at once") != std::string::npos);
+    CHECK(calls == 2 && pool.submit(fails_first, 1u, 0).get() == 1);
+}
+
 const semantics_case cases[] = {
     CASE(semantics_b10_a_running_task_is_killed_and_all_others_go_on),
     CASE(semantics_b10_a_task_that_does_not_run_is_cancelled_hard_as_by_cancel),
@@ -133,6 +151,7 @@ const semantics_case cases[] = {
     CASE(semantics_b10_a_failed_task_is_run_again_as_its_options_say),
     CASE(semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled),
     CASE(semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail),
+    CASE(semantics_b10_a_closure_is_called_once_whatever_a_rule_says),
 };
 
 } // namespace

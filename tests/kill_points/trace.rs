@@ -496,8 +496,8 @@ impl Image {
         let mut at = seek(0, libc::SEEK_DATA);
         while at < len {
             let end = seek(at, libc::SEEK_HOLE);
-            let of_memory = at / PIECE..end / PIECE;
-            let written: Vec<usize> = of_memory.filter(|&piece| image.words(piece).any(|word| word != 0)).collect();
+            let written = (at / PIECE..end / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0));
+            let written: Vec<usize> = written.collect();
             image.written.extend(written);
             at = seek(end, libc::SEEK_DATA);
         }

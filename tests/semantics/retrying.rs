@@ -5,9 +5,12 @@ use crate::process_support::common::{Board, hold, square};
 use crate::process_support::{kill, unique, wait_until};
 use crate::support::pool_of;
 use std::panic::resume_unwind;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, MapOptions, Retry, StartMethod, State, SubmitOptions, TaskError, inspect, task};
+use taskring::{
+    Error, Executor, Future, MapOptions, Retry, StartMethod, State, SubmitOptions, TaskError, ThreadPool, inspect, task,
+};
 
 taskring::task! {
     /// Fails in so many attempts, and then gives the number of those before. Counts them in the board, and there stands when each began.
@@ -390,6 +393,20 @@ cases! {
                 start.elapsed()
             });
         }
+    }
+
+    fn semantics_b10_a_closure_is_called_once_whatever_the_pools_rule(_kind) {
+        let pool = ThreadPool::build(Executor::builder().workers(1).task_retry(Retry::new(3).on_errors().on_panics())).unwrap();
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = calls.clone();
+        let code = move || {
+            counted.fetch_add(1, SeqCst);
+            resume_unwind(Box::new("at once".to_owned()));
+        };
+        assert_eq!(last_words(pool.submit(code).unwrap().result()), "at once");
+        let board = Board::new(1);
+        let named = pool.executor().submit(fails, (board.name(), 1, "no".into())).unwrap();
+        assert_eq!((named.result(), calls.load(SeqCst)), (Ok(1), 1));
     }
 
     fn semantics_b10_an_attempt_for_one_worker_is_made_by_that_one(kind) {

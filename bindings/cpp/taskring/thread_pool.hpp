@@ -86,7 +86,7 @@ inline const std::string &closure_function() {
 /// A pool of threads: submit takes any callable with its arguments, also with captures and move-only ones, which it copies or moves in.
 ///
 /// A callable is called once at most. It is destroyed once: after the call and before its task is over; if it is never called (the task was cancelled,
-/// discarded, or could not be submitted), when that is certain, in whatever thread. Its result goes through codec as any other.
+/// discarded, or could not be submitted), when that is certain, in whatever thread. A rule for retries is for tasks with a name: a closure is called once. Its result goes through codec as any other.
 class thread_pool : public pool {
 public:
     explicit thread_pool(const config &chosen = config()) : pool(of_threads(chosen)) {}
@@ -151,9 +151,14 @@ private:
         detail::closure *const address = closure.get();
         std::uint32_t function = 0;
         std::uint64_t ticket = 0;
+        // It is gone after its call, whatever a rule for retries says.
+        taskring_options once = TASKRING_OPTIONS_INIT;
+        if (how != nullptr)
+            once = *how;
+        once.retry = retry::never().get();
         taskring_status status = number(detail::closure_function().c_str(), function);
         if (status == TASKRING_OK)
-            status = taskring_submit_timed(get(), function, &address, sizeof address, how, timeout_ns, &ticket);
+            status = taskring_submit_timed(get(), function, &address, sizeof address, &once, timeout_ns, &ticket);
         if (status != TASKRING_OK)
             return given(detail::last_failure(status));
         status = taskring_on_done(get(), ticket, detail::closure::done, closure.release(), detail::closure::end);

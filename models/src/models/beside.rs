@@ -100,7 +100,9 @@ fn what_is_put_back_for_later_is_known_to_all_and_stands_in_nobodys_way() {
         pool.new_epoch();
         pool.submit(S1, for_us()).unwrap();
         let (next, met) = other.join().unwrap();
+        let first = u64::from(slot.place.load(Relaxed));
         assert!(next == 1 && met > 0, "slot {next}, and it has met {met}");
+        assert!(pool.head.head.load(SeqCst) > first, "the head stands for it");
     });
 }
 
