@@ -45,7 +45,7 @@ pub struct Scene {
     context: String,
     kind: Kind,
     pub creates: bool,
-    leaves: bool,
+    pub leaves: bool,
     board: Board,
     keeper: Program,
     spare: Option<Program>,
