@@ -148,7 +148,8 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
         found.extend(scene.is_recovered());
     }
     found.extend(scene.after("the second run"));
-    let points = points(&survey, choice.full, scene.creates && survey.steps > LONG);
+    let is_dear = scene.creates && survey.steps > 10 * LONG || scene.leaves && survey.steps > LONG;
+    let points = points(&survey, choice.full, is_dear);
     scene.forget_kills();
     let killed = points.iter().map(|&at| (at, How::Killed));
     for (at, how) in killed.chain(others(survey.steps, choice.variants)) {
@@ -163,7 +164,11 @@ fn row(operation: &str, context: &str, cpu: usize, choice: Choice) -> (usize, Ve
         if scene.states.len() >= states_min || !found.is_empty() {
             break;
         }
-        found.extend(scene.kill(At::Step(spread(i, scene.shortest.min(survey.steps))), How::Killed));
+        // By turns where a victim is in a state of its own, and anywhere: most of a window may be one loop.
+        let known = survey.states.len().max(1) as u64;
+        let at = if i % 2 == 0 { survey.states.get(spread(i, known) as usize) } else { None };
+        let at = at.copied().unwrap_or_else(|| spread(i, survey.steps));
+        found.extend(scene.kill(At::Step(at.min(scene.shortest)), How::Killed));
     }
     // A later run may be shorter than the one that was looked at, as when it finds a free block and need not make one; but a row must be about its window.
     let (kills, over) = (scene.kills, scene.over);
@@ -229,7 +234,11 @@ fn points(survey: &trace::Survey, full: bool, is_dear: bool) -> Vec<At> {
     // A point costs the calls before it, and the stops from the last one.
     let (each, budget) = if full { (EACH_FULL, STEPS_OF_FULL_ROW) } else { (each, STEPS_OF_ROW) };
     let each = each.min((budget / survey.steps_to_a_point().max(1)) as usize).max(each.min(30));
-    let most = if full { usize::MAX } else { each / 4 * 3 };
+    let most = match (full, is_dear) {
+        (true, _) => usize::MAX,
+        (false, true) => each / 2,
+        (false, false) => each / 4 * 3,
+    };
     // Most of very many calls are alike, as wakes for nobody, and the changes are not to be lost among them.
     let changes = evenly(&changes, most.saturating_sub(calls.len()).max(most / 2));
     let calls = evenly(&calls, most - changes.len().min(most));
@@ -238,7 +247,7 @@ fn points(survey: &trace::Survey, full: bool, is_dear: bool) -> Vec<At> {
     points = in_order(points);
     let more = each.saturating_sub(points.len());
     // Half of the others where the victim is in a state that it was not in before: most of a long window may be one loop.
-    let states = survey.states.len().min(more / 2);
+    let states = survey.states.len().min(if is_dear { more / 4 * 3 } else { more / 2 });
     points.extend((0..states).map(|i| At::Step(survey.states[i * survey.states.len() / states])));
     points.extend((0..(more - states) as u64).map(|i| At::Step(spread(i, survey.steps))));
     in_order(points)

@@ -45,7 +45,7 @@ pub struct Scene {
     context: String,
     kind: Kind,
     pub creates: bool,
-    leaves: bool,
+    pub leaves: bool,
     board: Board,
     keeper: Program,
     spare: Option<Program>,
@@ -445,7 +445,9 @@ impl Scene {
         while let Some(pid) = children_of(self.tracer.pid()).into_iter().find(living) {
             if start.elapsed() > 2 * oracle::LIMIT {
                 let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
-                found.push(format!("a worker of the dead owner goes on: {} {} {}", of("stat"), of("wchan"), of("syscall")));
+                // Its state, what it waits for, and how long it has run and has waited for a processor, in nanoseconds.
+                let state = format!("{}, {}, {}", of("stat"), of("wchan"), of("schedstat"));
+                found.push(format!("a worker of the dead owner goes on: {state}"));
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
