@@ -25,9 +25,9 @@ pub const ROLES: [Role; 3] = [("keeper", keeper), ("submitter", submitter), ("gu
 
 /// How long a task waits for a worker that can run it: what is damaged may want one that nobody is.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
-/// No call takes longer: that, until the next look around, at most 1.2 s later, and what a busy machine adds. What a mutex's own time-out takes is told by
-/// [`Error::Stalled`], which comes after five seconds.
-const PROMPT: Duration = Duration::from_secs(4);
+/// No call takes longer: that, the time until the look around with which it begins and until the one after its end, at most 1.2 s each, and what a busy
+/// machine adds. What a mutex's own time-out takes is told by [`Error::Stalled`], which comes after five seconds.
+const PROMPT: Duration = Duration::from_secs(5);
 const STALL: Duration = Duration::from_secs(6);
 /// What a submitter says between its calls when it has said nothing for this time: a round has more than ten of them, and each may stall. The test's own
 /// limit for a line is then one for three calls.
