@@ -269,7 +269,8 @@ impl Builder {
         }
         self
     }
-    /// How long a started worker may take to attach, and a task may wait for a worker that knows its function. The default is 10 s.
+    /// How long a started worker may take to attach, and a task, whoever submits it, may wait for a worker that knows its function. In whole milliseconds,
+    /// rounded up; more than 49 days are no limit. The default is 10 s.
     pub fn start_timeout(mut self, timeout: Duration) -> Builder {
         self.start_timeout = timeout;
         self
@@ -445,6 +446,7 @@ impl Builder {
             limits,
             retry: self.retry.as_ref().map_or(Ok(Rule::default()), Retry::rule)?,
             demand,
+            start_timeout: self.start_timeout,
             named: false,
         };
         let workers = if self.method == StartMethod::None { 0 } else { workers };
@@ -488,7 +490,7 @@ impl Builder {
             StartMethod::ForkServer => Some(Zygote::spawn(&segment, self.exe.as_ref(), &plan.env)?),
             _ => None,
         };
-        let mut pool = Pool::join(segment, Kind::Owner, self.start_timeout)?;
+        let mut pool = Pool::join(segment, Kind::Owner)?;
         pool.segment().life().wanted.store(plan.workers as u32, Relaxed);
         publish(&mut pool)?;
         let supervisor = Supervisor::start(Arc::new(pool), plan, zygote)?;

@@ -13,8 +13,6 @@ thread_local! {
     static POOL: RefCell<Option<Executor>> = const { RefCell::new(None) };
 }
 
-/// How long tasks wait for a worker that knows their function, as for any submitter that attaches.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a worker that leaves waits for callbacks that its tasks have asked for.
 const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 
@@ -63,7 +61,7 @@ pub fn current_pool() -> Result<Executor> {
     if let Some(executor) = POOL.with_borrow(kept) {
         return Ok(executor);
     }
-    let executor = Executor::from_parts(Arc::new(Pool::join_for_tasks(segment, START_TIMEOUT)?), None);
+    let executor = Executor::from_parts(Arc::new(Pool::join_for_tasks(segment)?), None);
     match POOL.replace(Some(executor.another())) {
         None => nested::at_leave(leave),
         Some(before) => before.pool().end_notifier(Some(LAST_CALLBACKS)),

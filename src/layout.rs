@@ -96,7 +96,8 @@ pub(crate) struct Identity {
     pub(crate) limits: AtomicU64,
     /// When tasks that have no rule of their own run again after an error, see `retry.rs`.
     pub(crate) retry: [AtomicU32; 3],
-    pub(crate) resv: AtomicU32,
+    /// How long a task waits for a worker that can run it, in milliseconds. The most is no limit.
+    pub(crate) start_timeout: AtomicU32,
     /// Workers on demand, see `demand.rs`; 0 where all are there at all times.
     pub(crate) demand: AtomicU64,
 }

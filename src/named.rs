@@ -22,7 +22,6 @@ use std::ffi::CString;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 const DIR: &str = "/dev/shm";
 const PREFIX: &str = "taskring.";
@@ -266,8 +265,7 @@ impl Executor {
     pub fn attach(name: &str) -> Result<Executor> {
         let segment = Arc::new(open(name)?);
         check_still_named(&segment, name)?;
-        let pool = Pool::join(segment.clone(), Kind::Submitter, Duration::from_secs(10))
-            .map_err(|e| not_found_if_gone(&segment, name, e))?;
+        let pool = Pool::join(segment.clone(), Kind::Submitter).map_err(|e| not_found_if_gone(&segment, name, e))?;
         check_still_named(&segment, name)?;
         Ok(Executor::from_parts(Arc::new(pool), None))
     }

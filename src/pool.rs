@@ -137,19 +137,20 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     /// Attaches as a submitter or owner, and takes its first lane.
-    pub(crate) fn join(segment: Arc<Segment>, kind: Kind, start_timeout: Duration) -> Result<Pool> {
-        Pool::seated(Member::join(segment, kind, 0)?, start_timeout)
+    pub(crate) fn join(segment: Arc<Segment>, kind: Kind) -> Result<Pool> {
+        Pool::seated(Member::join(segment, kind, 0)?)
     }
 
     /// The same for a worker that submits for its tasks.
-    pub(crate) fn join_for_tasks(segment: Arc<Segment>, start_timeout: Duration) -> Result<Pool> {
+    pub(crate) fn join_for_tasks(segment: Arc<Segment>) -> Result<Pool> {
         // From the first moment: with another seat in the pool its worker could not be killed for its task.
-        let mut pool = Pool::seated(Member::join(segment, Kind::Submitter, OF_TASKS)?, start_timeout)?;
+        let mut pool = Pool::seated(Member::join(segment, Kind::Submitter, OF_TASKS)?)?;
         pool.of_tasks = true;
         Ok(pool)
     }
 
-    fn seated(member: Member, start_timeout: Duration) -> Result<Pool> {
+    fn seated(member: Member) -> Result<Pool> {
+        let start_timeout = member.segment.start_timeout();
         let lane = choose_lane(&member, Priority::Normal)?;
         let capacity = member.segment.geometry().capacity;
         let retry = Rule::load(member.segment.header().identity.retry.each_ref());

@@ -75,10 +75,11 @@ impl Home {
             limits: TimeLimits::default(),
             retry: Rule::default(),
             demand: None,
+            start_timeout: Duration::MAX,
             named: false,
             constants: Constants::default(),
         };
-        let mut pool = Pool::join(Arc::new(Segment::anonymous(&plan)?), Kind::Owner, Duration::MAX)?;
+        let mut pool = Pool::join(Arc::new(Segment::anonymous(&plan)?), Kind::Owner)?;
         let function = pool.function_named(FUNCTION)?;
         pool.by_hand = true;
         Ok(Home { side, pool: Arc::new(pool), function, handle: OnceLock::new(), next: OnceLock::new() })

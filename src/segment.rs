@@ -21,6 +21,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys;
 use crate::time_limits::TimeLimits;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What keeps the memory mapped.
 #[allow(dead_code, reason = "held for their Drop")]
@@ -56,6 +57,7 @@ pub(crate) struct Plan {
     pub(crate) limits: TimeLimits,
     pub(crate) retry: Rule,
     pub(crate) demand: Option<Demand>,
+    pub(crate) start_timeout: Duration,
     pub(crate) named: bool,
 }
 
@@ -136,6 +138,14 @@ impl Segment {
         Demand::from_bits(self.header().identity.demand.load(Relaxed))
     }
 
+    /// How long a task waits for a worker that can run it.
+    pub(crate) fn start_timeout(&self) -> Duration {
+        match self.header().identity.start_timeout.load(Relaxed) {
+            u32::MAX => Duration::MAX,
+            ms => Duration::from_millis(u64::from(ms)),
+        }
+    }
+
     fn initialise(&self, plan: &Plan) -> Result<()> {
         self.commit(0, SLOTS_AT, "the pool")?;
         let id = &self.header().identity;
@@ -148,6 +158,8 @@ impl Segment {
         id.policy.store(plan.policy, Relaxed);
         id.limits.store(plan.limits.bits(), Relaxed);
         plan.retry.store(id.retry.each_ref());
+        let start_timeout = plan.start_timeout.as_nanos().div_ceil(1_000_000);
+        id.start_timeout.store(u32::try_from(start_timeout).unwrap_or(u32::MAX), Relaxed);
         id.demand.store(Demand::bits(plan.demand), Relaxed);
         id.cpus.store(plan.constants.cpu_count(&sys::cpus()).unwrap_or_else(sys::cpu_count) as u32, Relaxed);
         id.named.store(u32::from(plan.named), Relaxed);

@@ -181,8 +181,6 @@ fn another_submitter() {
 }
 
 fn each_death() {
-    /// A submitter that is not the owner waits for so long.
-    const TIMEOUT: Duration = Duration::from_secs(10);
     let name = unique("each-death");
     let mut owner = Program::start("owner", &[&name]);
     owner.expect("made");
@@ -209,7 +207,7 @@ fn each_death() {
     };
     die_and_come_again();
     // Nobody looks meanwhile.
-    std::thread::sleep(TIMEOUT + SHORT);
+    std::thread::sleep(2 * SHORT);
     die_and_come_again();
     drop(pool);
     owner.end();
