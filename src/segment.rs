@@ -16,6 +16,7 @@ use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
 use crate::set::Sets;
 use crate::sleep::Sleepers;
+use crate::state::Participant;
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys;
@@ -348,6 +349,9 @@ impl Rings for Segment {
     #[inline]
     fn epoch(&self) -> &AtomicU32 {
         &self.life().epoch
+    }
+    fn passed(&self, who: Participant) -> &AtomicU32 {
+        &self.records()[who.index()].passed
     }
 }
 
