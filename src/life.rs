@@ -8,8 +8,8 @@ use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
 use crate::state::{Flag, State};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{fence_after_swap, futex_wake, futex_wake_low};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{fence, fence_after_swap, futex_wake, futex_wake_low};
 
 /// Bits of the pool's flags word. Those of the pool's end are only ever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,12 @@ pub(crate) enum Broken {
 }
 
 impl Segment {
+    /// For who does not set `Closing` itself and has seen it: from here on all lanes are seen in which anybody may have published before it.
+    pub(crate) fn after_closing(&self) {
+        // Pairs with the fence in `Segment::use_lane`, as the one in `set` does for who sets the bit.
+        fence(SeqCst);
+    }
+
     #[inline]
     pub(crate) fn has(&self, bit: Bit) -> bool {
         // Acquire: pairs with `set`.
@@ -50,7 +56,11 @@ impl Segment {
     /// Sets a bit; true for the one who set it.
     pub(crate) fn set(&self, bit: Bit) -> bool {
         // AcqRel: pairs with the Acquire loads of the flags: what came before the bit is visible.
-        self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0
+        let is_first = self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0;
+        // Whoever closes the pool then takes the mutex of each lane in use, and a submitter that takes a lane into use then looks for the bit. Pairs with the
+        // fence in `Segment::use_lane`: one of the two sees the other's.
+        fence(SeqCst);
+        is_first
     }
 
     /// What the pool's workers are.

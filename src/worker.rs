@@ -191,6 +191,7 @@ impl Worker {
     fn last(&mut self, segment: &Segment) -> Option<Task> {
         // Whoever saw the pool open under a lane's mutex has published once the mutex is free again; then nothing found
         // at any slot means that nothing is left. A stopped holder is not waited for longer than its lane's time-out.
+        segment.after_closing();
         for (lane, _) in segment.lanes() {
             drop(self.performer.member.hold_lane(lane));
         }
