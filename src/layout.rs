@@ -220,7 +220,7 @@ pub(crate) struct LaneHead {
     pub(crate) head: Apart<AtomicU64>,
     /// Submitters that share the lane. Written under the registry mutex.
     pub(crate) users: Apart<AtomicU32>,
-    /// Announcements made so far: positions in the list behind the bitmap that tells their order.
+    /// Announcements made so far: positions in the list behind the bitmap that tells their order, in lanes for normal tasks.
     pub(crate) announced: Apart<AtomicU32>,
     /// The mutex itself in a pool of [`MutexKind::Pthread`], where `mutex` only names the owner. Written by the C library.
     pub(crate) pthread: Apart<[AtomicU64; PTHREAD_MUTEX_WORDS]>,
@@ -325,7 +325,7 @@ impl Geometry {
     /// `capacity` is a power of two.
     pub(crate) fn new(capacity: usize, payload_len: u64) -> Geometry {
         debug_assert!(capacity.is_power_of_two());
-        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * 4;
+        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * ORDER_PER_SLOT * 4;
         let lane_len = (bytes as u64).next_multiple_of(4096);
         let shift = capacity.trailing_zeros();
         Geometry { capacity, payload_len, constants_len: 0, mutexes: MutexKind::OwnerWord, shift, lane_len }
@@ -343,7 +343,7 @@ impl Geometry {
     pub(crate) fn split(&self, number: u32) -> (usize, usize) {
         (number as usize >> self.shift, number as usize & (self.capacity - 1))
     }
-    /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with a word for each, in whole pages.
+    /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with `ORDER_PER_SLOT` words for each, in whole pages.
     #[inline]
     pub(crate) fn lane_len(&self) -> u64 {
         self.lane_len

@@ -1,9 +1,12 @@
 //! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
 
 use crate::error::{Error, PoolKind, Result};
+use crate::layout::Record;
 use crate::limits::START_FAILURES_MAX;
 use crate::policy::Policy;
+use crate::priority::Priority;
 use crate::record::{Presence, RecordState};
+use crate::ring::Lane;
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
@@ -160,11 +163,15 @@ impl Segment {
             futex_wake_low(&slot.state);
         }
         if old.has(Flag::Notify) {
-            // Release: pairs with the drain of list and bitmap, which then looks at the slot.
-            let place = ring.head.announced.fetch_add(1, AcqRel) as usize & (ring.order.len() - 1);
-            ring.order[place].store(index as u32, Release);
+            let submitter = self.records().get(crate::state::Participant::from_bits(request.submitter).index());
+            if let Some(list) = submitter.and_then(|record| self.list_of(record)) {
+                // AcqRel, and Release: pair with the drain of the list, which then looks at the slot.
+                let place = list.head.announced.fetch_add(1, AcqRel) as usize & (list.order.len() - 1);
+                list.order[place].store(self.slot_number(lane, index), Release);
+            }
+            // After the list: what the bitmap tells of is in it. Release: pairs with the drain of the bitmap.
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
-            if let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index()) {
+            if let Some(record) = submitter {
                 // Release: as above, for the thread that sleeps on the event.
                 record.event.fetch_add(1, Release);
                 // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
@@ -174,6 +181,14 @@ impl Segment {
                 }
             }
         }
+    }
+
+    /// The lane whose list tells the order in which a submitter's tasks end, whatever their level: that of its normal tasks.
+    fn list_of(&self, submitter: &Record) -> Option<Lane<'_>> {
+        // Relaxed: it was written before the submitter's first task was published.
+        let lane = Priority::Normal.lane_in(submitter.lane.load(Relaxed))?;
+        // Acquire: pairs with `use_lane`. The word may be damaged, and name a lane without memory.
+        (self.life().lanes.load(Acquire) & 1 << lane != 0).then(|| self.lane(lane))
     }
 
     /// What a slot is called in tickets and block owners.

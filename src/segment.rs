@@ -341,7 +341,7 @@ impl Rings for Segment {
             ended: self.table(at + (self.geometry.capacity * size_of::<Slot>()) as u64, self.geometry.bitmap_words()),
             order: self.table(
                 at + (self.geometry.capacity * size_of::<Slot>() + self.geometry.bitmap_words() * 8) as u64,
-                self.geometry.capacity,
+                self.geometry.capacity * ORDER_PER_SLOT,
             ),
         }
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::Priority::{High, Low, Normal};
 use taskring::{
-    Error, Executor, Future, MapOptions, Priority, Retry, StartMethod, State, SubmitOptions, as_completed, current_pool,
-    inspect,
+    CompletionQueue, Error, Executor, Future, MapOptions, Priority, Retry, StartMethod, State, SubmitOptions, as_completed,
+    current_pool, inspect,
 };
 
 /// The most tasks of higher levels in a row, as the documentation says.
@@ -331,6 +331,24 @@ cases! {
         it.let_go();
         assert_eq!((places(&high), first.result(), places(&normal)), (range(0, 2), Ok(2), range(3, 2)));
         assert_eq!((low.result(), places(&later)), (Ok(5), range(6, 2)));
+    }
+
+    fn semantics_order_what_is_over_comes_in_the_order_of_the_ends_whatever_its_level(kind) {
+        // More ends than a ring has slots.
+        let it = Waiting::of(Executor::builder().workers(1).capacity(32).start(kind).build().unwrap());
+        let of_all = || [Low, Normal, High].into_iter().flat_map(|level| it.submit_all(level, 15)).collect::<Vec<_>>();
+        let queue = CompletionQueue::new();
+        for future in of_all() {
+            queue.push(future).unwrap();
+        }
+        let ends = as_completed(of_all(), Some(LIMIT));
+        let last = it.submit(Low);
+        it.let_go();
+        wait_until("all are over", || last.is_done());
+        let in_queue: Vec<_> = std::iter::from_fn(|| queue.next(Some(LIMIT)).unwrap()).map(|future| future.result().unwrap()).collect();
+        let ends: Vec<_> = ends.map(|future| future.unwrap().result().unwrap()).collect();
+        assert!(in_queue.len() == 45 && in_queue.is_sorted(), "{in_queue:?}");
+        assert!(ends.len() == 45 && ends.is_sorted(), "{ends:?}");
     }
 
     fn semantics_order_submitters_with_tasks_of_one_level_take_turns(kind) {
