@@ -9,7 +9,8 @@
 //! 5 wake all that are marked idle
 //! ```
 //! A slot that says `later` wants what nobody has: no look takes it, and a head steps over it. Who meets one that he could run otherwise knows of it from then on
-//! (`Performer::later`), asks when it may begin, and takes it then, by the same swap as any other. So the worker that put it back may die, stand still, or
+//! (`Performer::later`), asks when it may begin, and takes it then, by the same swap as any other. Who takes one by a look from before, finds that when it
+//! would begin it, and gives it back. So the worker that put it back may die, stand still, or
 //! have another task at that time. Who dies between 1 and 5 is reaped, and then there is a new epoch too; between 2 and 3 its reaper puts the task back.
 
 use crate::life::Bit;
@@ -166,19 +167,28 @@ impl Performer {
 
     /// Claims a task that was seen to be due. Another worker may have had it since, and put it back again for later.
     pub(crate) fn claim_later(&self, lane: usize, index: usize, seen: State) -> Option<Task> {
-        let segment = &*self.member.segment;
+        let state = self.member.segment.lane(lane).slots[index].claim(seen, self.member.who()).ok()?;
+        let task = Task { lane, claim: Claim { slot: index, state } };
+        (!self.gives_back(task)).then_some(task)
+    }
+
+    /// Whether a claimed task with terms is to begin later than now: then it is given back. Whoever claimed it has seen it before that: between a look and the
+    /// swap that follows it, and longer within a look at every slot, another worker may have had the task and put it back.
+    pub(crate) fn gives_back(&self, task: Task) -> bool {
+        let (segment, lane, index) = (&*self.member.segment, task.lane, task.claim.slot);
         let slot = &segment.lane(lane).slots[index];
-        let state = slot.claim(seen, self.member.who()).ok()?;
-        let is_early = still_until(slot.result_len.load(Relaxed), now_ns()).is_some();
-        if is_early && slot.wanted() & WANTED_LATER != 0 {
-            self.member.requeue(lane, index, self.member.who(), state.generation(), &slot.read());
-            self.later.note(Later::LOOK);
-            segment.new_epoch();
-            segment.sleepers().wake_each();
-            return None;
+        if slot.wanted() & WANTED_LATER == 0 {
+            return false;
         }
-        slot.set_later(false);
-        Some(Task { lane, claim: Claim { slot: index, state } })
+        if still_until(slot.result_len.load(Relaxed), now_ns()).is_none() {
+            slot.set_later(false);
+            return false;
+        }
+        self.member.requeue(lane, index, self.member.who(), task.claim.state.generation(), &slot.read());
+        self.later.note(Later::LOOK);
+        segment.new_epoch();
+        segment.sleepers().wake_each();
+        true
     }
 
     /// In a pool that is closing: sleeps until a task that is to begin later may, or until somebody wakes us. False when there is none for us.

@@ -17,9 +17,11 @@ impl Member {
 
     fn impossible(&self, own: impl Iterator<Item = usize>) -> Option<String> {
         let segment = &self.segment;
+        // Before the lanes in use: another thread may take a lane meanwhile. Whoever finds it among our own finds it in use, for the Acquire of `own_lane` pairs
+        // with the Release in `take_lane`, which follows the lane's bit.
+        let own: Vec<usize> = own.collect();
         // Acquire: pairs with `use_lane`.
         let lanes = segment.life().lanes.load(Acquire);
-        let own: Vec<usize> = own.collect();
         if segment.has_unknown_bits() || lanes >> LANES_MAX != 0 || own.iter().any(|lane| lanes & 1 << lane == 0) {
             return Some("the word of the pool's life, or of its lanes".into());
         }
@@ -52,5 +54,21 @@ impl Member {
             // Looked at again: what was compared may have belonged to the next task.
             (wrong && slot.load() == state).then(|| format!("slot {index} of lane {lane} is {state:?}"))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Executor, Priority, StartMethod};
+
+    #[test]
+    fn a_lane_that_another_thread_takes_meanwhile_is_no_damage() {
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let pool = pool.pool();
+        let mut taken_meanwhile = std::iter::from_fn(|| pool.lane_of(Priority::High).ok()).take(1);
+        assert_eq!(pool.member.audit(&mut taken_meanwhile), Ok(()));
+        assert_eq!(taken_meanwhile.next(), None, "it was taken");
+        // One that is not in use is.
+        assert!(pool.member.audit(Priority::Low.lanes()).is_err());
     }
 }

@@ -3,18 +3,18 @@
 //! ```text
 //! whoever ends a task whose NOTIFY flag is set        a waiting thread
 //! 1 slot word: DONE or CANCELLED                      1 event_waiters += 1, read event
-//! 2 bit in the lane's bitmap, event += 1              2 fence
-//! 3 fence                                             3 drain the bitmap, look at its queue
+//! 2 list; bit in the lane's bitmap; event += 1        2 fence
+//! 3 fence                                             3 drain list and bitmaps, look at its queue
 //! 4 event_waiters != 0: futex wake (all)              4 empty: futex wait on event as read in 1
 //! ```
-//! Whoever drains the bitmap delivers to the queues of all waits of the process, and wakes their threads. So each end of a task costs one look,
+//! Whoever drains them delivers to the queues of all waits of the process, and wakes their threads. So each end of a task costs one look,
 //! however many futures a wait has. Bits are hints: a slot is delivered when its state word says that it is finished or gone.
+//! A submitter has a bitmap in each of its lanes, and one list for all of them, which has the order: that of its lane for normal tasks.
 
 use crate::error::Result;
 use crate::notifier::{Duty, Notifier};
 
 use crate::pool::{Pool, Ticket, lock};
-use crate::priority::{LEVELS, Priority};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -165,8 +165,8 @@ pub(crate) struct Hub {
     /// Bells whose tasks are over.
     bells: Mutex<VecDeque<Arc<Bell>>>,
     notifiers: [Notifier; Duty::COUNT],
-    /// Of the lane of each level: announcements that were looked at, in order.
-    seen: [Mutex<u32>; LEVELS],
+    /// Announcements that were looked at, in order.
+    seen: Mutex<u32>,
 }
 
 pub(crate) fn is_unfinished(state: State, generation: u32) -> bool {
@@ -262,19 +262,20 @@ impl Hub {
 
     /// Delivers everything that was announced.
     fn drain(&self, pool: &Pool) -> bool {
-        pool.own_lanes().filter(|&lane| self.drain_lane(pool, lane)).count() != 0
+        let has_delivered = self.drain_in_order(pool);
+        pool.own_lanes().filter(|&lane| self.drain_lane(pool, lane)).count() != 0 || has_delivered
     }
 
     fn drain_lane(&self, pool: &Pool, lane: usize) -> bool {
         let segment = pool.segment();
         let ring = segment.lane(lane);
-        let mut delivered = self.drain_in_order(pool, lane);
+        let mut delivered = false;
         for (i, word) in ring.ended.iter().enumerate() {
             // Acquire: pairs with the Release of whoever set a bit, so the slot's end is visible.
             let mut bits = word.load(Acquire);
             if bits != 0 {
                 // Ends that came after the look at the list are in it by now, in their order, which the bits do not have.
-                delivered |= self.drain_in_order(pool, lane);
+                delivered |= self.drain_in_order(pool);
             }
             while bits != 0 {
                 let bit = bits & bits.wrapping_neg();
@@ -295,11 +296,10 @@ impl Hub {
         delivered
     }
 
-    /// Delivers along the list, in the order of the announcements. What it misses, the bitmap has.
-    fn drain_in_order(&self, pool: &Pool, lane: usize) -> bool {
-        let segment = pool.segment();
-        let ring = segment.lane(lane);
-        let mut seen = lock(&self.seen[Priority::of_lane(lane).index()]);
+    /// Delivers along the list, in the order of the announcements. What it misses, the bitmaps have.
+    fn drain_in_order(&self, pool: &Pool) -> bool {
+        let ring = pool.segment().lane(pool.lane);
+        let mut seen = lock(&self.seen);
         // Acquire: pairs with the AcqRel of the announcers.
         let announced = ring.head.announced.load(Acquire);
         if *seen == announced {
@@ -312,11 +312,10 @@ impl Hub {
         let mut delivered = false;
         while *seen != announced {
             // Acquire: pairs with the Release of the announcer: the slot's end is visible.
-            let index = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire) as usize;
+            let slot = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire);
             *seen = seen.wrapping_add(1);
-            if index < ring.slots.len() {
-                delivered |= self.deliver_slot(pool, segment.slot_number(lane, index));
-            }
+            // Whatever number stands there: those that we watch are our own.
+            delivered |= self.deliver_slot(pool, slot);
         }
         delivered
     }

@@ -190,7 +190,9 @@ pub(crate) struct Record {
     pub(crate) known: AtomicU32,
     /// How many waits a worker is in, in tasks for others that run elsewhere. Written by it alone, and only where that has others started.
     pub(crate) awaits: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// Of a worker's seat: how many tasks of higher levels of priority were taken since one of a level was, see `search.rs`. Written by the worker alone; it
+    /// stays when the seat passes to another one.
+    pub(crate) passed: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,
@@ -219,7 +221,7 @@ pub(crate) struct LaneHead {
     pub(crate) head: Apart<AtomicU64>,
     /// Submitters that share the lane. Written under the registry mutex.
     pub(crate) users: Apart<AtomicU32>,
-    /// Announcements made so far: positions in the list behind the bitmap that tells their order.
+    /// Announcements made so far: positions in the list behind the bitmap that tells their order, in lanes for normal tasks.
     pub(crate) announced: Apart<AtomicU32>,
     /// The mutex itself in a pool of [`MutexKind::Pthread`], where `mutex` only names the owner. Written by the C library.
     pub(crate) pthread: Apart<[AtomicU64; PTHREAD_MUTEX_WORDS]>,
@@ -324,7 +326,7 @@ impl Geometry {
     /// `capacity` is a power of two.
     pub(crate) fn new(capacity: usize, payload_len: u64) -> Geometry {
         debug_assert!(capacity.is_power_of_two());
-        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * 4;
+        let bytes = capacity * size_of::<Slot>() + capacity.div_ceil(64) * 8 + capacity * ORDER_PER_SLOT * 4;
         let lane_len = (bytes as u64).next_multiple_of(4096);
         let shift = capacity.trailing_zeros();
         Geometry { capacity, payload_len, constants_len: 0, mutexes: MutexKind::OwnerWord, shift, lane_len }
@@ -342,7 +344,7 @@ impl Geometry {
     pub(crate) fn split(&self, number: u32) -> (usize, usize) {
         (number as usize >> self.shift, number as usize & (self.capacity - 1))
     }
-    /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with a word for each, in whole pages.
+    /// Bytes of one lane: its slots, then a bitmap with a bit for each, then a list with `ORDER_PER_SLOT` words for each, in whole pages.
     #[inline]
     pub(crate) fn lane_len(&self) -> u64 {
         self.lane_len
@@ -379,7 +381,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        5, // the version of layout and encodings, for changes that no size shows
+        6, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

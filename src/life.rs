@@ -1,15 +1,18 @@
 //! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
 
 use crate::error::{Error, PoolKind, Result};
+use crate::layout::Record;
 use crate::limits::START_FAILURES_MAX;
 use crate::policy::Policy;
+use crate::priority::Priority;
 use crate::record::{Presence, RecordState};
+use crate::ring::Lane;
 use crate::search::Rings;
 use crate::segment::Segment;
 use crate::slot::Request;
 use crate::state::{Flag, State};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{fence_after_swap, futex_wake, futex_wake_low};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{fence, fence_after_swap, futex_wake, futex_wake_low};
 
 /// Bits of the pool's flags word. Those of the pool's end are only ever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,12 @@ pub(crate) enum Broken {
 }
 
 impl Segment {
+    /// For who does not set `Closing` itself and has seen it: from here on all lanes are seen in which anybody may have published before it.
+    pub(crate) fn after_closing(&self) {
+        // Pairs with the fence in `Segment::use_lane`, as the one in `set` does for who sets the bit.
+        fence(SeqCst);
+    }
+
     #[inline]
     pub(crate) fn has(&self, bit: Bit) -> bool {
         // Acquire: pairs with `set`.
@@ -50,7 +59,11 @@ impl Segment {
     /// Sets a bit; true for the one who set it.
     pub(crate) fn set(&self, bit: Bit) -> bool {
         // AcqRel: pairs with the Acquire loads of the flags: what came before the bit is visible.
-        self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0
+        let is_first = self.life().flags.fetch_or(bit as u32, AcqRel) & bit as u32 == 0;
+        // Whoever closes the pool then takes the mutex of each lane in use, and a submitter that takes a lane into use then looks for the bit. Pairs with the
+        // fence in `Segment::use_lane`: one of the two sees the other's.
+        fence(SeqCst);
+        is_first
     }
 
     /// What the pool's workers are.
@@ -150,11 +163,15 @@ impl Segment {
             futex_wake_low(&slot.state);
         }
         if old.has(Flag::Notify) {
-            // Release: pairs with the drain of list and bitmap, which then looks at the slot.
-            let place = ring.head.announced.fetch_add(1, AcqRel) as usize & (ring.order.len() - 1);
-            ring.order[place].store(index as u32, Release);
+            let submitter = self.records().get(crate::state::Participant::from_bits(request.submitter).index());
+            if let Some(list) = submitter.and_then(|record| self.list_of(record)) {
+                // AcqRel, and Release: pair with the drain of the list, which then looks at the slot.
+                let place = list.head.announced.fetch_add(1, AcqRel) as usize & (list.order.len() - 1);
+                list.order[place].store(self.slot_number(lane, index), Release);
+            }
+            // After the list: what the bitmap tells of is in it. Release: pairs with the drain of the bitmap.
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
-            if let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index()) {
+            if let Some(record) = submitter {
                 // Release: as above, for the thread that sleeps on the event.
                 record.event.fetch_add(1, Release);
                 // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
@@ -164,6 +181,14 @@ impl Segment {
                 }
             }
         }
+    }
+
+    /// The lane whose list tells the order in which a submitter's tasks end, whatever their level: that of its normal tasks.
+    fn list_of(&self, submitter: &Record) -> Option<Lane<'_>> {
+        // Relaxed: it was written before the submitter's first task was published.
+        let lane = Priority::Normal.lane_in(submitter.lane.load(Relaxed))?;
+        // Acquire: pairs with `use_lane`. The word may be damaged, and name a lane without memory.
+        (self.life().lanes.load(Acquire) & 1 << lane != 0).then(|| self.lane(lane))
     }
 
     /// What a slot is called in tickets and block owners.

@@ -18,6 +18,8 @@ pub(crate) const PASSED_MAX: u8 = if cfg!(loom) { 1 } else { 16 };
 pub(crate) const CAPACITY_MAX: usize = 1 << 20;
 /// The default number of slots of a lane: 128 KiB of slots.
 pub(crate) const CAPACITY_DEFAULT: usize = 1024;
+/// Places in a lane's list of ended tasks, for each of its slots: the list has room for all tasks of a submitter, whatever their level. A power of two.
+pub(crate) const ORDER_PER_SLOT: usize = 4;
 /// Slots that one hold of a lane's mutex may look at, so that a hold is bounded whatever the capacity.
 pub(crate) const SLOTS_PER_HOLD_MAX: usize = 64;
 /// Bytes of arguments and result that fit into a slot.
@@ -87,6 +89,7 @@ pub(crate) fn nanos(time: std::time::Duration) -> u64 {
 }
 
 const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << 28, "the owner word of a block has 28 bits for the slot");
+const _: () = assert!(ORDER_PER_SLOT.is_power_of_two());
 const _: () = assert!(PARTICIPANTS_MAX <= 1 << 10, "an owner field has ten bits for the participant");
 const _: () = assert!(CAPACITY_DEFAULT.is_power_of_two() && CAPACITY_MAX.is_power_of_two());
 const _: () = assert!(FUNCTIONS_MAX <= 1 << 15, "a slot has 15 bits for the function");

@@ -63,13 +63,17 @@ impl SubmitOptions {
     ///
     /// A worker takes a task of the highest level that has one which it can run, but for aging, so that no level starves: when it has taken 16 tasks of higher
     /// levels since it last took one of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels
-    /// the lowest comes first. So with `w` workers, while a task waits and `k` others of its level are taken before it, no more than 16 × (`w` + `k`) of higher
-    /// levels are.
+    /// the lowest comes first. A worker that takes the place of one that has left or died goes on with its count. So while a task waits that any of the workers
+    /// in `w` places can run, and `k` others of its level are taken before it, no more than 16 × (`w` + `k`) of higher levels begin, not counting tasks that a
+    /// waiting task runs itself and further attempts after a pause. There are as many places as there were workers at one time: where each is followed by
+    /// another one ([`Builder::max_tasks_per_worker`](crate::Builder::max_tasks_per_worker)), more than
+    /// [`Builder::workers`](crate::Builder::workers), for both are there for a while.
     ///
     /// Tasks that one submitter submits with one priority begin in the order of their submits. Submitters with tasks of one level take turns, however many each
-    /// of them has. A task that is run again after its worker died keeps its level, and is before those of that level that have not begun; one that waits for
-    /// its next attempt ([`Retry::backoff`](crate::Retry::backoff)) begins when its pause is over, whatever waits beside it. A running task is not interrupted
-    /// for one of a higher level, and whoever waits in a task for another one of its pool runs that one itself, of whatever level it is.
+    /// of them has. A task that is run again after its worker died, or without a pause after it failed, keeps its level, and is before those of that level that
+    /// have not begun; one that waits for its next attempt ([`Retry::backoff`](crate::Retry::backoff)) begins when its pause is over, whatever waits beside it.
+    /// A running task is not interrupted for one of a higher level, and whoever waits in a task for another one of its pool runs that one itself, of whatever
+    /// level it is.
     ///
     /// Each level has a ring of its own, with as many slots, from its first task on: when one is full, there is room in the others. More than 16 submitters of
     /// normal tasks, or 4 of another level, share rings: each has its part of the slots, and in a shared ring tasks begin in the order of their submits.

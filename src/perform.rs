@@ -79,6 +79,14 @@ impl Performer {
             return;
         }
         let number = segment.slot_number(task.lane, task.claim.slot);
+        let mut watch = None;
+        if request.options & OPTION_TERMS != 0 {
+            // Before the note that it has begun.
+            if self.gives_back(task) {
+                return;
+            }
+            watch = self.begin_terms(task, (number, generation));
+        }
         let progress = slot.progress();
         let current = Current { id: u64::from(number) << 32 | u64::from(generation), attempt: progress.attempt, slot };
         if !seeded(Bug::StartedLate) {
@@ -86,7 +94,6 @@ impl Performer {
         }
         let outer = set_current(Some(current));
         out.clear();
-        let watch = if request.options & OPTION_TERMS != 0 { self.begin_terms(task, (number, generation)) } else { None };
         let kind = call(segment, &self.runners, slot, &request, out);
         set_current(outer);
         if self.member.is_foreign() {

@@ -69,6 +69,7 @@ impl Seat {
             record.known.store(0, Relaxed);
             record.awaits.store(0, Relaxed);
             record.hard_at.store(0, Relaxed);
+            // Not `passed`: workers that follow each other in a seat count on.
             // Release: pairs with `RecordState::of`.
             record.state.store(RecordState::new(kind, Presence::Active, incarnation).0, Release);
             let who = Participant::new(index, incarnation);

@@ -69,7 +69,7 @@ pub struct Retry {
 
 impl Retry {
     /// The task is started so often at most, counting the first time: 1 to 255, and 1 is never again. Unless other failures are chosen, an error that the
-    /// task returned brings the next attempt, and that follows at once.
+    /// task returned brings the next attempt, and that follows at once: before the tasks of its priority that have not begun, as after a worker's death.
     #[must_use]
     pub const fn new(attempts: u8) -> Retry {
         Retry { attempts, on: 0, codes: 0, wrong_code: None, first: Duration::ZERO, max: Duration::ZERO }

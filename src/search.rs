@@ -5,8 +5,9 @@
 //! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
 //! once at every slot, running what it finds on the way: of each level before what comes at the heads of its lanes.
 //!
-//! No level starves: the tasks of higher levels that a worker takes are counted (in its own memory, so its death leaves nothing of that), and after
-//! `PASSED_MAX` of them it looks at the lower level first.
+//! No level starves: the tasks of higher levels that a worker takes are counted, and after `PASSED_MAX` of them it looks at the lower level first. The counts
+//! stand in the record of its seat, and whoever has the seat next goes on with them: workers may leave or die after fewer tasks than that. Only the worker of
+//! the seat writes them, before the task begins, and any value will do: a damaged one means that a level is looked at first once more.
 
 use crate::limits::PASSED_MAX;
 use crate::priority::{LEVELS, Priority};
@@ -15,7 +16,7 @@ use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
 use crate::slot::{WANTED_LATER, WANTED_TARGET};
 use crate::state::Participant;
-use crate::sync::Ordering::{Acquire, Release, SeqCst};
+use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
 
 /// The lanes of a pool and its epoch.
@@ -24,6 +25,8 @@ pub(crate) trait Rings {
     /// One bit for each lane in use.
     fn used(&self) -> &AtomicU64;
     fn epoch(&self) -> &AtomicU32;
+    /// What the record of `who` says of levels that were passed, see `Passed`.
+    fn passed(&self, who: Participant) -> &AtomicU32;
 
     /// A new epoch: everybody looks at every slot once.
     fn new_epoch(&self) {
@@ -65,6 +68,31 @@ struct Scan {
     rounds: Vec<(usize, Round)>,
 }
 
+/// Of each level a byte: how many tasks of higher levels were taken since one of this level was, or none was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Passed(u32);
+
+impl Passed {
+    fn of(self, level: Priority) -> u8 {
+        self.0.to_le_bytes()[level.index()]
+    }
+
+    /// A task of that level was taken, or none was there.
+    fn without(self, level: Priority) -> Passed {
+        Passed(self.0 & !(0xff << (8 * level.index())))
+    }
+
+    /// A task of this level was taken.
+    fn after(self, level: Priority) -> Passed {
+        let mut counts = self.0.to_le_bytes();
+        for lower in Priority::ALL.into_iter().filter(|&lower| lower < level) {
+            let passed = &mut counts[lower.index()];
+            *passed = passed.saturating_add(1);
+        }
+        Passed(u32::from_le_bytes(counts)).without(level)
+    }
+}
+
 /// Where one worker is in its search. Private to the worker.
 pub(crate) struct Search {
     me: Participant,
@@ -73,8 +101,6 @@ pub(crate) struct Search {
     scan: Option<Scan>,
     /// Of each level: the lane whose turn it is.
     next_lane: [usize; LEVELS],
-    /// Of each level: how many tasks of higher levels were taken since one of this level was, or none was there.
-    passed: [u8; LEVELS],
     /// The looks beside tasks that we cannot run and that stand at the heads of their lanes: one for each such lane.
     beside: Vec<Beside>,
     /// In this lane a look beside its head has met a task whose function we lack; head and tail as they were then.
@@ -101,7 +127,6 @@ impl Search {
             epoch: 0,
             scan: Some(Scan::default()),
             next_lane: Priority::ALL.map(|_| 0),
-            passed: [0; LEVELS],
             beside: Vec::new(),
             foreign: None,
             passed_on: None,
@@ -141,26 +166,27 @@ impl Search {
             self.look_everywhere();
         }
         // Levels that so many tasks of higher ones have passed come first, the lowest of them before the other.
-        let passed = self.passed;
-        let overdue = Priority::ALL.into_iter().rev().filter(|level| passed[level.index()] >= PASSED_MAX);
+        let passed = Passed(rings.passed(self.me).load(Relaxed));
+        let overdue = Priority::ALL.into_iter().rev().filter(|&level| passed.of(level) >= PASSED_MAX);
         for level in overdue.chain(Priority::ALL) {
             if let Some(task) = self.look_in(rings, level, used, runnable) {
                 return Some(task);
             }
-            self.passed[level.index()] = 0;
+            self.note_passed(rings, |passed| passed.without(level));
         }
         // Every lane was looked through.
         self.scan = None;
         None
     }
 
-    /// Counts a task of this level that was taken.
-    fn count(&mut self, level: Priority) {
-        for lower in Priority::ALL.into_iter().filter(|&lower| lower < level) {
-            let passed = &mut self.passed[lower.index()];
-            *passed = passed.saturating_add(1);
+    /// Counts. Relaxed: nobody else writes while we have the seat, and who has it next sees it by the record's state.
+    fn note_passed(&self, rings: &impl Rings, next: impl Fn(Passed) -> Passed) {
+        let word = rings.passed(self.me);
+        let old = Passed(word.load(Relaxed));
+        let new = next(old);
+        if new != old {
+            word.store(new.0, Relaxed);
         }
-        self.passed[level.index()] = 0;
     }
 
     /// The look at the lanes of one level.
@@ -178,7 +204,7 @@ impl Search {
         if self.scan.is_some()
             && let Some(task) = self.scan(rings, lanes, used, runnable)
         {
-            self.count(level);
+            self.note_passed(rings, |passed| passed.after(level));
             return Some(task);
         }
         // Round robin, one task from each lane: no submitter waits behind another one's backlog.
@@ -199,7 +225,7 @@ impl Search {
             };
             if task.is_some() {
                 self.next_lane[level.index()] = lane + 1;
-                self.count(level);
+                self.note_passed(rings, |passed| passed.after(level));
                 return task;
             }
         }

@@ -16,8 +16,9 @@ use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
 use crate::set::Sets;
 use crate::sleep::Sleepers;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::state::Participant;
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::sync::{AtomicU32, AtomicU64, fence};
 use crate::sys;
 use crate::time_limits::TimeLimits;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -303,6 +304,9 @@ impl Segment {
         self.commit(self.geometry.lane_at(lane), self.geometry.lane_len(), "a lane of slots")?;
         // Release: pairs with whoever reads the bit and then touches the lane.
         self.life().lanes.fetch_or(1 << lane, AcqRel);
+        // Before we look whether the pool is open, for the first task in it. Pairs with the fence in `Segment::set`, and with that of `after_closing`: whoever
+        // closes the pool, or has seen that it is closing, then looks through the lanes in use.
+        fence(SeqCst);
         Ok(())
     }
 
@@ -349,7 +353,7 @@ impl Rings for Segment {
             ended: self.table(at + (self.geometry.capacity * size_of::<Slot>()) as u64, self.geometry.bitmap_words()),
             order: self.table(
                 at + (self.geometry.capacity * size_of::<Slot>() + self.geometry.bitmap_words() * 8) as u64,
-                self.geometry.capacity,
+                self.geometry.capacity * ORDER_PER_SLOT,
             ),
         }
     }
@@ -360,6 +364,9 @@ impl Rings for Segment {
     #[inline]
     fn epoch(&self) -> &AtomicU32 {
         &self.life().epoch
+    }
+    fn passed(&self, who: Participant) -> &AtomicU32 {
+        &self.records()[who.index()].passed
     }
 }
 

@@ -217,7 +217,10 @@ impl Pool {
     fn submit_all<'a>(&'a self, mut tasks: impl Iterator<Item = Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
         self.check_usable()?;
         let mut next = tasks.next();
-        let Some(lane) = next.as_ref().map(|task| task.request.lane()) else { return Ok(()) };
+        let Some(lane) = next.as_ref().map(|task| task.request.lane()) else {
+            // No task of it is refused, so the submit is.
+            return self.segment().check_open().map_err(|e| self.explain(e));
+        };
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
             while let Some(task) = &mut next {
                 match pool.fill(hold, task)? {
@@ -448,7 +451,9 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use crate::life::Bit;
     use crate::search::Rings;
+    use crate::slot::Request;
     use crate::state::State;
     use crate::{Error, Executor, StartMethod};
 
@@ -468,5 +473,22 @@ mod tests {
         slots[1].swap(slots[1].load(), State(u64::from(u32::MAX - 1) << 16)).unwrap();
         assert_eq!(pool.submit(double, 7).unwrap().result(), Ok(14));
         assert!(matches!(pool.submit(double, 8).map(drop), Err(Error::Broken { .. })));
+    }
+    #[test]
+    fn a_bulk_of_no_tasks_is_refused_by_a_pool_that_takes_none() {
+        let cases: [(Bit, fn(&Error) -> bool); 3] = [
+            (Bit::Closing, |e| *e == Error::ShutDown),
+            (Bit::Broken, |e| matches!(e, Error::Broken { .. })),
+            (Bit::Corrupt, |e| matches!(e, Error::Corrupt { .. })),
+        ];
+        for (bit, is_right) in cases {
+            let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+            let (pool, request) = (pool.pool(), Request::default());
+            let submit = || pool.submit_slices(&request, pool.retry, std::iter::empty(), |_| unreachable!("no task"));
+            assert_eq!(submit(), Ok(()));
+            pool.segment().set(bit);
+            let refused = submit().unwrap_err();
+            assert!(is_right(&refused), "{bit:?}: {refused:?}");
+        }
     }
 }

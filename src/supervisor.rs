@@ -303,6 +303,7 @@ impl Supervisor {
         if !self.is_stopping() || workers_left {
             return false;
         }
+        segment.after_closing();
         if segment.has(Bit::Broken) {
             self.pool.fail_all_pending();
             return true;

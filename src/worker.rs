@@ -191,6 +191,7 @@ impl Worker {
     fn last(&mut self, segment: &Segment) -> Option<Task> {
         // Whoever saw the pool open under a lane's mutex has published once the mutex is free again; then nothing found
         // at any slot means that nothing is left. A stopped holder is not waited for longer than its lane's time-out.
+        segment.after_closing();
         for (lane, _) in segment.lanes() {
             drop(self.performer.member.hold_lane(lane));
         }
@@ -449,5 +450,50 @@ impl Segment {
                 state.is(Phase::Pending) && counts(slot) || state.is(Phase::Running)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Executor, Retry, StartMethod, SubmitOptions};
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+
+    #[test]
+    fn an_attempt_that_a_stale_look_takes_does_not_begin_before_its_time() {
+        let panics = |()| {
+            CALLS.fetch_add(1, Relaxed);
+            panic!("as it is meant to");
+        };
+        let panics = crate::register::<(), (), _>("worker::panics", panics).unwrap();
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let segment = &pool.pool().member.segment;
+        let performer = || {
+            let member = Member::join(segment.clone(), Kind::ThreadWorker, 0).unwrap();
+            let (runners, _) = functions(&member).unwrap();
+            Performer::new(member, runners, 0)
+        };
+        let pause = Duration::from_secs(600);
+        let options = SubmitOptions::new().retry(Retry::new(5).on_panics().backoff(pause, pause));
+        let future = pool.submit_with(&options, panics, ()).unwrap();
+        let ring = segment.lane(0);
+        let (one, other) = (performer(), performer());
+        // The other one looks, then this one has the task and puts it back, and then the other one goes on with what it saw.
+        let mut seen_before = ring.round(ring.behind_tail(), &mut |_| true);
+        let mut now = ring.round(ring.behind_tail(), &mut |_| true);
+        let perform = |performer: &Performer, round| {
+            let claim = ring.claim_in(round, performer.member.who()).expect("it is pending");
+            performer.perform(segment, Task { lane: 0, claim }, &mut Vec::new());
+        };
+        perform(&one, &mut now);
+        perform(&other, &mut seen_before);
+        assert_eq!(CALLS.load(Relaxed), 1, "its time has not come");
+        assert_eq!((future.state(), ring.slots[0].progress().attempt), (crate::State::Pending, 1));
+        assert!(segment.waits_until(0, 0, now_ns()).is_some() && other.later.knows_of_one());
+        assert!(future.cancel());
+        [one, other].into_iter().for_each(|performer| segment.remove_server(performer.member.who()));
     }
 }

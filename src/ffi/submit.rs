@@ -26,10 +26,13 @@ pub const TASKRING_PRIORITY_NORMAL: u32 = 0;
 /// The task is taken before those of normal and of low priority.
 ///
 /// A worker takes a task of the highest level that has one which it can run, but for aging: when it has taken 16 tasks of higher levels since it last took one
-/// of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. So with
-/// w workers, while a task waits and k others of its level are taken before it, no more than 16 * (w + k) of higher levels are. Tasks that one submitter
-/// submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its worker
-/// died keeps its level. Each level has a ring of its own, with as many slots, from its first task on.
+/// of a level, or last found none there, the next that it takes is of that level, if there is one by now; of two such levels the lowest comes first. A worker
+/// that takes the place of one that has left or died goes on with its count. So while a task waits that any of the workers in w places can run, and k others of
+/// its level are taken before it, no more than 16 * (w + k) of higher levels begin, not counting tasks that a waiting task runs itself and further attempts
+/// after a pause. There are as many places as there were workers at one time: with max_tasks_per_worker one and the next are there for a while. Tasks that one
+/// submitter submits with one priority begin in the order of their submits; submitters with tasks of one level take turns. A task that is run again after its
+/// worker died, or without a pause after it failed, keeps its level, and is before those of that level that have not begun; one that waits for its next attempt
+/// begins when its pause is over, whatever waits. Each level has a ring of its own, with as many slots, from its first task on.
 pub const TASKRING_PRIORITY_HIGH: u32 = 1;
 /// The task is taken after those of high and of normal priority, but for what TASKRING_PRIORITY_HIGH says.
 pub const TASKRING_PRIORITY_LOW: u32 = 2;

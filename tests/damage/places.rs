@@ -15,7 +15,7 @@ const SETS_AT: usize = FUNCTIONS_AT + 512 * FUNCTION;
 const SET_COUNTS_AT: usize = SETS_AT + 4095 * 8;
 const LANES_AT: usize = (SET_COUNTS_AT + 4095 * 8).next_multiple_of(128);
 pub const SLOTS_AT: usize = (LANES_AT + 24 * LANE).next_multiple_of(4096);
-const LANE_LEN: usize = (CAPACITY * SLOT + 8 + CAPACITY * 4).next_multiple_of(4096);
+const LANE_LEN: usize = (CAPACITY * SLOT + 8 + CAPACITY * 16).next_multiple_of(4096);
 const EXTRAS_AT: usize = SLOTS_AT + 24 * LANE_LEN;
 const EXTRAS_LEN: usize = (CAPACITY * EXTRA).next_multiple_of(4096);
 const BLOCKS_AT: usize = EXTRAS_AT + 24 * EXTRAS_LEN;
@@ -58,7 +58,7 @@ pub fn parts(functions: usize) -> Vec<Part> {
     for lane in 0..2 {
         let at = SLOTS_AT + lane * LANE_LEN;
         all.extend((0..CAPACITY).map(|i| part(format!("slot {i} of lane {lane}"), at + i * SLOT, SLOT)));
-        all.push(part(format!("ended bits and list of lane {lane}"), at + CAPACITY * SLOT, 8 + CAPACITY * 4));
+        all.push(part(format!("ended bits and list of lane {lane}"), at + CAPACITY * SLOT, 8 + CAPACITY * 16));
     }
     all.extend((0..6).map(|i| part(format!("block {i}"), BLOCKS_AT + i * BLOCK, BLOCK)));
     all

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::Priority::{High, Low, Normal};
 use taskring::{
-    Error, Executor, Future, MapOptions, Priority, StartMethod, State, SubmitOptions, as_completed, current_pool, inspect,
+    CompletionQueue, Error, Executor, Future, MapOptions, Priority, Retry, StartMethod, State, SubmitOptions, as_completed,
+    current_pool, inspect,
 };
 
 /// The most tasks of higher levels in a row, as the documentation says.
@@ -21,6 +22,22 @@ taskring::task! {
             kill(std::process::id());
         }
         Board::at(&board)[0].fetch_add(1, SeqCst)
+    }
+    /// The first time it fails, as the cell counts; then it is `count_in` for the first cell.
+    fn fails_once(board: String, cell: u64) -> Result<u64, taskring::TaskError> {
+        if Board::at(&board)[cell as usize].fetch_add(1, SeqCst) == 0 {
+            return Err(taskring::TaskError::new("the first time"));
+        }
+        Ok(Board::at(&board)[0].fetch_add(1, SeqCst))
+    }
+    fn counts_slowly(board: String) -> u64 {
+        std::thread::sleep(Duration::from_millis(25));
+        Board::at(&board)[0].fetch_add(1, SeqCst)
+    }
+    fn counts_and_dies(board: String) -> u64 {
+        Board::at(&board)[0].fetch_add(1, SeqCst);
+        kill(std::process::id());
+        0
     }
     /// What `count_in` gives as a task of low priority, that this one waits for.
     fn counts_below(board: String) -> Result<u64, taskring::TaskError> {
@@ -56,7 +73,7 @@ impl Waiting {
     fn of(pool: Executor) -> Waiting {
         let held = Held::new(1);
         let busy = held.start(&pool, 0);
-        Waiting { pool, held, busy, board: Board::new(2) }
+        Waiting { pool, held, busy, board: Board::new(3) }
     }
 
     /// What `count_in` takes. It gives how many have begun before.
@@ -150,6 +167,36 @@ cases! {
         let (lower, high) = (places(&lower), places(&high));
         assert!(lower[0] - 150 <= IN_A_ROW as u64 && high[0] == 150, "{lower:?}");
         assert!(lower.windows(2).all(|two| (two[1] - two[0]) as usize == IN_A_ROW + 1), "{lower:?}");
+    }
+
+    fn semantics_order_a_low_task_begins_though_workers_leave_before_they_have_taken_sixteen(kind) {
+        let pool = Executor::builder().workers(1).start(kind).max_tasks_per_worker(4).build().unwrap();
+        let it = Waiting::of(pool);
+        let low = it.submit(Low);
+        // Long enough for the next worker to come meanwhile: until then the one before goes on.
+        let high: Vec<_> = (0..100).map(|_| it.pool.submit_with(&of(High), counts_slowly, it.board.name()).unwrap()).collect();
+        it.let_go();
+        let waited = low.result().unwrap() as usize;
+        // A worker and the next one are there at a time, or the next two: each goes on with the count of its place.
+        assert!(waited <= 4 * IN_A_ROW, "after {waited} of high priority");
+        assert!(places(&high).is_sorted(), "one at a time");
+    }
+
+    fn semantics_order_a_low_task_begins_though_every_high_one_kills_its_worker(kind) {
+        if !can_die(kind) {
+            return;
+        }
+        // No worker stays, so on a busy machine none may be seen for long.
+        let pool = Executor::builder().workers(1).start(kind).start_timeout(Duration::from_secs(60)).build().unwrap();
+        let it = Waiting::of(pool);
+        let low = it.submit(Low);
+        let high: Vec<_> = (0..60).map(|_| it.pool.submit_with(&of(High), counts_and_dies, it.board.name()).unwrap()).collect();
+        it.let_go();
+        let waited = low.result().unwrap() as usize;
+        assert!(waited <= 3 * IN_A_ROW, "after {waited} of high priority");
+        for end in high.iter().map(Future::result) {
+            assert!(matches!(end, Err(Error::WorkerLost { .. })), "{end:?}");
+        }
     }
 
     fn semantics_order_what_no_lower_task_waits_for_does_not_count(kind) {
@@ -271,6 +318,37 @@ cases! {
         let low = it.submit(Low);
         held.let_go(0);
         assert_eq!((busy.result(), again.result(), low.result()), (Ok(given(0)), Ok(7), Ok(8)));
+    }
+
+    fn semantics_order_an_attempt_without_a_pause_is_the_next_of_its_level(kind) {
+        let it = Waiting::new(kind);
+        let again = |level| of(level).retry(Retry::new(2));
+        let high = [it.submit(High), it.submit(High)];
+        let low = it.pool.submit_with(&again(Low), fails_once, (it.board.name(), 1)).unwrap();
+        let later = it.submit_all(Low, 2);
+        let first = it.pool.submit_with(&again(Normal), fails_once, (it.board.name(), 2)).unwrap();
+        let normal = it.submit_all(Normal, 2);
+        it.let_go();
+        assert_eq!((places(&high), first.result(), places(&normal)), (range(0, 2), Ok(2), range(3, 2)));
+        assert_eq!((low.result(), places(&later)), (Ok(5), range(6, 2)));
+    }
+
+    fn semantics_order_what_is_over_comes_in_the_order_of_the_ends_whatever_its_level(kind) {
+        // More ends than a ring has slots.
+        let it = Waiting::of(Executor::builder().workers(1).capacity(32).start(kind).build().unwrap());
+        let of_all = || [Low, Normal, High].into_iter().flat_map(|level| it.submit_all(level, 15)).collect::<Vec<_>>();
+        let queue = CompletionQueue::new();
+        for future in of_all() {
+            queue.push(future).unwrap();
+        }
+        let ends = as_completed(of_all(), Some(LIMIT));
+        let last = it.submit(Low);
+        it.let_go();
+        wait_until("all are over", || last.is_done());
+        let in_queue: Vec<_> = std::iter::from_fn(|| queue.next(Some(LIMIT)).unwrap()).map(|future| future.result().unwrap()).collect();
+        let ends: Vec<_> = ends.map(|future| future.unwrap().result().unwrap()).collect();
+        assert!(in_queue.len() == 45 && in_queue.is_sorted(), "{in_queue:?}");
+        assert!(ends.len() == 45 && ends.is_sorted(), "{ends:?}");
     }
 
     fn semantics_order_submitters_with_tasks_of_one_level_take_turns(kind) {

@@ -107,13 +107,13 @@ struct Ticket {
 }
 
 impl Pool {
-    /// One lane of `capacity` slots, and records for `workers`.
+    /// One lane of `capacity` slots, and records for `workers`, and for who looks for tasks beside them.
     fn new(capacity: usize, workers: usize) -> Arc<Pool> {
         let pool = Pool {
             life: Life::default(),
             idle: Apart::default(),
             searching: Apart::default(),
-            records: (0..=workers).map(|_| Record::default()).collect(),
+            records: (0..=workers.max(W2.index())).map(|_| Record::default()).collect(),
             head: LaneHead::default(),
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             ended: Vec::new(),
@@ -246,6 +246,9 @@ impl Rings for Pool {
     }
     fn epoch(&self) -> &AtomicU32 {
         &self.life.epoch
+    }
+    fn passed(&self, who: Participant) -> &AtomicU32 {
+        &self.records[who.index()].passed
     }
 }
 

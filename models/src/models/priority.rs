@@ -42,6 +42,9 @@ impl Rings for Levels {
     fn epoch(&self) -> &AtomicU32 {
         self.normal.epoch()
     }
+    fn passed(&self, who: Participant) -> &AtomicU32 {
+        self.normal.passed(who)
+    }
 }
 
 /// The lane of the next task, asleep until there is one. It is over at once.
@@ -121,4 +124,31 @@ fn what_comes_back_is_found_in_its_level() {
         taken.sort_unstable();
         assert_eq!(taken, [0, HIGH]);
     });
+}
+
+/// Workers that follow each other in a seat, each after one task: the next one goes on with the count of the one before. Any count will do.
+#[test]
+fn the_next_worker_in_a_seat_counts_on() {
+    for damage in [None, Some(u32::MAX), Some(0xff_00_ff_ff)] {
+        crowded_model(move || {
+            let levels = Levels::new(4, 1);
+            levels.normal.publish(S1, Request::default()).unwrap();
+            levels.high.publish(S1, Request::default()).unwrap();
+            let there = levels.clone();
+            let workers = loom::thread::spawn(move || {
+                [1, 2, 3].map(|incarnation| {
+                    let me = Participant::new(W1.index(), incarnation);
+                    if let Some(damage) = damage {
+                        there.passed(me).store(damage, Relaxed);
+                    }
+                    next(&mut Search::new(me), &there, me)
+                })
+            });
+            levels.submit(HIGH, S2);
+            let mut taken = workers.join().unwrap();
+            assert!(damage.is_some() || taken[..=usize::from(PASSED_MAX)].contains(&0), "{taken:?}");
+            taken.sort_unstable();
+            assert_eq!(taken, [0, HIGH, HIGH], "each is taken once");
+        });
+    }
 }

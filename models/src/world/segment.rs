@@ -129,5 +129,8 @@ impl Rings for Segment {
     fn epoch(&self) -> &AtomicU32 {
         &self.life.epoch
     }
+    fn passed(&self, who: Participant) -> &AtomicU32 {
+        &self.records[who.index()].passed
+    }
 }
 
