@@ -77,9 +77,9 @@ impl Supervisor {
         self.plan.demand.map_or(planned, |demand| planned.min(demand.least as usize))
     }
 
-    /// Those that there may ever be, with those that stand in for others.
-    pub(crate) fn most_workers(&self) -> usize {
-        self.planned_workers() + self.plan.demand.map_or(0, |demand| demand.replacements as usize)
+    /// From this number on they are to leave, as things stand: it is beyond those of all others, and of those that stand in for them now.
+    pub(crate) fn end_of_numbers(&self) -> u32 {
+        (self.planned_workers() as u32).saturating_add(self.pool.segment().life().replacements.load(Relaxed))
     }
 
     /// As many workers as wait in their tasks may have others at work for them. When fewer wait, they leave after their tasks: not at once, for the next wait may
@@ -110,9 +110,13 @@ impl Supervisor {
         hiring.replacements = wanted;
         segment.life().replacements.store(wanted, Relaxed);
         let end = planned as u32 + wanted;
-        if lock(&self.children).iter().any(|child| child.number >= end)
-            || watch.requested.iter().any(|&number| number >= end)
-        {
+        let mut are_too_many = watch.requested.iter().any(|&number| number >= end);
+        for child in lock(&self.children).iter_mut().filter(|child| child.number >= end) {
+            // One that is still starting leaves as soon as it is ready: that is no start that failed.
+            child.dismissed = true;
+            are_too_many = true;
+        }
+        if are_too_many {
             // The number is seen by whoever sees the bit.
             segment.set(Bit::Shrunk);
             segment.wake_everybody();

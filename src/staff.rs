@@ -179,11 +179,13 @@ impl Supervisor {
             segment.set(Bit::Shrunk);
             segment.wake_everybody();
         }
+        if workers < before {
+            // Before they can see it, and end.
+            let end = self.end_of_numbers();
+            lock(&self.children).iter_mut().for_each(|child| child.dismissed |= child.number >= end);
+        }
         segment.life().wanted.store(workers as u32, Relaxed);
         if workers < before {
-            for child in lock(&self.children).iter_mut() {
-                child.dismissed |= child.number as usize >= workers;
-            }
             // The number is seen by whoever sees the bit.
             segment.set(Bit::Shrunk);
             segment.wake_everybody();

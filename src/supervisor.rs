@@ -232,7 +232,7 @@ impl Supervisor {
     pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
         // Under the lock: who wants fewer says so first, and then looks at those that are here.
-        child.dismissed |= child.number as usize >= self.most_workers();
+        child.dismissed |= child.number >= self.end_of_numbers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);
@@ -366,9 +366,7 @@ impl Supervisor {
             Ok(News::Started(pid, number)) => {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
-                let mut child = Child::of_zygote(pid, number);
-                child.dismissed = number as usize >= self.most_workers();
-                self.add(child);
+                self.add(Child::of_zygote(pid, number));
             }
             Ok(News::NotStarted(number, errno)) => {
                 watch.requested.retain(|&other| other != number);

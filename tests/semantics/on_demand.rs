@@ -30,6 +30,8 @@ taskring::task! {
         wait_until("another one has begun", || other.is_running());
         other.result().expect("a result")
     }
+    /// The initializer: lasts while cell 0 is set.
+    fn come_late(board: String) { wait_until("that it may come", || Board::at(&board)[0].load(SeqCst) == 0); }
     fn come_not() -> Result<(), taskring::TaskError> { Err(taskring::TaskError::new("nobody comes")) }
 }
 
@@ -424,6 +426,42 @@ cases! {
             waits.into_iter().chain(more).for_each(|future| _ = result(future));
             end(pool);
         }
+    }
+
+    fn semantics_b4_those_who_are_sent_away_before_they_are_ready_are_no_failed_starts(kind) {
+        let board = board();
+        let builder = Executor::builder().workers(2).replacements(1).start(kind);
+        let pool = builder.initializer(come_late, board.name()).build().expect("a pool");
+        for round in 1..=5 {
+            let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+            wait_until("the other one runs", || board[HELD].load(SeqCst) == round);
+            board[COME].store(1, SeqCst);
+            let third = pool.submit(number, ()).expect("submitted");
+            wait_until("a third one is on its way", || pool.worker_pids().len() == 3);
+            board[HELD + 1].store(1, SeqCst);
+            assert!(waiting.result().is_ok());
+            result(third);
+            // Longer than who stands in for another is kept.
+            std::thread::sleep(Duration::from_millis(250));
+            board[COME].store(0, SeqCst);
+            wait_until("it has left", || pool.worker_pids().len() == 2);
+            board[HELD + 1].store(0, SeqCst);
+        }
+        assert_eq!(result(pool.submit(square, 5).unwrap()), 25);
+        end(pool);
+    }
+
+    fn semantics_l1_fewer_workers_in_the_middle_of_many_starts_are_no_failed_starts(kind) {
+        let pool = Executor::builder().workers(1).replacements(8).start(kind).build().expect("a pool");
+        let mut random = Random::new();
+        for x in 0..12 {
+            pool.resize(8).expect("eight");
+            std::thread::sleep(Duration::from_micros(random.below(4000)));
+            pool.resize(1).expect("one");
+            wait_until("one is left", || pool.worker_pids().len() <= 1);
+            assert_eq!(result(pool.submit(square, x).unwrap()), x * x);
+        }
+        end(pool);
     }
 
     fn semantics_b4_more_replacements_than_there_is_room_for_are_refused(kind) {
