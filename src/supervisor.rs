@@ -439,7 +439,8 @@ impl Supervisor {
                 log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
                 let name = self.name_of(child.number);
-                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); another takes its place", child.pid);
+                let next = self.who_follows(child.number);
+                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); {next}", child.pid);
             }
             if was_ready {
                 watch.failures = 0;

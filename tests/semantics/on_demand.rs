@@ -207,13 +207,21 @@ cases! {
         let board = board();
         let pool = demanded(kind, 1, 0, &board).idle_timeout(Duration::from_millis(1)).build().expect("a pool");
         board[HOOKS_LAST].store(1, SeqCst);
-        assert_eq!(result(pool.submit(square, 3).unwrap()), 9);
-        wait_until("it leaves", || board[GONE].load(SeqCst) == 1);
-        assert_eq!(result(pool.submit_to(0, number, ()).unwrap()), Some(0), "another one has its number");
-        assert_eq!(board[COME].load(SeqCst), 2);
+        // One, and as many beside it as there may be beyond a pool's workers.
+        for leavers in 1..=17 {
+            let future = pool.submit_to(0, number, ()).expect("submitted");
+            let ran = future.result_timeout(Duration::from_secs(20));
+            assert_eq!(ran, Ok(Some(0)), "another one has its number, beside {}", leavers - 1);
+            wait_until("it leaves", || board[GONE].load(SeqCst) == leavers);
+            assert_eq!(board[COME].load(SeqCst), leavers);
+        }
+        let future = pool.submit(square, 3).expect("submitted");
+        let waits = future.result_timeout(Duration::from_millis(300));
+        assert!(matches!(waits, Err(Error::TimedOut { .. })), "{waits:?}");
         board[HOOKS_LAST].store(0, SeqCst);
+        assert_eq!(result(future), 9);
         end(pool);
-        assert_eq!(board[GONE].load(SeqCst), 2);
+        assert_eq!((board[COME].load(SeqCst), board[GONE].load(SeqCst)), (18, 18));
     }
 
     fn semantics_p8_a_task_for_one_worker_starts_that_one(kind) {
@@ -461,6 +469,21 @@ cases! {
             wait_until("one is left", || pool.worker_pids().len() <= 1);
             assert_eq!(result(pool.submit(square, x).unwrap()), x * x);
         }
+        end(pool);
+    }
+
+    fn semantics_p5_who_stands_in_for_another_leaves_after_its_tasks_too(kind) {
+        let board = board();
+        let builder = Executor::builder().workers(2).replacements(1).max_tasks_per_worker(3).start(kind);
+        let pool = builder.initializer(come, board.name()).build().expect("a pool");
+        let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+        wait_until("the other one runs", || board[HELD].load(SeqCst) == 1);
+        wait_until("two have followed the third one", || {
+            assert_eq!(result(pool.submit(number, ()).unwrap()), Some(2));
+            board[COME].load(SeqCst) >= 5
+        });
+        board[HELD + 1].store(1, SeqCst);
+        assert!(waiting.result().is_ok());
         end(pool);
     }
 
