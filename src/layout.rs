@@ -189,7 +189,8 @@ pub(crate) struct Record {
     pub(crate) known: AtomicU32,
     /// How many waits a worker is in, in tasks for others that run elsewhere. Written by it alone, and only where that has others started.
     pub(crate) awaits: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// Of the owner: the millisecond in which its supervisor last looked around, cut to 32 bits. Written by it alone. See `idleness.rs`.
+    pub(crate) looked_at: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,
@@ -378,7 +379,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        5, // the version of layout and encodings, for changes that no size shows
+        6, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

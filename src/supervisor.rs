@@ -526,6 +526,7 @@ impl Supervisor {
             return;
         }
         watch.last_tick = now;
+        self.pool.member.say_looked(now);
         self.reap_unexpected(watch);
         self.pool.expire_unserved();
         self.pool.member.kill_condemned();
