@@ -34,7 +34,8 @@ pub(crate) struct Hiring {
     waits: bool,
     /// The first task that waits, by slot and generation, and since when it was seen to be the same.
     first: Option<(Key, u64)>,
-    /// Functions that our workers were seen to lack. Others might have them, so one is started for such a task, but not again and again.
+    /// Functions that a worker of ours was seen to lack. They are all the same program, so the next one will lack them too: for such a task one is started only
+    /// when nobody was for a while.
     lacked: BTreeSet<u16>,
     /// How many may be there for others that wait in their tasks, and since when fewer would do.
     replacements: u32,
