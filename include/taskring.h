@@ -833,7 +833,8 @@ typedef struct taskring_config {
     uint64_t min_workers;
     /**
      * How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
-     * milliseconds, rounded up, at most 49 days. Default: no limit.
+     * milliseconds, rounded up, at most 49 days. While the owner is killed or stopped they stay; of a stopped one that is known after some 4 seconds.
+     * Default: no limit.
      */
     uint64_t idle_timeout_ns;
     /**
@@ -2027,7 +2028,7 @@ taskring_status taskring_last_loss(struct taskring_loss *loss);
 taskring_status taskring_last_broken(uint32_t *kind);
 
 /**
- * From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave after the
+ * From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there are to be fewer, those with the highest numbers leave after the
  * task that they are running, and this does not wait for them. Nothing is lost but what
  * waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
  *

@@ -92,7 +92,7 @@ impl Builder {
     /// them are there at all times. One that dies is replaced when it is needed, or when its number is below the least one.
     ///
     /// With 0, what keeps workers from starting breaks the pool at the first tasks, and is no error of `build`. When the owner of a named pool is killed, nobody starts
-    /// workers any more; those that are there stay.
+    /// workers any more; those that are there stay. While it is stopped nobody comes either.
     ///
     /// ```
     /// # taskring::test_support!();
@@ -113,6 +113,7 @@ impl Builder {
     /// How long a worker beyond [`min_workers`](Builder::min_workers), which has to be given beside this, may have nothing to do: then it leaves, with its exit
     /// hook, and a task that comes in this very moment is run by it or by another one. Counted in whole milliseconds from when it has found no more tasks, more
     /// than 0 and up to 49 days; not while the pool is paused. The default is no limit: who has come on demand stays. Workers that came by the pool's name stay.
+    /// While the owner is killed or stopped, so that nobody could start another, they all stay; of a stopped one that is known to them after some 4 seconds.
     ///
     /// ```
     /// # taskring::test_support!();
@@ -246,7 +247,8 @@ impl Builder {
     /// The next one is started when the old one has few tasks left. It attaches, runs the initializer, and waits; the old one takes tasks until
     /// the next one is ready, so there is no pause: where tasks are shorter than a start, it runs some more than `tasks`. Until it has handed over, its
     /// place is held by two workers, of which one takes tasks. A next one that cannot be started counts as any worker that cannot: three in a row break the
-    /// pool. What a task runs while it waits (`current_pool`) counts as well. Workers that attach by the pool's name stay.
+    /// pool. What a task runs while it waits (`current_pool`) counts as well. One that stands in for another ([`replacements`](Builder::replacements)) is
+    /// followed too, for as long as it is needed. Workers that attach by the pool's name stay.
     ///
     /// ```
     /// # taskring::test_support!();

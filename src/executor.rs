@@ -250,7 +250,8 @@ impl Executor {
 
     /// Submits a task for one worker: that of this number, as [`task::worker_number`](crate::task::worker_number) tells it, or whoever takes its place
     /// when it dies before it has begun with the task. Numbers begin with 0 and are below [`workers`](Executor::workers); workers that came by the pool's name
-    /// have none. [`SubmitOptions::worker`] says the same beside other options.
+    /// have none. One that [`resize`](Executor::resize) has made one too many is no worker for this from then on, though it may still be running a task; nor is
+    /// one that stands in for another ([`Builder::replacements`](crate::Builder::replacements)). [`SubmitOptions::worker`] says the same beside other options.
     ///
     /// Such tasks wait while their worker is busy and run in the order in which this submitter submitted them; other tasks go past them to other workers. Once
     /// more than twice as many of them as the ring has slots have gone past, the order may break.

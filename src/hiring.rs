@@ -34,7 +34,8 @@ pub(crate) struct Hiring {
     waits: bool,
     /// The first task that waits, by slot and generation, and since when it was seen to be the same.
     first: Option<(Key, u64)>,
-    /// Functions that our workers were seen to lack. Others might have them, so one is started for such a task, but not again and again.
+    /// Functions that a worker of ours was seen to lack. They are all the same program, so the next one will lack them too: for such a task one is started only
+    /// when nobody was for a while.
     lacked: BTreeSet<u16>,
     /// How many may be there for others that wait in their tasks, and since when fewer would do.
     replacements: u32,
@@ -42,6 +43,11 @@ pub(crate) struct Hiring {
 }
 
 impl Hiring {
+    /// There was no look: the next one is to come soon.
+    pub(crate) fn postpone(&mut self) {
+        self.waits = true;
+    }
+
     /// Whether to look again soon.
     pub(crate) fn is_to_look_again(&self) -> bool {
         self.waits || self.fewer_since.is_some()
@@ -77,9 +83,18 @@ impl Supervisor {
         self.plan.demand.map_or(planned, |demand| planned.min(demand.least as usize))
     }
 
-    /// Those that there may ever be, with those that stand in for others.
-    pub(crate) fn most_workers(&self) -> usize {
-        self.planned_workers() + self.plan.demand.map_or(0, |demand| demand.replacements as usize)
+    /// From this number on they are to leave, as things stand: it is beyond those of all others, and of those that stand in for them now.
+    pub(crate) fn end_of_numbers(&self) -> u32 {
+        (self.planned_workers() as u32).saturating_add(self.pool.segment().life().replacements.load(Relaxed))
+    }
+
+    /// What becomes of the place of a worker that has ended, in words.
+    pub(crate) fn who_follows(&self, number: u32) -> &'static str {
+        match number {
+            _ if number < self.least_workers() as u32 => "another takes its place",
+            _ if number < self.end_of_numbers() => "another takes its place when it is needed",
+            _ => "no other takes its place",
+        }
     }
 
     /// As many workers as wait in their tasks may have others at work for them. When fewer wait, they leave after their tasks: not at once, for the next wait may
@@ -110,28 +125,35 @@ impl Supervisor {
         hiring.replacements = wanted;
         segment.life().replacements.store(wanted, Relaxed);
         let end = planned as u32 + wanted;
-        if lock(&self.children).iter().any(|child| child.number >= end)
-            || watch.requested.iter().any(|&number| number >= end)
-        {
+        let mut are_too_many = watch.requested.iter().any(|&number| number >= end);
+        for child in lock(&self.children).iter_mut().filter(|child| child.number >= end) {
+            // One that is still starting leaves as soon as it is ready: that is no start that failed.
+            child.dismissed = true;
+            are_too_many = true;
+        }
+        if are_too_many {
             // The number is seen by whoever sees the bit.
             segment.set(Bit::Shrunk);
             segment.wake_everybody();
         }
     }
 
-    /// In a pool whose workers come on demand: the numbers of those to be started now, beside others that are started in any case.
-    pub(crate) fn needed(&self, watch: &mut Watch, staff: &BTreeMap<u32, Place>, others: &[u32]) -> Vec<u32> {
+    /// In a pool whose workers come on demand: the numbers of those to be started now, beside others that are started in any case. No more than `beside` of
+    /// them beside workers of the same number.
+    pub(crate) fn needed(&self, watch: &mut Watch, staff: &BTreeMap<u32, Place>, others: &[u32], beside: usize) -> Vec<u32> {
         let segment = self.pool.segment();
         watch.hiring.waits = false;
-        let numbers = self.least_workers() as u32..self.planned_workers() as u32 + watch.hiring.replacements;
+        // With another number of workers since the last look they might be more than there is room for.
+        let end = (self.planned_workers() as u32 + watch.hiring.replacements).min(WORKERS_MAX as u32);
+        let numbers = self.least_workers() as u32..end;
         if numbers.is_empty() || segment.is_paused() {
             self.hire_no_more(watch);
             return Vec::new();
         }
         // Those that nobody has, and then those of workers that are about to be gone.
         let is_free = |number: &u32| !staff.contains_key(number) && !others.contains(number);
-        let is_left = |number: &u32| staff.get(number).is_some_and(|place| place.workers == 1 && place.gone == 1);
-        let free: Vec<u32> = numbers.clone().filter(is_free).chain(numbers.filter(is_left)).collect();
+        let is_left = |number: &u32| staff.get(number).is_some_and(|place| place.workers == place.gone);
+        let free: Vec<u32> = numbers.clone().filter(is_free).chain(numbers.filter(is_left).take(beside)).collect();
         if free.is_empty() {
             self.hire_no_more(watch);
             return Vec::new();
@@ -146,7 +168,8 @@ impl Supervisor {
         if needed == 0 && starting == 0 && is_stalled(watch, &waiting) {
             needed = 1;
         }
-        watch.hiring.waits |= !waiting.tasks.is_empty();
+        let waits_for_one = free.iter().any(|number| waiting.targets.contains(number));
+        watch.hiring.waits |= !waiting.tasks.is_empty() || waits_for_one;
         let (mut now, rest): (Vec<u32>, Vec<u32>) = free.iter().partition(|number| waiting.targets.contains(number));
         now.extend(rest.into_iter().take(needed));
         now

@@ -18,14 +18,17 @@
 //! then does the same.
 
 use crate::life::Bit;
+use crate::limits::{OWNER_SEAT, SLEEP_NS_MAX};
 use crate::record::Kind;
 use crate::registry::Member;
 use crate::sync::Ordering::{Relaxed, SeqCst};
-use crate::sync::fence;
+use crate::sync::{fence, now_ns};
 use crate::turn::Turn;
 
 /// Between two tries to leave, of a worker that may not do so yet.
 const AGAIN_NS: u64 = 20_000_000;
+/// An owner that has not looked around for so long is stopped, or has no time.
+const LOOKS_WITHIN_NS: u64 = 3 * SLEEP_NS_MAX;
 
 /// A worker's account of its time. Private to the worker.
 pub(crate) struct Idleness {
@@ -50,17 +53,12 @@ impl Idleness {
             (self.finished, self.since) = (finished, now);
         }
         let at = self.since.saturating_add(self.timeout_ns);
-        match at > now || may_leave(member) {
-            true => at,
-            // Without its owner the pool keeps whom it has.
-            false if member.segment.has(Bit::Orphaned) => u64::MAX,
-            false => now + AGAIN_NS,
-        }
+        if at > now { at } else { now.saturating_add(stays_for(member)) }
     }
 
     /// Whether it has slept for long enough.
     pub(crate) fn is_over(&self, member: &Member, now: u64) -> bool {
-        now >= self.since.saturating_add(self.timeout_ns) && may_leave(member)
+        now >= self.since.saturating_add(self.timeout_ns) && stays_for(member) == 0
     }
 
     /// The time in which it may run nothing is none of its own.
@@ -69,10 +67,35 @@ impl Idleness {
     }
 }
 
-/// Whether the owner is there, who will start another one, and knows this one, so that its end is no start that failed.
-fn may_leave(member: &Member) -> bool {
-    let is_owned = member.seat.kind == Kind::ThreadWorker || member.owner_is_alive();
-    member.record().known.load(Relaxed) == 1 && is_owned && !member.segment.has(Bit::Orphaned)
+/// For how long, at least, a worker is not to leave: 0 when the owner, who will start another one, knows it, so that its end is no start that failed, and goes on.
+fn stays_for(member: &Member) -> u64 {
+    if member.segment.has(Bit::Orphaned) {
+        // Without its owner the pool keeps whom it has.
+        return u64::MAX;
+    }
+    if member.record().known.load(Relaxed) != 1 {
+        return AGAIN_NS;
+    }
+    let is_owned = member.seat.kind == Kind::ThreadWorker || member.owner_is_alive() && member.owner_looks_around();
+    if is_owned { 0 } else { SLEEP_NS_MAX }
+}
+
+impl Member {
+    /// Written by the owner's supervisor about once a second.
+    pub(crate) fn say_looked(&self, now: u64) {
+        self.record().looked_at.store(millisecond(now), Relaxed);
+    }
+
+    /// Whether it did so lately: one that is stopped starts nobody.
+    fn owner_looks_around(&self) -> bool {
+        let looked_at = self.segment.records()[OWNER_SEAT].looked_at.load(Relaxed);
+        // Asked for afterwards, so that it is not before.
+        millisecond(now_ns()).wrapping_sub(looked_at) <= millisecond(LOOKS_WITHIN_NS)
+    }
+}
+
+fn millisecond(ns: u64) -> u32 {
+    (ns / 1_000_000) as u32
 }
 
 /// Says that this worker takes no more tasks, and has the owner look whether another one is needed.

@@ -18,8 +18,8 @@ use crate::segment::Segment;
 use crate::setup;
 use crate::slot::WANTED_LATER;
 use crate::state::Phase;
-use crate::sync::Ordering::{Relaxed, SeqCst};
-use crate::sync::{fence, now_ns};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::now_ns;
 use crate::task;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -239,8 +239,8 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
     let performer = Some(serving.performer.clone()).filter(is_told);
     if let Some(performer) = &performer {
         performer.member.record().awaits.fetch_add(1, Relaxed);
-        // Pairs with the fence of the owner, which marks itself before it looks: it sees this, or is woken by who publishes a task and sees its mark.
-        fence(SeqCst);
+        // The ring is what tells: the owner counts those that wait before it sets its mark, so that neither its mark nor a fence would be enough. After the ring it
+        // counts once more, and sees this; then it sets its mark, and looks at the tasks.
         performer.member.ring_owner();
     }
     Ok(Some(Waits { number, performer }))

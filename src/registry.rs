@@ -68,6 +68,7 @@ impl Seat {
             record.condemned.store(0, Relaxed);
             record.known.store(0, Relaxed);
             record.awaits.store(0, Relaxed);
+            record.looked_at.store(0, Relaxed);
             record.hard_at.store(0, Relaxed);
             // Not `passed`: workers that follow each other in a seat count on.
             // Release: pairs with `RecordState::of`.

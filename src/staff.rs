@@ -112,6 +112,10 @@ impl Supervisor {
         const BACK_OFF_NS: u64 = 50_000_000;
         let now = now_ns();
         if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
+            // Those who wait for somebody on demand need not tell the owner again.
+            if self.plan.demand.is_some() {
+                watch.hiring.postpone();
+            }
             return Ok(());
         }
         if self.plan.method == StartMethod::None || self.is_ending() {
@@ -124,23 +128,25 @@ impl Supervisor {
         if is_stopping && !(now - since > BACK_OFF_NS && self.has_work_left()) {
             return Ok(());
         }
-        let planned = self.planned_workers();
         let least = self.least_workers() as u32;
         let mut missing: Vec<u32> = match is_stopping {
             false => (0..least).filter(|number| !staff.contains_key(number)).collect(),
             true => self.one_for_the_rest(&staff).into_iter().collect(),
         };
-        missing.extend(self.needed(watch, &staff, &missing));
         let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
+        let room = SUCCESSORS_MAX.saturating_sub(beyond);
+        missing.extend(self.needed(watch, &staff, &missing, room));
+        let room = room.saturating_sub(missing.iter().filter(|number| staff.contains_key(number)).count());
+        let end = self.end_of_numbers();
         let is_to_be_followed = |number: u32, place: &Place| {
             // One that has left its place on demand is followed when somebody is needed again.
             let keeps_place = number < least || place.gone == 0;
-            let is_followed = place.workers == 1 && place.is_leaving && (number as usize) < planned && keeps_place;
+            let is_followed = place.workers == 1 && place.is_leaving && number < end && keeps_place;
             // At the end all leave, when they find nothing to begin.
             is_followed && (!is_stopping || self.has_pending_for(number))
         };
         let to_follow = staff.iter().filter(|&(&number, place)| is_to_be_followed(number, place));
-        missing.extend(to_follow.map(|(&number, _)| number).take(SUCCESSORS_MAX.saturating_sub(beyond)));
+        missing.extend(to_follow.map(|(&number, _)| number).take(room));
         for number in missing {
             watch.last_start = now;
             self.start_one(watch, number)?;
@@ -179,11 +185,13 @@ impl Supervisor {
             segment.set(Bit::Shrunk);
             segment.wake_everybody();
         }
+        if workers < before {
+            // Before they can see it, and end.
+            let end = self.end_of_numbers();
+            lock(&self.children).iter_mut().for_each(|child| child.dismissed |= child.number >= end);
+        }
         segment.life().wanted.store(workers as u32, Relaxed);
         if workers < before {
-            for child in lock(&self.children).iter_mut() {
-                child.dismissed |= child.number as usize >= workers;
-            }
             // The number is seen by whoever sees the bit.
             segment.set(Bit::Shrunk);
             segment.wake_everybody();

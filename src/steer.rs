@@ -13,7 +13,8 @@ use std::time::Duration;
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
 
 impl Executor {
-    /// From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave
+    /// From now on the pool has so many workers, 1 to 192. More are started at once; in a pool with
+    /// [`min_workers`](crate::Builder::min_workers) those beyond that number come when they are needed. When there are to be fewer, those with the highest numbers leave
     /// after the task that they are running, with their exit hook, and this does not wait for them. Nothing is lost but
     /// what waits for one of them alone ([`submit_to`](Executor::submit_to)): that ends with [`Error::NoWorkerFor`] after the start time-out. [`workers`](Executor::workers)
     /// tells the new number at once. Workers that came by the pool's name stay.

@@ -232,7 +232,7 @@ impl Supervisor {
     pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
         // Under the lock: who wants fewer says so first, and then looks at those that are here.
-        child.dismissed |= child.number as usize >= self.most_workers();
+        child.dismissed |= child.number >= self.end_of_numbers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);
@@ -367,9 +367,7 @@ impl Supervisor {
             Ok(News::Started(pid, number)) => {
                 watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
-                let mut child = Child::of_zygote(pid, number);
-                child.dismissed = number as usize >= self.most_workers();
-                self.add(child);
+                self.add(Child::of_zygote(pid, number));
             }
             Ok(News::NotStarted(number, errno)) => {
                 watch.requested.retain(|&other| other != number);
@@ -442,7 +440,8 @@ impl Supervisor {
                 log::debug!(target: "taskring", "{}, process {}, ended: {cause}", self.name_of(child.number), child.pid);
             } else {
                 let name = self.name_of(child.number);
-                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); another takes its place", child.pid);
+                let next = self.who_follows(child.number);
+                log::warn!(target: "taskring", "{name}, process {}, ended ({cause}); {next}", child.pid);
             }
             if was_ready {
                 watch.failures = 0;
@@ -528,6 +527,7 @@ impl Supervisor {
             return;
         }
         watch.last_tick = now;
+        self.pool.member.say_looked(now);
         self.reap_unexpected(watch);
         self.pool.expire_unserved();
         self.pool.member.kill_condemned();

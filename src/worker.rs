@@ -319,16 +319,18 @@ impl Worker {
         if self.calls.ends_idleness(segment) || self.performer.is_out.get() {
             return None;
         }
-        let task = self.woken(segment);
+        // Without another look at the bits: nobody is to leave without this one.
+        let task = self.taken(segment);
         self.is_idle_too_long = task.is_none();
         task
     }
 
     /// After a wake that was meant for any worker: take a task, and wake another if there are more, or if there is one that we cannot run.
     fn woken(&mut self, segment: &Segment) -> Option<Task> {
-        if self.calls.is_to_attend(segment) {
-            return None;
-        }
+        if self.calls.is_to_attend(segment) { None } else { self.taken(segment) }
+    }
+
+    fn taken(&mut self, segment: &Segment) -> Option<Task> {
         let task = self.next(segment);
         if task.is_some() {
             self.share(segment);

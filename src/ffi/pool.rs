@@ -125,7 +125,8 @@ pub struct taskring_config {
     /// For 0 write TASKRING_NONE_AT_FIRST.
     pub min_workers: u64,
     /// How long a worker beyond min_workers, which has to be given beside this, may have nothing to do: then it leaves, with its exit hook. In whole
-    /// milliseconds, rounded up, at most 49 days. Default: no limit.
+    /// milliseconds, rounded up, at most 49 days. While the owner is killed or stopped they stay; of a stopped one that is known after some 4 seconds.
+    /// Default: no limit.
     pub idle_timeout_ns: u64,
     /// How many further workers may come while others wait in their tasks, without a limit, for tasks that run elsewhere: one for each such worker, up to
     /// this many. They leave after their task when fewer wait. Up to what `workers` leaves of 192. Default: none.

@@ -4,7 +4,7 @@ use super::pool::{executor, taskring_pool};
 use super::status::taskring_status;
 use super::{guard, null, put};
 
-/// From now on the pool has so many workers, 1 to 192. More are started at once. When there are to be fewer, those with the highest numbers leave after the
+/// From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there are to be fewer, those with the highest numbers leave after the
 /// task that they are running, and this does not wait for them. Nothing is lost but what
 /// waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
 ///

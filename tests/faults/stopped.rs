@@ -1,7 +1,7 @@
 //! Rows 11, 18 and 38: whoever stands still is not dead, however long it is, and whatever the clock on the wall says.
 
 use crate::process_support::common::Board;
-use crate::process_support::{LIMIT, Log, Program, Role, Test, hear, kill, pid_alive, say, wait_until, wait_within};
+use crate::process_support::{LIMIT, Log, Program, Role, Test, hear, kill, pid_alive, say, unique, wait_until, wait_within};
 use crate::steps::Led;
 use crate::support::{
     Apart, assert_times, assert_whole, count_of, count_once, go_on, hold, look, own_pid, ready_workers, running, square,
@@ -18,12 +18,18 @@ taskring::task! {
     fn large(len: u64) -> taskring::Bytes { taskring::Bytes(vec![7; len as usize]) }
 }
 
-pub const ROLES: &[Role] = &[("anonymous owner", anonymous_owner), ("works on", works_on), ("collects", collects)];
+pub const ROLES: &[Role] = &[
+    ("anonymous owner", anonymous_owner),
+    ("works on", works_on),
+    ("collects", collects),
+    ("demanding owner", demanding_owner),
+];
 
 pub const TESTS: &[Test] = &[
     ("fault_11_a_task_that_a_stopped_worker_has_reserved_runs_elsewhere", reserved),
     ("fault_38_a_thread_that_stands_still_while_it_collects_is_waited_for", stopped_collector),
     ("fault_38_a_stopped_owner_is_not_dead_and_its_pool_goes_on", stopped_owner),
+    ("fault_38_while_the_owner_is_stopped_nobody_leaves_whom_it_would_have_to_replace", demanding_stopped),
     ("fault_38_an_anonymous_pool_stands_a_long_stop_of_everybody", all_stopped),
     ("fault_18_only_the_monotonic_clock_is_asked", one_clock),
     ("fault_18_jumps_of_the_wall_clock_change_nothing", clock_jumps),
@@ -160,6 +166,38 @@ fn stopped_owner() {
     assert_whole(&apart.name, &apart.pool, 1);
     drop(apart.pool);
     apart.owner.end();
+}
+
+/// A named pool whose workers come on demand and leave soon.
+fn demanding_owner(args: &[String]) {
+    let builder = Executor::builder().workers(2).min_workers(0).idle_timeout(Duration::from_millis(300));
+    let _pool = builder.create_named(&args[0]).expect("a pool");
+    say("made");
+    hear();
+}
+
+fn demanding_stopped() {
+    let (name, log) = (unique("demanding-stopped"), Log::new());
+    let mut owner = Program::start("demanding owner", &[&name]);
+    owner.expect("made");
+    let pool = Executor::attach(&name).expect("attached");
+    let held: Vec<_> = (0..2).map(|_| pool.submit(hold, (log.path(), log.gate())).expect("submitted")).collect();
+    wait_until("both are at work", || held.iter().all(|future| future.worker_pid().is_some()));
+    let workers: Vec<u32> = held.iter().filter_map(|future| future.worker_pid()).collect();
+    stop(owner.pid());
+    std::thread::sleep(LONG);
+    log.open_gate();
+    held.iter().for_each(|future| _ = future.result().expect("a result"));
+    // Long enough to leave several times.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(workers.iter().all(|&pid| pid_alive(pid)), "nobody could start others");
+    let ran = pool.submit(own_pid, ()).expect("submitted").result().expect("a pid");
+    assert!(workers.contains(&ran));
+    go_on(owner.pid());
+    wait_until("they leave", || !workers.iter().any(|&pid| pid_alive(pid)));
+    assert_eq!(pool.submit(square, 3).expect("submitted").result(), Ok(9), "another one comes");
+    drop(pool);
+    owner.end();
 }
 
 /// An anonymous pool with one task at work and others waiting.

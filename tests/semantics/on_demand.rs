@@ -30,6 +30,8 @@ taskring::task! {
         wait_until("another one has begun", || other.is_running());
         other.result().expect("a result")
     }
+    /// The initializer: lasts while cell 0 is set.
+    fn come_late(board: String) { wait_until("that it may come", || Board::at(&board)[0].load(SeqCst) == 0); }
     fn come_not() -> Result<(), taskring::TaskError> { Err(taskring::TaskError::new("nobody comes")) }
 }
 
@@ -205,13 +207,21 @@ cases! {
         let board = board();
         let pool = demanded(kind, 1, 0, &board).idle_timeout(Duration::from_millis(1)).build().expect("a pool");
         board[HOOKS_LAST].store(1, SeqCst);
-        assert_eq!(result(pool.submit(square, 3).unwrap()), 9);
-        wait_until("it leaves", || board[GONE].load(SeqCst) == 1);
-        assert_eq!(result(pool.submit_to(0, number, ()).unwrap()), Some(0), "another one has its number");
-        assert_eq!(board[COME].load(SeqCst), 2);
+        // One, and as many beside it as there may be beyond a pool's workers.
+        for leavers in 1..=17 {
+            let future = pool.submit_to(0, number, ()).expect("submitted");
+            let ran = future.result_timeout(Duration::from_secs(20));
+            assert_eq!(ran, Ok(Some(0)), "another one has its number, beside {}", leavers - 1);
+            wait_until("it leaves", || board[GONE].load(SeqCst) == leavers);
+            assert_eq!(board[COME].load(SeqCst), leavers);
+        }
+        let future = pool.submit(square, 3).expect("submitted");
+        let waits = future.result_timeout(Duration::from_millis(300));
+        assert!(matches!(waits, Err(Error::TimedOut { .. })), "{waits:?}");
         board[HOOKS_LAST].store(0, SeqCst);
+        assert_eq!(result(future), 9);
         end(pool);
-        assert_eq!(board[GONE].load(SeqCst), 2);
+        assert_eq!((board[COME].load(SeqCst), board[GONE].load(SeqCst)), (18, 18));
     }
 
     fn semantics_p8_a_task_for_one_worker_starts_that_one(kind) {
@@ -424,6 +434,57 @@ cases! {
             waits.into_iter().chain(more).for_each(|future| _ = result(future));
             end(pool);
         }
+    }
+
+    fn semantics_b4_those_who_are_sent_away_before_they_are_ready_are_no_failed_starts(kind) {
+        let board = board();
+        let builder = Executor::builder().workers(2).replacements(1).start(kind);
+        let pool = builder.initializer(come_late, board.name()).build().expect("a pool");
+        for round in 1..=5 {
+            let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+            wait_until("the other one runs", || board[HELD].load(SeqCst) == round);
+            board[COME].store(1, SeqCst);
+            let third = pool.submit(number, ()).expect("submitted");
+            wait_until("a third one is on its way", || pool.worker_pids().len() == 3);
+            board[HELD + 1].store(1, SeqCst);
+            assert!(waiting.result().is_ok());
+            result(third);
+            // Longer than who stands in for another is kept.
+            std::thread::sleep(Duration::from_millis(250));
+            board[COME].store(0, SeqCst);
+            wait_until("it has left", || pool.worker_pids().len() == 2);
+            board[HELD + 1].store(0, SeqCst);
+        }
+        assert_eq!(result(pool.submit(square, 5).unwrap()), 25);
+        end(pool);
+    }
+
+    fn semantics_l1_fewer_workers_in_the_middle_of_many_starts_are_no_failed_starts(kind) {
+        let pool = Executor::builder().workers(1).replacements(8).start(kind).build().expect("a pool");
+        let mut random = Random::new();
+        for x in 0..12 {
+            pool.resize(8).expect("eight");
+            std::thread::sleep(Duration::from_micros(random.below(4000)));
+            pool.resize(1).expect("one");
+            wait_until("one is left", || pool.worker_pids().len() <= 1);
+            assert_eq!(result(pool.submit(square, x).unwrap()), x * x);
+        }
+        end(pool);
+    }
+
+    fn semantics_p5_who_stands_in_for_another_leaves_after_its_tasks_too(kind) {
+        let board = board();
+        let builder = Executor::builder().workers(2).replacements(1).max_tasks_per_worker(3).start(kind);
+        let pool = builder.initializer(come, board.name()).build().expect("a pool");
+        let waiting = pool.submit(wait_for_another, board.name()).expect("submitted");
+        wait_until("the other one runs", || board[HELD].load(SeqCst) == 1);
+        wait_until("two have followed the third one", || {
+            assert_eq!(result(pool.submit(number, ()).unwrap()), Some(2));
+            board[COME].load(SeqCst) >= 5
+        });
+        board[HELD + 1].store(1, SeqCst);
+        assert!(waiting.result().is_ok());
+        end(pool);
     }
 
     fn semantics_b4_more_replacements_than_there_is_room_for_are_refused(kind) {

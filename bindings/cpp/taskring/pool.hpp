@@ -172,7 +172,7 @@ public:
     void terminate_workers() { detail::check(taskring_terminate_workers(get())); }
     /// The same by SIGKILL.
     void kill_workers() { detail::check(taskring_kill_workers(get())); }
-    /// From now on there are so many workers. More start at once; of fewer, the others leave after their task. See taskring_resize.
+    /// From now on there are so many workers. More start at once, or those beyond min_workers when they are needed; of fewer, the others leave after their task. See taskring_resize.
     void resize(std::uint32_t workers) { detail::check(taskring_resize(get(), workers)); }
     /// Starts no task until resume; what runs goes on. A pause ends with the pool, whose destructor runs what is pending. See taskring_pause.
     void pause() { detail::check(taskring_pause(get())); }
