@@ -400,11 +400,15 @@ impl Pool {
                 if !state.is(Phase::Pending) || !ours || is_served(wanted) {
                     continue;
                 }
+                let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
+                if !is_gone && segment.waits_until(lane, index, now).is_some() {
+                    // Nobody is to be there for it yet.
+                    continue;
+                }
                 let ticket = Ticket { slot: segment.slot_number(lane, index), generation: state.generation() };
                 let since = before.get(&ticket).copied().unwrap_or(now);
                 unserved.since.insert(ticket, since);
                 let waited = now.saturating_sub(since);
-                let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
                 if (waited >= limit || is_gone) && slot.load() == state {
                     let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;
                     self.fail_pending(lane, index, state, OutcomeKind::NoWorker, waited_ms);

@@ -371,13 +371,16 @@ cases! {
 
     fn semantics_b10_an_attempt_is_made_though_all_workers_have_left_meanwhile(kind) {
         let board = Board::new(3);
-        let pool = Executor::builder().workers(2).min_workers(0).idle_timeout(ms(20)).start(kind).build().expect("a pool");
-        let future = pool.submit_with(&with(paused(2, 700)), fails, (board.name(), 1, "at first".into())).unwrap();
+        let builder = Executor::builder().workers(2).min_workers(0).idle_timeout(ms(20)).start(kind);
+        // Which is how long a task may be without a worker that could run it, and here one need not have it before its time.
+        let pool = builder.start_timeout(ms(1500)).build().expect("a pool");
+        // Longer than that, and than it takes until somebody looks for such tasks twice.
+        let future = pool.submit_with(&with(paused(2, 4500)), fails, (board.name(), 1, "at first".into())).unwrap();
         wait_until("the first attempt", || board[1].load(SeqCst) != 0);
         wait_until("nobody is there", || pool.worker_pids().is_empty());
         assert_eq!((future.is_done(), future.result()), (false, Ok(1)));
         let between = Duration::from_nanos(board[2].load(SeqCst) - board[1].load(SeqCst));
-        assert!(between >= ms(700), "{between:?}");
+        assert!(between >= ms(4500), "{between:?}");
     }
 
     fn semantics_b10_who_waits_in_a_task_for_another_attempt_begins_it_and_not_before_its_time(kind) {
