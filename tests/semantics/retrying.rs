@@ -240,6 +240,25 @@ cases! {
         assert_eq!((last_words(limited.result()), board[0].load(SeqCst)), ("attempt 0: held".into(), 2));
     }
 
+    fn semantics_b10_a_running_task_of_a_discarded_set_ends_with_its_attempt(kind) {
+        let pool = pool_of(kind, 1);
+        let (board, held) = (Board::new(1), Held::new(3));
+        for (number, pause) in [0, 20, 40].into_iter().enumerate() {
+            let set = pool.task_set().unwrap();
+            let input = (board.name(), held.input(number), false);
+            let running = set.submit_with(&with(paused(3, pause)), fails_when_let_go, input).unwrap();
+            wait_until("it runs", || held.times_begun(number) == 1);
+            assert_eq!(set.discard().unwrap().running, 1);
+            // Also when nobody knows the set any more.
+            let kept = (number != 1).then_some(set);
+            held.let_go(number);
+            assert_eq!(last_words(running.result()), "attempt 0: held");
+            drop(kept);
+        }
+        pool.shutdown(true, false).unwrap();
+        assert_eq!(board[0].load(SeqCst), 3, "none was run again");
+    }
+
     fn semantics_b10_a_shutdown_waits_for_every_attempt(kind) {
         let pool = pool_of(kind, 2);
         let board = Board::new(1);
