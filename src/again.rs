@@ -99,7 +99,7 @@ impl Performer {
         };
         let has_terms = request.options & OPTION_TERMS != 0;
         let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
-        let (rule, next) = (Rule::load([&extra.retry[0], &extra.retry[1], &slot.outcome]), progress.next_attempt(false));
+        let (rule, next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
         let (who, generation) = (self.member.who(), task.claim.state.generation());
         let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
         if !has_attempts || !slot.load().may_go_back(who, generation) {

@@ -24,7 +24,7 @@ const RECORD: usize = 384;
 const FUNCTION: usize = 256;
 const LANE: usize = 768;
 const SLOT: usize = 128;
-const EXTRA: usize = 256;
+const EXTRA: usize = 192;
 const BLOCK: usize = 32;
 /// Up to the first payload blocks' descriptors: what is looked at and damaged.
 const MAPPED: usize = BLOCKS_AT + 4096;
