@@ -371,6 +371,18 @@ cases! {
         let poison = pool.submit_with(&options, fails_and_kills, board.name()).unwrap();
         assert!(matches!(poison.result(), Err(Error::WorkerLost { .. })));
         assert_eq!(board[0].load(SeqCst), 3, "an error, and two workers");
+        let builder = Executor::builder().workers(1).start(if kind == StartMethod::Fork { StartMethod::Spawn } else { kind });
+        let patient = builder.kills_max(9).task_retry(Retry::new(4)).build().unwrap();
+        let starts = |options: &SubmitOptions| {
+            let before = board[0].load(SeqCst);
+            let end = patient.submit_with(options, fails_and_kills, board.name()).unwrap().result();
+            assert!(matches!(end, Err(Error::WorkerLost { .. })));
+            board[0].load(SeqCst) - before
+        };
+        let may_die = || SubmitOptions::new().idempotent(true);
+        assert_eq!(starts(&may_die()), 4, "as often as the pool's rule says, after deaths too");
+        assert_eq!([starts(&may_die().retry(Retry::new(3))), starts(&may_die().attempts_max(2))], [3, 2]);
+        board[0].store(3, SeqCst);
         let not_again = pool.submit_with(&with(Retry::new(9)), fails_and_kills, board.name()).unwrap();
         assert!(matches!(not_again.result(), Err(Error::WorkerLost { .. })));
         assert_eq!(board[0].load(SeqCst), 5, "a death is none of the failures that a rule is for");
