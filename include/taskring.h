@@ -592,7 +592,8 @@ typedef struct taskring_options {
      */
     uint32_t flags;
     /**
-     * How often an idempotent task is started at most, 1 to 255. Default: 2.
+     * How often an idempotent task is started at most, 1 to 255. Default: what the pool says with TASKRING_DEATH_RETRIES, and else 2; or as often as its
+     * rule for retries allows, when that is more.
      */
     uint32_t attempts_max;
     /**
@@ -743,7 +744,7 @@ typedef struct taskring_config {
      */
     uint32_t on_worker_death;
     /**
-     * With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255. Default: 2.
+     * With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255, unless its rule for retries allows more. Default: 2.
      */
     uint32_t attempts_max;
     /**

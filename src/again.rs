@@ -25,7 +25,7 @@ use crate::slot::{OPTION_TERMS, WANTED_LATER};
 use crate::state::{Phase, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 
 thread_local! {
@@ -40,7 +40,11 @@ pub(crate) fn failing_with(code: i32) {
 
 /// When the tasks that are to begin later may, as far as a worker knows. Private to it.
 #[derive(Default)]
-pub(crate) struct Later(Cell<u64>);
+pub(crate) struct Later {
+    at: Cell<u64>,
+    /// What the last look has found to be due and we have not come to, the next one last: lane, slot and word. While there is any, `at` is over.
+    due: RefCell<Vec<(usize, usize, State)>>,
+}
 
 impl Later {
     /// Knows of none.
@@ -50,16 +54,21 @@ impl Later {
 
     #[inline]
     pub(crate) fn knows_of_one(&self) -> bool {
-        self.0.get() != Self::NONE
+        self.at.get() != Self::NONE
     }
 
     /// When to look for one again, in nanoseconds of the clock; never, if none is known of.
     pub(crate) fn at(&self) -> u64 {
-        if self.knows_of_one() { self.0.get() } else { u64::MAX }
+        if self.knows_of_one() { self.at.get() } else { u64::MAX }
+    }
+
+    /// The next of those that were due.
+    fn next_due(&self) -> Option<(usize, usize, State)> {
+        self.due.borrow_mut().pop()
     }
 
     fn note(&self, at: u64) {
-        self.0.set(self.at().min(at.max(Self::LOOK)));
+        self.at.set(self.at().min(at.max(Self::LOOK)));
     }
 }
 
@@ -100,7 +109,7 @@ impl Performer {
         };
         let has_terms = request.options & OPTION_TERMS != 0;
         let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
-        let (rule, next) = (Rule::load([&extra.retry[0], &extra.retry[1], &slot.outcome]), progress.next_attempt(false));
+        let (rule, next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
         let (who, generation) = (self.member.who(), task.claim.state.generation());
         let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
         if !has_attempts || !slot.load().may_go_back(who, generation) {
@@ -137,9 +146,21 @@ impl Performer {
         if now < self.later.at() {
             return None;
         }
-        let segment = &*self.member.segment;
+        // One look at every slot is for all that are due by then. A new one as soon as these are over: a time that it found may have come since.
+        self.take_due().or_else(|| {
+            self.look_for_due(now);
+            self.take_due()
+        })
+    }
+
+    fn take_due(&self) -> Option<Task> {
+        std::iter::from_fn(|| self.later.next_due()).find_map(|(lane, index, state)| self.claim_later(lane, index, state))
+    }
+
+    /// Looks at every slot for tasks that are to begin later: notes those whose time has come, and until when there is no other.
+    fn look_for_due(&self, now: u64) {
         let (mut due, mut next) = (Vec::new(), u64::MAX);
-        for (lane, ring) in segment.lanes() {
+        for (lane, ring) in self.member.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
                 let wanted = slot.wanted();
@@ -154,15 +175,15 @@ impl Performer {
                 }
             }
         }
-        self.later.0.set(if next == u64::MAX { Later::NONE } else { next });
-        // Of the highest level the one that waits longest first.
-        due.sort_unstable_by_key(|&(since, lane, index, _)| (Reverse((Priority::of_lane(lane), since)), lane, index));
-        let mut due = due.into_iter();
-        let task = due.find_map(|(_, lane, index, state)| self.claim_later(lane, index, state));
-        if due.next().is_some() {
-            self.later.note(Later::LOOK);
-        }
-        task
+        // Of the highest level the one that waits longest is the next, and so the last.
+        due.sort_unstable_by_key(|&(since, lane, index, _)| (Priority::of_lane(lane), since, Reverse((lane, index))));
+        let is_one_due = !due.is_empty();
+        self.later.due.replace(due.into_iter().map(|(_, lane, index, state)| (lane, index, state)).collect());
+        self.later.at.set(match next {
+            _ if is_one_due => Later::LOOK,
+            u64::MAX => Later::NONE,
+            at => at,
+        });
     }
 
     /// Claims a task that was seen to be due. Another worker may have had it since, and put it back again for later.

@@ -251,7 +251,7 @@ pub(crate) struct Slot {
     pub(crate) args_block: AtomicU32,
     /// The same for the result. Of a lost task: the pid of its worker.
     pub(crate) result_block: AtomicU32,
-    /// {code:16, cause:8, kind:8}, see `outcome.rs`. Of an unfinished task that runs again after some errors: which codes they have.
+    /// {code:16, cause:8, kind:8}, see `outcome.rs`.
     pub(crate) outcome: AtomicU32,
     /// The low half of the position where the task was published. A slot at the head that carries another position is a task that was left behind there.
     pub(crate) place: AtomicU32,
@@ -267,10 +267,10 @@ pub(crate) struct Extra {
     pub(crate) limits: AtomicU64,
     /// {generation:32, count:32} of the last report: the count's last bit says in which of the two places it is. See `progress.rs`.
     pub(crate) told: AtomicU64,
-    /// When it runs again after an error, see `retry.rs`; the codes stand in the slot. Written beside the limits.
-    pub(crate) retry: [AtomicU32; 2],
-    /// Of each of the two reports, bit 31: its numbers say something. The rest: the length of the value plus one, or 0.
-    pub(crate) facts: [AtomicU32; 2],
+    /// When it runs again after an error, see `retry.rs`. Written beside the limits.
+    pub(crate) retry: [AtomicU32; 3],
+    /// Of each of the two reports 16 bits. The highest: its numbers say something. The rest: the length of the value plus one, or 0.
+    pub(crate) facts: AtomicU32,
     /// Written by the thread that runs the task, as are the facts.
     pub(crate) reports: [Report; 2],
 }

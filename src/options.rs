@@ -1,7 +1,7 @@
 //! What a submitter may ask for one task, and the request that comes of it.
 
 use crate::error::{Error, PoolKind, Result};
-use crate::pool::Pool;
+use crate::pool::{Pool, starts_max_with};
 use crate::priority::Priority;
 use crate::record::{Kind, RecordState};
 use crate::retry::{Retry, Rule};
@@ -45,7 +45,8 @@ impl SubmitOptions {
         self.idempotent = Some(may_run_again);
         self
     }
-    /// How often an idempotent task is started at most, counting the first time. The default is 2.
+    /// How often an idempotent task is started at most, counting the first time. The default is what the pool says
+    /// ([`OnWorkerDeath::Retry`](crate::OnWorkerDeath::Retry)) and else 2; or as often as its rule for retries allows, when that is more.
     #[must_use]
     pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
         self.attempts_max = Some(attempts);
@@ -241,7 +242,7 @@ fn retried(pool: &Pool, mut request: Request, retry: &Retry, has_attempts: bool)
     pool.segment().use_extras(request.lane())?;
     request.set_retried();
     if !has_attempts {
-        request.attempts_max = request.attempts_max.max(rule.attempts());
+        request.attempts_max = starts_max_with(pool.segment(), rule);
     }
     Ok(request)
 }

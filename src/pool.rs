@@ -401,11 +401,15 @@ impl Pool {
                 if !state.is(Phase::Pending) || !ours || is_served(wanted) {
                     continue;
                 }
+                let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
+                if !is_gone && segment.waits_until(lane, index, now).is_some() {
+                    // Nobody is to be there for it yet.
+                    continue;
+                }
                 let ticket = Ticket { slot: segment.slot_number(lane, index), generation: state.generation() };
                 let since = before.get(&ticket).copied().unwrap_or(now);
                 unserved.since.insert(ticket, since);
                 let waited = now.saturating_sub(since);
-                let is_gone = closing && Target::of(wanted).is_some_and(|target| !segment.is_kept(target));
                 if (waited >= limit || is_gone) && slot.load() == state {
                     let waited_ms = (waited / 1_000_000).min(u64::from(u32::MAX)) as u32;
                     self.fail_pending(lane, index, state, OutcomeKind::NoWorker, waited_ms);
@@ -537,14 +541,22 @@ impl Segment {
     }
 }
 
+/// How often an idempotent task is started at most, as the pool's policy has it.
+fn starts_max(policy: &Policy) -> u8 {
+    if let OnWorkerDeath::Retry(n) = policy.on_worker_death { n.saturating_add(1) } else { 2 }
+}
+
+/// The same of one that has this rule for another attempt after an error.
+pub(crate) fn starts_max_with(segment: &Segment, rule: Rule) -> u8 {
+    starts_max(&Policy::from_bits(segment.header().identity.policy.load(Relaxed))).max(rule.attempts())
+}
+
 /// What the pool's policy says of every task, unless its options say otherwise.
 fn base_request(member: &Member, lane: usize, rule: Rule) -> Request {
     let policy = Policy::from_bits(member.segment.header().identity.policy.load(Relaxed));
     let limits = TimeLimits::from_bits(member.segment.header().identity.limits.load(Relaxed));
-    let (options, attempts_max) = match policy.on_worker_death {
-        OnWorkerDeath::Retry(n) => (OPTION_IDEMPOTENT, n.saturating_add(1)),
-        OnWorkerDeath::FailTask | OnWorkerDeath::BreakPool => (0, 2),
-    };
+    let options = if let OnWorkerDeath::Retry(_) = policy.on_worker_death { OPTION_IDEMPOTENT } else { 0 };
+    let attempts_max = starts_max_with(&member.segment, rule);
     let submitter = member.who().bits();
     let mut request =
         Request { options, attempts_max, kills_max: policy.kills_max, submitter, lane: lane as u16, ..Request::default() };

@@ -11,7 +11,7 @@ use crate::limits::REPORT_LEN_MAX;
 use crate::nested;
 use crate::seeded::{Bug, seeded};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU32, fence};
+use crate::sync::fence;
 use crate::task;
 
 /// How far a task says that it has come.
@@ -49,11 +49,12 @@ impl Told {
 /// So often a reader is overtaken before it gives up: then the task does nothing but tell.
 const READS_MAX: usize = 1_000;
 /// In place of `Told::progress`, beside the length.
-const HAS_PROGRESS: u32 = 1 << 31;
+const HAS_PROGRESS: u32 = 1 << 15;
+/// Bits of one report's facts.
+const FACTS: u32 = 16;
 
 impl Report {
-    fn read(&self, facts: &AtomicU32) -> Told {
-        let facts = facts.load(Relaxed);
+    fn read(&self, facts: u32) -> Told {
         let progress = Progress { done: self.done.load(Relaxed), total: self.total.load(Relaxed) };
         let mut told =
             Told { progress: (facts & HAS_PROGRESS != 0).then_some(progress), len: facts & !HAS_PROGRESS, ..Told::NOTHING };
@@ -63,7 +64,8 @@ impl Report {
         told
     }
 
-    fn write(&self, facts: &AtomicU32, told: &Told) {
+    /// What there is to say beside the words: its facts.
+    fn write(&self, told: &Told) -> u32 {
         let Progress { done, total } = told.progress.unwrap_or_default();
         self.done.store(done, Relaxed);
         self.total.store(total, Relaxed);
@@ -71,19 +73,20 @@ impl Report {
             word.store(u64::from_le_bytes(*bytes), Relaxed);
         }
         let has_progress = if told.progress.is_some() { HAS_PROGRESS } else { 0 };
-        facts.store(has_progress | told.len, Relaxed);
+        has_progress | told.len
     }
 }
 
 impl Extra {
-    fn place(&self, told: u64) -> (&Report, &AtomicU32) {
-        let index = (told & 1) as usize;
-        (&self.reports[index], &self.facts[index])
+    /// One of the two places, and where its facts begin.
+    fn place(&self, told: u64) -> (&Report, u32) {
+        let index = (told & 1) as u32;
+        (&self.reports[index as usize], index * FACTS)
     }
 
     fn read_place(&self, told: u64) -> Told {
-        let (report, facts) = self.place(told);
-        report.read(facts)
+        let (report, shift) = self.place(told);
+        report.read(self.facts.load(Relaxed) >> shift & ((1 << FACTS) - 1))
     }
 
     /// For the thread that runs the task of this generation.
@@ -97,8 +100,10 @@ impl Extra {
         // Release fence: pairs with the Acquire fence of `told_by`: who reads what is written from here on into this place also sees that the other one
         // is told of since.
         fence(Release);
-        let (report, facts) = self.place(now);
-        report.write(facts, &told);
+        let (report, shift) = self.place(now);
+        // Those of the other place stay: nobody else writes the word.
+        let others = self.facts.load(Relaxed) & !(((1 << FACTS) - 1) << shift);
+        self.facts.store(others | report.write(&told) << shift, Relaxed);
         // Release: pairs with the Acquire in `told_by`, which so sees the whole of it.
         self.told.store(now, Release);
     }

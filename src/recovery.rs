@@ -7,7 +7,7 @@
 //! | phase at death | fact | verdict | if the task may run again |
 //! |---|---|---|---|
 //! | PENDING | nobody took it | stays pending | same |
-//! | RUNNING, no note for this attempt | not entered | requeued, same attempt | same |
+//! | RUNNING, no note for this attempt | not entered | requeued, same attempt; cancelled, if it was asked to stop | same |
 //! | RUNNING, STARTED | entered | lost, may have run | requeued, attempt + 1, up to the limits |
 //! | RUNNING, RETURNED | ran, result not committed | ran, result lost | requeued, attempt + 1, up to the limits |
 //! | RUNNING, KILL | its worker was killed for it | cancelled; with TIME: its time was up | same |
@@ -26,7 +26,7 @@ use crate::registry::Member;
 use crate::search::Rings;
 use crate::seeded::{Bug, seeded};
 use crate::set::SetRef;
-use crate::slot::{OPTION_IDEMPOTENT, Request};
+use crate::slot::{OPTION_IDEMPOTENT, OPTION_TERMS, Request};
 use crate::state::{Flag, Participant, Phase, Progress, State, Step};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
@@ -192,7 +192,9 @@ impl Member {
         if again {
             // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
             slot.note(progress.next_attempt(is_kill));
-            self.requeue(lane, index, who, generation, &request);
+            // To be asked to stop was for the attempt that is over.
+            let allowed = |s: State| s.is_left_to(who, generation) && !s.has(Flag::Last);
+            self.requeue_if(allowed, (lane, index), who, generation, &request);
             return;
         }
         let stage = if progress.step == Step::Started { Stage::MayHaveRun } else { Stage::RanResultLost };
@@ -204,15 +206,29 @@ impl Member {
         }
     }
 
-    /// RUNNING -> PENDING. A set may have been discarded meanwhile, and its sweep have passed by: then the task is cancelled here, as by a
-    /// submitter that has just published.
+    /// RUNNING and this attempt not begun -> PENDING. One that was asked to stop is cancelled instead: whoever has it next would not know.
     pub(crate) fn requeue(&self, lane: usize, index: usize, who: Participant, generation: u32, request: &Request) {
+        self.requeue_if(|s| s.may_go_back(who, generation), (lane, index), who, generation, request);
+    }
+
+    /// RUNNING -> PENDING if that is allowed, and else cancelled. A set may have been discarded meanwhile, and its sweep have passed by: then the task is
+    /// cancelled here, as by a submitter that has just published.
+    fn requeue_if(
+        &self,
+        allowed: impl Fn(State) -> bool,
+        (lane, index): (usize, usize),
+        who: Participant,
+        generation: u32,
+        request: &Request,
+    ) {
         let slot = &self.segment.lane(lane).slots[index];
         if seeded(Bug::NoRequeue) {
             return;
         }
-        if slot.change(slot.load(), |s| s.is_left_to(who, generation), State::requeued).is_ok() {
+        if slot.change(slot.load(), allowed, State::requeued).is_ok() {
             self.cancel_if_discarded(lane, index, generation, request);
+        } else if let Ok(old) = slot.cancel_unstarted(who, generation) {
+            self.finish(lane, index, old, request);
         }
     }
 
@@ -295,8 +311,9 @@ impl Member {
             return;
         }
         if slot.flag(generation, Flag::Detached).is_ok() {
+            // One that runs is pending again when it fails, or its worker dies: by then nobody comes by for its submitter.
             if orphans == Orphans::CancelPending
-                && let Ok(old) = slot.cancel(generation, self.who())
+                && let Ok(old) = slot.cancel_or_let_end(generation, self.who())
             {
                 self.finish(lane, index, old, &request);
             }
@@ -352,14 +369,21 @@ impl Member {
         undecided
     }
 
-    /// Cancels a task that is pending: then true. False when a worker has it.
+    /// Cancels a task that is pending: then true. False when a worker has it, and then it is not run again: the set's name may be gone by its end.
     #[inline]
     fn sweep_slot(&self, lane: usize, index: usize, state: State) -> Option<bool> {
         let slot = &self.segment.lane(lane).slots[index];
         let mut now = state;
-        if state.is(Phase::Pending) {
+        let runs = state.is(Phase::Running);
+        if runs || state.is(Phase::Pending) {
             let request = slot.read();
-            match slot.cancel(state.generation(), self.who()) {
+            let generation = state.generation();
+            let ended = match request.options & OPTION_TERMS {
+                0 if runs => Err(state),
+                0 => slot.cancel(generation, self.who()),
+                _ => slot.cancel_or_let_end(generation, self.who()),
+            };
+            match ended {
                 Ok(old) => {
                     self.finish(lane, index, old, &request);
                     return Some(true);

@@ -19,10 +19,10 @@
 //! | WAITER | whoever sleeps on the slot | a futex wait is or was going on: wake when leaving the phase | at FREE |
 //! | NOTIFY | the submitter | announce the end in the completion bitmap of the lane | at FREE |
 //! | DETACHED | the submitter, or its reaper | nobody will collect: the end goes straight to FREE | at FREE |
-//! | CANCEL | the submitter | asked to stop while running: after an error it is not put back | at FREE and at a requeue |
+//! | CANCEL | the submitter | asked to stop while running: after an error, or before it has begun, it is not put back | at FREE and at a requeue |
 //! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
 //! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
-//! | LAST | who ends the pool, or its own part in it | after an error it is not put back to run again | at FREE |
+//! | LAST | who ends the pool, its own part in it, or its set | after an error, or its worker's death, it is not put back to run again | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
 

@@ -278,8 +278,7 @@ impl Pool {
     fn write_terms(&self, request: &Request, rule: Rule, index: usize) {
         if let Some(extra) = self.segment().extra(request.lane(), index) {
             extra.limits.store(request.limits().bits(), Relaxed);
-            let slot = &self.segment().lane(request.lane()).slots[index];
-            rule.store([&extra.retry[0], &extra.retry[1], &slot.outcome]);
+            rule.store(extra.retry.each_ref());
         }
     }
 

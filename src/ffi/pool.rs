@@ -77,7 +77,7 @@ pub struct taskring_config {
     pub exit_wait_max_ns: u64,
     /// TASKRING_DEATH_FAILS_TASK and so on.
     pub on_worker_death: u32,
-    /// With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255. Default: 2.
+    /// With TASKRING_DEATH_RETRIES: how often a task is started at most, 2 to 255, unless its rule for retries allows more. Default: 2.
     pub attempts_max: u32,
     /// TASKRING_ORPHANS_RUN or TASKRING_ORPHANS_CANCELLED.
     pub orphans: u32,

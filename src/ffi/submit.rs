@@ -89,7 +89,8 @@ pub struct taskring_options {
     pub struct_size: u32,
     /// TASKRING_IDEMPOTENT or TASKRING_NOT_IDEMPOTENT, or 0: as the pool's policy says.
     pub flags: u32,
-    /// How often an idempotent task is started at most, 1 to 255. Default: 2.
+    /// How often an idempotent task is started at most, 1 to 255. Default: what the pool says with TASKRING_DEATH_RETRIES, and else 2; or as often as its
+    /// rule for retries allows, when that is more.
     pub attempts_max: u32,
     /// TASKRING_PRIORITY_HIGH or TASKRING_PRIORITY_LOW. Default: TASKRING_PRIORITY_NORMAL.
     pub priority: u32,

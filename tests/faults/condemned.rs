@@ -85,7 +85,7 @@ fn becomes_alone(args: &[String]) {
 }
 
 /// The word of the only running task, in the pool's file: phase, flags, generation and owner, as `src/state.rs` has them.
-struct Word {
+pub struct Word {
     file: std::fs::File,
     at: u64,
 }
@@ -94,7 +94,7 @@ impl Word {
     const RUNNING: u64 = 0x05;
     const KILL: u64 = 0x10 << 8;
 
-    fn find(name: &str) -> Word {
+    pub fn find(name: &str) -> Word {
         let file = std::fs::File::open(pool_file(name)).expect("the pool's file");
         let mut start = vec![0; 4 << 20];
         let len = file.read_at(&mut start, 0).expect("its first part");
@@ -110,6 +110,13 @@ impl Word {
         self.file.read_exact_at(&mut word, self.at).expect("the word");
         let word = u64::from_le_bytes(word);
         word & 0xff == Word::RUNNING && word & Word::KILL != 0
+    }
+
+    /// So many bytes farther on in the task's slot.
+    pub fn beside(&self, offset: u64) -> u32 {
+        let mut word = [0; 4];
+        self.file.read_exact_at(&mut word, self.at + offset).expect("the word");
+        u32::from_le_bytes(word)
     }
 }
 

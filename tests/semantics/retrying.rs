@@ -205,6 +205,39 @@ cases! {
         assert_eq!(board[0].load(SeqCst), 120);
     }
 
+    fn semantics_b10_many_attempts_that_are_due_at_once_take_no_longer_than_other_tasks(kind) {
+        const TASKS: u64 = 2_000;
+        let pool = Executor::builder().workers(1).capacity(TASKS as usize).start(kind).build().unwrap();
+        let board = Board::new(1);
+        let at_once = |options: &SubmitOptions, times: u64| {
+            board[0].store(0, SeqCst);
+            pool.pause().unwrap();
+            let submit = |_| pool.submit_with(options, fails, (board.name(), times, "x".into())).unwrap();
+            let all: Vec<_> = (0..TASKS).map(submit).collect();
+            if times != 0 {
+                pool.resume().unwrap();
+                wait_until("all have failed", || board[0].load(SeqCst) >= TASKS);
+                pool.pause().unwrap();
+                std::thread::sleep(ms(1000));
+            }
+            let (before, start) = (board[0].load(SeqCst), Instant::now());
+            pool.resume().unwrap();
+            assert!(all.iter().all(|future| future.result() == Ok(times)));
+            let took = start.elapsed();
+            (took, board[0].load(SeqCst) - before)
+        };
+        let begun = Instant::now();
+        loop {
+            let (plain, _) = at_once(&SubmitOptions::new(), 0);
+            let (again, left) = at_once(&with(paused(2, 1000)), 1);
+            // A look at every slot for each of them takes a hundred times as long.
+            if left > TASKS / 2 && again < 10 * plain {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{again:?} for {left} attempts, and {plain:?} for as many tasks");
+        }
+    }
+
     fn semantics_b10_a_task_that_waits_for_an_attempt_can_be_cancelled_at_once(kind) {
         let pool = pool_of(kind, 2);
         let board = Board::new(1);
@@ -238,6 +271,25 @@ cases! {
         let limited = with(Retry::new(5)).soft_limit(ms(50));
         let limited = pool.submit_with(&limited, fails_when_let_go, (board.name(), held.input(1), true)).unwrap();
         assert_eq!((last_words(limited.result()), board[0].load(SeqCst)), ("attempt 0: held".into(), 2));
+    }
+
+    fn semantics_b10_a_running_task_of_a_discarded_set_ends_with_its_attempt(kind) {
+        let pool = pool_of(kind, 1);
+        let (board, held) = (Board::new(1), Held::new(3));
+        for (number, pause) in [0, 20, 40].into_iter().enumerate() {
+            let set = pool.task_set().unwrap();
+            let input = (board.name(), held.input(number), false);
+            let running = set.submit_with(&with(paused(3, pause)), fails_when_let_go, input).unwrap();
+            wait_until("it runs", || held.times_begun(number) == 1);
+            assert_eq!(set.discard().unwrap().running, 1);
+            // Also when nobody knows the set any more.
+            let kept = (number != 1).then_some(set);
+            held.let_go(number);
+            assert_eq!(last_words(running.result()), "attempt 0: held");
+            drop(kept);
+        }
+        pool.shutdown(true, false).unwrap();
+        assert_eq!(board[0].load(SeqCst), 3, "none was run again");
     }
 
     fn semantics_b10_a_shutdown_waits_for_every_attempt(kind) {
@@ -352,6 +404,18 @@ cases! {
         let poison = pool.submit_with(&options, fails_and_kills, board.name()).unwrap();
         assert!(matches!(poison.result(), Err(Error::WorkerLost { .. })));
         assert_eq!(board[0].load(SeqCst), 3, "an error, and two workers");
+        let builder = Executor::builder().workers(1).start(if kind == StartMethod::Fork { StartMethod::Spawn } else { kind });
+        let patient = builder.kills_max(9).task_retry(Retry::new(4)).build().unwrap();
+        let starts = |options: &SubmitOptions| {
+            let before = board[0].load(SeqCst);
+            let end = patient.submit_with(options, fails_and_kills, board.name()).unwrap().result();
+            assert!(matches!(end, Err(Error::WorkerLost { .. })));
+            board[0].load(SeqCst) - before
+        };
+        let may_die = || SubmitOptions::new().idempotent(true);
+        assert_eq!(starts(&may_die()), 4, "as often as the pool's rule says, after deaths too");
+        assert_eq!([starts(&may_die().retry(Retry::new(3))), starts(&may_die().attempts_max(2))], [3, 2]);
+        board[0].store(3, SeqCst);
         let not_again = pool.submit_with(&with(Retry::new(9)), fails_and_kills, board.name()).unwrap();
         assert!(matches!(not_again.result(), Err(Error::WorkerLost { .. })));
         assert_eq!(board[0].load(SeqCst), 5, "a death is none of the failures that a rule is for");
@@ -371,13 +435,16 @@ cases! {
 
     fn semantics_b10_an_attempt_is_made_though_all_workers_have_left_meanwhile(kind) {
         let board = Board::new(3);
-        let pool = Executor::builder().workers(2).min_workers(0).idle_timeout(ms(20)).start(kind).build().expect("a pool");
-        let future = pool.submit_with(&with(paused(2, 700)), fails, (board.name(), 1, "at first".into())).unwrap();
+        let builder = Executor::builder().workers(2).min_workers(0).idle_timeout(ms(20)).start(kind);
+        // Which is how long a task may be without a worker that could run it, and here one need not have it before its time.
+        let pool = builder.start_timeout(ms(1500)).build().expect("a pool");
+        // Longer than that, and than it takes until somebody looks for such tasks twice.
+        let future = pool.submit_with(&with(paused(2, 4500)), fails, (board.name(), 1, "at first".into())).unwrap();
         wait_until("the first attempt", || board[1].load(SeqCst) != 0);
         wait_until("nobody is there", || pool.worker_pids().is_empty());
         assert_eq!((future.is_done(), future.result()), (false, Ok(1)));
         let between = Duration::from_nanos(board[2].load(SeqCst) - board[1].load(SeqCst));
-        assert!(between >= ms(700), "{between:?}");
+        assert!(between >= ms(4500), "{between:?}");
     }
 
     fn semantics_b10_who_waits_in_a_task_for_another_attempt_begins_it_and_not_before_its_time(kind) {
