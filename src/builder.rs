@@ -356,7 +356,7 @@ impl Builder {
 
     /// Bytes that every worker can read, under a name, without a copy: they lie in the pool's memory once.
     /// [`task::shared`](crate::task::shared) gives them to a task, [`Executor::shared`] to whoever is attached. At most 64 values, each of up to 2 GiB,
-    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 32 GiB.
+    /// with names of 1 to 192 bytes; together with the payload memory they have to fit into 16 GiB.
     pub fn shared(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Builder {
         self.constants.share(name.to_owned(), bytes.into());
         self

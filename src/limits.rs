@@ -45,7 +45,7 @@ pub(crate) const PAYLOAD_AREA_DEFAULT: u64 = 8 << 30;
 /// Payload memory is committed in steps of at least this size.
 pub(crate) const COMMIT_STEP: u64 = 1 << 20;
 /// The largest segment; tools such as valgrind cannot map much more.
-pub(crate) const SEGMENT_MAX: u64 = 32 << 30;
+pub(crate) const SEGMENT_MAX: u64 = 16 << 30;
 /// Worker processes or threads of one pool; the rest of the participants are submitters.
 pub(crate) const WORKERS_MAX: usize = 192;
 /// Where the owner sits: whoever makes a pool is the first to take a seat in it.

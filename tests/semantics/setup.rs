@@ -296,7 +296,7 @@ cases! {
         let many = (0..65).fold(builder(), |builder, i| builder.shared(&format!("{i}"), "x"));
         assert_eq!(many.build().map(drop), Err(Error::TooMany { what: "shared values", max: 64 }));
         // Memory that nobody has touched: nothing of it is copied.
-        let large = builder().payload_max((32 << 30) - (64 << 20)).capacity(8).shared("a", vec![0; 256 << 20]);
+        let large = builder().payload_max((16 << 30) - (64 << 20)).capacity(8).shared("a", vec![0; 256 << 20]);
         assert!(matches!(large.build(), Err(Error::PayloadTooLarge { .. })));
         let most = (0..64).fold(builder(), |builder, i| builder.shared(&format!("{i}"), vec![i; 3]));
         let pool = most.build().expect("64 are not too many");
