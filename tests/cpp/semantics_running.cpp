@@ -127,19 +127,21 @@ void semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail(std::uint32_t kind)
 }
 
 void semantics_b10_a_closure_is_called_once_whatever_a_rule_says(std::uint32_t) {
-    taskring::config chosen;
-    chosen.workers = 1;
-    chosen.retry_tasks(taskring::retry(3));
-    taskring::thread_pool pool(chosen);
+    taskring::config ruled;
+    ruled.workers = 1;
+    taskring::thread_pool plain_pool(ruled);
+    ruled.retry_tasks(taskring::retry(3));
+    taskring::thread_pool pool(ruled), made = taskring::thread_pool::try_make(ruled).value();
     std::atomic<int> calls{0};
     const auto fails = [&] {
         calls++;
         throw std::runtime_error("at once");
     };
     auto plain = pool.submit(fails), asked = pool.submit(taskring::options().retry(taskring::retry(5)), fails);
-    for (auto *future : {&plain, &asked})
+    auto without = plain_pool.submit(taskring::options().retry(taskring::retry(5)), fails), other = made.submit(fails);
+    for (auto *future : {&plain, &asked, &without, &other})
         CHECK(thrown<taskring::task_error>([&] { future->get(); }).find("at once") != std::string::npos);
-    CHECK(calls == 2 && pool.submit(fails_first, 1u, 0).get() == 1);
+    CHECK(calls == 4 && pool.submit(fails_first, 1u, 0).get() == 1);
 }
 
 const semantics_case cases[] = {
