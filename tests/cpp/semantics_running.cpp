@@ -111,6 +111,7 @@ void semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled(std::uint
     const auto start = std::chrono::steady_clock::now();
     CHECK(pool.submit(taskring::options().retry(taskring::retry(2).backoff(150ms, 1s)), fails_first, 1u, 0).get() == 1);
     CHECK(std::chrono::steady_clock::now() - start >= 150ms);
+    CHECK(taskring::retry(2).backoff(0ms, 1h).get().backoff_ns == 0);
     auto waits = pool.submit(taskring::options().retry(taskring::retry(2).backoff(1h, 2h)), fails_first, 1u, 0);
     // Behind it: it has failed when this is over.
     CHECK(pool.submit(square, 3).get() == 9);
