@@ -205,39 +205,6 @@ cases! {
         assert_eq!(board[0].load(SeqCst), 120);
     }
 
-    fn semantics_b10_many_attempts_that_are_due_at_once_take_no_longer_than_other_tasks(kind) {
-        const TASKS: u64 = 2_000;
-        let pool = Executor::builder().workers(1).capacity(TASKS as usize).start(kind).build().unwrap();
-        let board = Board::new(1);
-        let at_once = |options: &SubmitOptions, times: u64| {
-            board[0].store(0, SeqCst);
-            pool.pause().unwrap();
-            let submit = |_| pool.submit_with(options, fails, (board.name(), times, "x".into())).unwrap();
-            let all: Vec<_> = (0..TASKS).map(submit).collect();
-            if times != 0 {
-                pool.resume().unwrap();
-                wait_until("all have failed", || board[0].load(SeqCst) >= TASKS);
-                pool.pause().unwrap();
-                std::thread::sleep(ms(1000));
-            }
-            let (before, start) = (board[0].load(SeqCst), Instant::now());
-            pool.resume().unwrap();
-            assert!(all.iter().all(|future| future.result() == Ok(times)));
-            let took = start.elapsed();
-            (took, board[0].load(SeqCst) - before)
-        };
-        let begun = Instant::now();
-        loop {
-            let (plain, _) = at_once(&SubmitOptions::new(), 0);
-            let (again, left) = at_once(&with(paused(2, 1000)), 1);
-            // A look at every slot for each of them takes a hundred times as long.
-            if left > TASKS / 2 && again < 10 * plain {
-                break;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{again:?} for {left} attempts, and {plain:?} for as many tasks");
-        }
-    }
-
     fn semantics_b10_a_task_that_waits_for_an_attempt_can_be_cancelled_at_once(kind) {
         let pool = pool_of(kind, 2);
         let board = Board::new(1);
