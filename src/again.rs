@@ -159,6 +159,8 @@ impl Performer {
 
     /// Looks at every slot for tasks that are to begin later: notes those whose time has come, and until when there is no other.
     fn look_for_due(&self, now: u64) {
+        #[cfg(test)]
+        tests::LOOKS.fetch_add(1, Relaxed);
         let (mut due, mut next) = (Vec::new(), u64::MAX);
         for (lane, ring) in self.member.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
@@ -231,5 +233,34 @@ impl Performer {
         }
         sleepers.cancel(me);
         waits || self.later.at() <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Executor, StartMethod};
+    use std::sync::atomic::AtomicUsize;
+
+    pub(super) static LOOKS: AtomicUsize = AtomicUsize::new(0);
+
+    #[test]
+    fn one_look_is_for_all_that_are_due() {
+        const TASKS: u64 = 10_000;
+        let double = crate::register("again::double", |x: u64| 2 * x).unwrap();
+        let builder = Executor::builder().workers(1).capacity(TASKS as usize).start(StartMethod::Thread);
+        let pool = builder.build().unwrap();
+        pool.pause().unwrap();
+        let all = pool.submit_bulk(double, 0..TASKS).unwrap();
+        let now = now_ns();
+        for slot in pool.pool().segment().lane(pool.pool().lane).slots.iter().filter(|slot| slot.load().is(Phase::Pending)) {
+            // As one that has failed, and whose pause is over.
+            slot.result_len.store(not_before(now, 0).wrapping_sub(10), Relaxed);
+            slot.set_later(true);
+        }
+        pool.resume().unwrap();
+        assert!(all.iter().zip(0..).all(|(future, x)| future.result() == Ok(2 * x)));
+        let looks = LOOKS.load(Relaxed);
+        assert!((1..100).contains(&looks), "{looks} looks at every slot");
     }
 }

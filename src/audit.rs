@@ -5,6 +5,7 @@ use crate::limits::LANES_MAX;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
+use crate::slot::WANTED_LATER;
 use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Acquire;
 
@@ -40,8 +41,9 @@ impl Member {
             let wrong = match state.phase() {
                 None => true,
                 Some(Phase::Pending) => {
+                    let is_later = slot.wanted() & WANTED_LATER != 0;
                     // Acquire: pairs with the Release in `Slot::write`.
-                    !ring.is_place(index, slot.place.load(Acquire)) || !segment.has_function(slot.function_index())
+                    !ring.is_place(index, slot.place.load(Acquire), is_later) || !segment.has_function(slot.function_index())
                 }
                 Some(Phase::Running) => {
                     let record = segment.records().get(state.owner().index());

@@ -153,7 +153,8 @@ impl<R> Future<R> {
     /// running task is asked to stop (see [`task::cancel_requested`](crate::task::cancel_requested)), and this returns false.
     ///
     /// A task that may run more than once is pending again after its worker died (see [`SubmitOptions::idempotent`](crate::SubmitOptions::idempotent)) or it
-    /// failed ([`Retry`](crate::Retry)): then true means that it will not run once more. One that was asked to stop is not run again after an error.
+    /// failed ([`Retry`](crate::Retry)): then true means that it will not run once more. One that was asked to stop is not run again after an error; and
+    /// it is cancelled after all when its worker dies before it has begun.
     pub fn cancel(&self) -> bool {
         match self.core.outcome() {
             Some(outcome) => outcome.is_cancelled(),

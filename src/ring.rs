@@ -241,12 +241,14 @@ impl<'a> Lane<'a> {
         None
     }
 
-    /// Whether this may be the place of a task that is pending in the slot.
-    pub(crate) fn is_place(&self, index: usize, place: u32) -> bool {
+    /// Whether this may be the place of a task that is pending in the slot. One that was put back for later keeps its place, for hours perhaps: after so many
+    /// others that it seems to be ahead again.
+    pub(crate) fn is_place(&self, index: usize, place: u32, is_later: bool) -> bool {
         // A publisher may be less than a lap ahead of the tail that it has not stored yet.
         // Acquire: pairs with the Release in `Hold::drop`.
         let beyond = ahead(place, self.head.tail.load(Acquire));
-        place as usize & (self.slots.len() - 1) == index && beyond.is_none_or(|beyond| (beyond as usize) < self.slots.len())
+        let is_near = is_later || beyond.is_none_or(|beyond| (beyond as usize) < self.slots.len());
+        place as usize & (self.slots.len() - 1) == index && is_near
     }
 
     /// The first slot that the next submit will look at: what a blocked submitter waits for.
@@ -399,5 +401,22 @@ impl Drop for Hold<'_> {
             // Release: pairs with the Acquire loads of the tail in `claim`. The mutex is unlocked after this, by the field.
             self.head.tail.store(self.tail, Release);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_for_later_may_stand_behind_for_any_time() {
+        let (head, slots) = (LaneHead::default(), [(); 8].map(|()| Slot::default()));
+        let lane = Lane { head: &head, slots: &slots, ended: &[], order: &[] };
+        for passed in [0, 1, 7, 1 << 24, (1 << 32) - (1 << 24), (1 << 32) - 100, 1 << 32] {
+            head.tail.store(3 + 8 + passed, Relaxed);
+            assert!(lane.is_place(3, 3 + 8, true) && !lane.is_place(4, 3 + 8, true), "{passed}");
+        }
+        head.tail.store(8, Relaxed);
+        assert!(lane.is_place(3, 3 + 8, false) && !lane.is_place(3, 3 + 16, false) && lane.is_place(3, 3, false));
     }
 }

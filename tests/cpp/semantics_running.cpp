@@ -111,6 +111,7 @@ void semantics_b10_an_attempt_waits_for_its_pause_and_can_be_cancelled(std::uint
     const auto start = std::chrono::steady_clock::now();
     CHECK(pool.submit(taskring::options().retry(taskring::retry(2).backoff(150ms, 1s)), fails_first, 1u, 0).get() == 1);
     CHECK(std::chrono::steady_clock::now() - start >= 150ms);
+    CHECK(taskring::retry(2).backoff(0ms, 1h).get().backoff_ns == 0);
     auto waits = pool.submit(taskring::options().retry(taskring::retry(2).backoff(1h, 2h)), fails_first, 1u, 0);
     // Behind it: it has failed when this is over.
     CHECK(pool.submit(square, 3).get() == 9);
@@ -127,19 +128,21 @@ void semantics_b10_a_pool_has_a_rule_for_its_tasks_that_fail(std::uint32_t kind)
 }
 
 void semantics_b10_a_closure_is_called_once_whatever_a_rule_says(std::uint32_t) {
-    taskring::config chosen;
-    chosen.workers = 1;
-    chosen.retry_tasks(taskring::retry(3));
-    taskring::thread_pool pool(chosen);
+    taskring::config ruled;
+    ruled.workers = 1;
+    taskring::thread_pool plain_pool(ruled);
+    ruled.retry_tasks(taskring::retry(3));
+    taskring::thread_pool pool(ruled), made = taskring::thread_pool::try_make(ruled).value();
     std::atomic<int> calls{0};
     const auto fails = [&] {
         calls++;
         throw std::runtime_error("at once");
     };
     auto plain = pool.submit(fails), asked = pool.submit(taskring::options().retry(taskring::retry(5)), fails);
-    for (auto *future : {&plain, &asked})
+    auto without = plain_pool.submit(taskring::options().retry(taskring::retry(5)), fails), other = made.submit(fails);
+    for (auto *future : {&plain, &asked, &without, &other})
         CHECK(thrown<taskring::task_error>([&] { future->get(); }).find("at once") != std::string::npos);
-    CHECK(calls == 2 && pool.submit(fails_first, 1u, 0).get() == 1);
+    CHECK(calls == 4 && pool.submit(fails_first, 1u, 0).get() == 1);
 }
 
 const semantics_case cases[] = {

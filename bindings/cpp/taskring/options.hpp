@@ -35,9 +35,10 @@ public:
         return *this;
     }
     /// A pause of `first` before the second attempt, and before each further one twice that of the one before, but not more than `max`. In whole milliseconds.
+    /// Without a first pause there is none.
     template <class R1, class P1, class R2, class P2>
     retry &backoff(std::chrono::duration<R1, P1> first, std::chrono::duration<R2, P2> max) noexcept {
-        raw_.backoff_ns = detail::more_than_none(first);
+        raw_.backoff_ns = detail::nanoseconds(first);
         return raw_.backoff_max_ns = detail::more_than_none(max), *this;
     }
     const taskring_retry &get() const noexcept { return raw_; }

@@ -89,12 +89,15 @@ inline const std::string &closure_function() {
 /// discarded, or could not be submitted), when that is certain, in whatever thread. A rule for retries is for tasks with a name: a closure is called once. Its result goes through codec as any other.
 class thread_pool : public pool {
 public:
-    explicit thread_pool(const config &chosen = config()) : pool(of_threads(chosen)) {}
+    explicit thread_pool(const config &chosen = config()) : pool(of_threads(chosen)), retries_(has_rule(chosen.task_retry)) {}
     static outcome<thread_pool> try_make(const config &chosen = config()) {
         taskring_pool *made = nullptr;
         const config threads = of_threads(chosen);
         const taskring_status status = taskring_create(&threads, &made);
-        return owned<thread_pool>(status, made);
+        outcome<thread_pool> given = owned<thread_pool>(status, made);
+        if (given)
+            given->retries_ = has_rule(chosen.task_retry);
+        return given;
     }
 
     /// Submits a callable; waits while the ring is full.
@@ -136,6 +139,8 @@ private:
     friend class pool;
     explicit thread_pool(taskring_pool *made) : pool(made) {}
 
+    static bool has_rule(const taskring_retry &rule) noexcept { return rule.attempts != 0; }
+
     static config of_threads(config chosen) {
         // Before the pool is: its workers look once for what they can run.
         detail::closure_function();
@@ -151,14 +156,17 @@ private:
         detail::closure *const address = closure.get();
         std::uint32_t function = 0;
         std::uint64_t ticket = 0;
-        // It is gone after its call, whatever a rule for retries says.
+        // It is gone after its call, whatever a rule for retries says. Where there is none this costs nothing.
         taskring_options once = TASKRING_OPTIONS_INIT;
-        if (how != nullptr)
-            once = *how;
-        once.retry = retry::never().get();
+        if (retries_ || (how != nullptr && has_rule(how->retry))) {
+            if (how != nullptr)
+                once = *how;
+            once.retry = retry::never().get();
+            how = &once;
+        }
         taskring_status status = number(detail::closure_function().c_str(), function);
         if (status == TASKRING_OK)
-            status = taskring_submit_timed(get(), function, &address, sizeof address, &once, timeout_ns, &ticket);
+            status = taskring_submit_timed(get(), function, &address, sizeof address, how, timeout_ns, &ticket);
         if (status != TASKRING_OK)
             return given(detail::last_failure(status));
         status = taskring_on_done(get(), ticket, detail::closure::done, closure.release(), detail::closure::end);
@@ -173,6 +181,9 @@ private:
             address->leave();
         return given(std::move(why));
     }
+
+    /// Its tasks have a rule for retries.
+    bool retries_ = false;
 };
 
 } // namespace taskring
