@@ -66,7 +66,7 @@ fn the_ends_of_every_range_are_accepted() {
         builder().payload_max(4096),
         builder().payload_max(4097),
         builder().payload_max(13 << 30),
-        builder().capacity(1 << 20).payload_max(10 << 30),
+        builder().capacity(1 << 20).payload_max(8 << 30),
         builder().kills_max(1).on_worker_death(OnWorkerDeath::Retry(u8::MAX)),
         builder().kills_max(u8::MAX).on_worker_death(OnWorkerDeath::BreakPool),
         builder().start_timeout(Duration::MAX).exit_wait_max(Duration::MAX),

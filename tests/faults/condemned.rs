@@ -120,14 +120,15 @@ impl Word {
     }
 }
 
-/// A pool with one worker, whose task was condemned by who was killed right after. The worker runs it still.
-fn condemned(board: &Board, what: &str, before: impl FnOnce(&Apart)) -> (Apart, u32, Future<u64>) {
+/// A pool with one worker, whose task was condemned by who was killed right after. The worker runs it still. The owner stands still, so that nobody sends
+/// the signal before the test goes on.
+fn condemned(board: &Board, what: &str) -> (Apart, u32, Future<u64>) {
     let apart = Apart::new("condemned", 1, 8);
     let mut killer = Program::start("killer", &[&apart.name, &board.name(), what]);
     let worker = killer.numbers()[0] as u32;
     let pending = apart.pool.submit(square, 12).expect("submitted");
     let word = Word::find(&apart.name);
-    before(&apart);
+    stop(apart.owner.pid());
     let led = Led::take(killer.pid());
     killer.tell("cancel");
     let steps = led.until("the task is condemned", || word.is_condemned());
@@ -140,7 +141,8 @@ fn condemned(board: &Board, what: &str, before: impl FnOnce(&Apart)) -> (Apart, 
 
 fn killed_before_the_signal() {
     let board = Board::new(2);
-    let (apart, worker, pending) = condemned(&board, "holds", |_| {});
+    let (apart, worker, pending) = condemned(&board, "holds");
+    go_on(apart.owner.pid());
     let took = wait_within(LIMIT, "its worker is killed", || !pid_alive(worker));
     println!("killed after {took:?}");
     assert_eq!(pending.result(), Ok(144));
@@ -150,17 +152,18 @@ fn killed_before_the_signal() {
 
 fn ends_by_itself() {
     let board = Board::new(2);
-    let (apart, worker, pending) = condemned(&board, "holds", |_| {});
+    let (apart, worker, pending) = condemned(&board, "holds");
     board[1].store(1, SeqCst);
+    wait_until("it dies by itself", || !pid_alive(worker));
+    go_on(apart.owner.pid());
     assert_eq!(pending.result(), Ok(144), "another worker has run it");
     assert!(!pid_alive(worker));
     assert_whole(&apart.name, &apart.pool, 1);
 }
 
-/// The owner stands still, so that nobody sends the signal before the worker has come so far.
 fn begins_nothing_more() {
     let board = Board::new(3);
-    let (apart, worker, pending) = condemned(&board, "waits", |apart| stop(apart.owner.pid()));
+    let (apart, worker, pending) = condemned(&board, "waits");
     board[1].store(1, SeqCst);
     wait_until("it dies by itself, or goes on", || !pid_alive(worker) || board[2].load(SeqCst) != 0);
     go_on(apart.owner.pid());

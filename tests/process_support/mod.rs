@@ -40,11 +40,7 @@ const AT_A_TIME: usize = 3;
 
 /// The `main` of a test file without the standard harness: plays its role, or runs the tests, each in a program of its own.
 pub fn main(roles: &[Role], tests: &[Test]) {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(role) = role() {
-        let (_, play) = roles.iter().find(|(name, _)| *name == role).unwrap_or_else(|| panic!("no role {role:?}"));
-        return play(&args);
-    }
+    let Some(args) = arguments(roles) else { return };
     if let [only, name] = &args[..]
         && only == ONLY
     {
@@ -52,28 +48,62 @@ pub fn main(roles: &[Role], tests: &[Test]) {
         let _watchdog = watchdog(TEST_SECONDS);
         return test();
     }
-    let chosen = |name: &str| {
-        let mut filters = args.iter().filter(|a| !a.starts_with('-')).peekable();
-        filters.peek().is_none() || filters.any(|f| name.contains(f.as_str()))
-    };
-    if args.iter().any(|a| a == "--list") {
-        tests.iter().for_each(|(name, _)| println!("{name}: test"));
-        return;
-    }
-    let (left, failed) = (Mutex::new(tests.iter().filter(|(name, _)| chosen(name))), Mutex::new(Vec::new()));
+    let (left, failed) = (Mutex::new(chosen(&args, tests).into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 loop {
                     let Some((name, _)) = left.lock().expect("no panic").next() else { return };
                     if !passes(name) {
-                        failed.lock().expect("no panic").push(*name);
+                        failed.lock().expect("no panic").push(name);
                     }
                 }
             });
         }
     });
-    let failed = failed.into_inner().expect("no panic");
+    conclude(&failed.into_inner().expect("no panic"));
+}
+
+/// The same in this program, one after the other: for tests that share what they have compiled.
+pub fn main_in_turn(roles: &[Role], tests: &[Test]) {
+    let Some(args) = arguments(roles) else { return };
+    let mut failed = Vec::new();
+    for (name, test) in chosen(&args, tests) {
+        let start = Instant::now();
+        let watchdog = watchdog(TEST_SECONDS);
+        let passed = std::panic::catch_unwind(test).is_ok();
+        drop(watchdog);
+        println!("test {name} ... {} ({:.2} s)", if passed { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(name);
+        }
+    }
+    conclude(&failed);
+}
+
+/// The arguments of a program that is to test; one that has a role plays it.
+fn arguments(roles: &[Role]) -> Option<Vec<String>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(role) = role() else { return Some(args) };
+    let (_, play) = roles.iter().find(|(name, _)| *name == role).unwrap_or_else(|| panic!("no role {role:?}"));
+    play(&args);
+    None
+}
+
+/// The tests that the arguments name, or all. Where they are to be listed, that is all that is done.
+fn chosen(args: &[String], tests: &[Test]) -> Vec<Test> {
+    if args.iter().any(|a| a == "--list") {
+        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        std::process::exit(0);
+    }
+    let is_chosen = |(name, _): &&Test| {
+        let mut filters = args.iter().filter(|a| !a.starts_with('-')).peekable();
+        filters.peek().is_none() || filters.any(|f| name.contains(f.as_str()))
+    };
+    tests.iter().filter(is_chosen).copied().collect()
+}
+
+fn conclude(failed: &[&str]) {
     println!("test result: {}", if failed.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", failed.join(", ")) });
     if !failed.is_empty() {
         std::process::exit(101);

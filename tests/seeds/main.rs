@@ -61,7 +61,7 @@ fn main() {
     if process_support::role().is_none() {
         build_chosen();
     }
-    process_support::main(&[("example", play)], TESTS);
+    process_support::main_in_turn(&[("example", play)], TESTS);
 }
 
 /// Compiles what the command line asks for before the tests are timed: on a busy machine a program in C++ takes a minute.
