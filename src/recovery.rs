@@ -374,16 +374,9 @@ impl Member {
     fn sweep_slot(&self, lane: usize, index: usize, state: State) -> Option<bool> {
         let slot = &self.segment.lane(lane).slots[index];
         let mut now = state;
-        let runs = state.is(Phase::Running);
-        if runs || state.is(Phase::Pending) {
+        if state.is(Phase::Pending) {
             let request = slot.read();
-            let generation = state.generation();
-            let ended = match request.options & OPTION_TERMS {
-                0 if runs => Err(state),
-                0 => slot.cancel(generation, self.who()),
-                _ => slot.cancel_or_let_end(generation, self.who()),
-            };
-            match ended {
+            match slot.cancel(state.generation(), self.who()) {
                 Ok(old) => {
                     self.finish(lane, index, old, &request);
                     return Some(true);
@@ -391,7 +384,24 @@ impl Member {
                 Err(found) => now = found,
             }
         }
-        (now.is(Phase::Running) && now.generation() == state.generation()).then_some(false)
+        let runs = now.is(Phase::Running) && now.generation() == state.generation();
+        if runs { self.sweep_running(lane, index, now) } else { None }
+    }
+
+    #[cold]
+    fn sweep_running(&self, lane: usize, index: usize, state: State) -> Option<bool> {
+        let slot = &self.segment.lane(lane).slots[index];
+        let request = slot.read();
+        if request.options & OPTION_TERMS == 0 {
+            return Some(false);
+        }
+        match slot.cancel_or_let_end(state.generation(), self.who()) {
+            Ok(old) => {
+                self.finish(lane, index, old, &request);
+                Some(true)
+            }
+            Err(found) => (found.is(Phase::Running) && found.generation() == state.generation()).then_some(false),
+        }
     }
 
     /// Takes the mutexes that the dead participant holds, repairs what they guard, and unlocks them.
