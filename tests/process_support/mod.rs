@@ -118,6 +118,9 @@ fn passes(name: &str) -> bool {
     let status = said.of(command.args([ONLY, name])).status().expect("the program starts");
     // In one piece: others have something to say as well.
     let mut text = said.text();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
     let verdict = if status.success() { "ok".to_owned() } else { format!("FAILED, {status}") };
     text += &format!("test {name} ... {verdict} ({:.2} s)\n", start.elapsed().as_secs_f64());
     print!("{text}");
