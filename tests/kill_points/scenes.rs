@@ -534,6 +534,8 @@ fn wrong_verdict(context: &str, id: u64, result: &Result<Vec<u8>, Error>, runs: 
         }
         Err(Error::TaskFailed { .. }) => runs == 1 && context == "error",
         Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => runs <= whole,
+        // It was asked to stop when its worker had it, which died before it began.
+        Err(Error::Cancelled) => runs == 0 && context == "cancelled beside",
         Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => (1..=whole).contains(&runs),
         Err(_) => false,
     };
