@@ -13,7 +13,6 @@
 
 use crate::error::Result;
 use crate::notifier::{Duty, Notifier};
-
 use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
 use crate::state::{Flag, Phase, State};
