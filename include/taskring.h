@@ -427,6 +427,10 @@ enum taskring_status
      * The task ran longer than its hard time limit, and was killed with its worker.
      */
     TASKRING_TIME_LIMIT = 38,
+    /**
+     * The events of the task that nobody has read yet leave no room for another one. Nothing was changed: it may be sent later.
+     */
+    TASKRING_EVENTS_FULL = 39,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -90,6 +90,8 @@ bugs! {
     KillUnheeded,
     /// A task tells of its progress in the place that is told of, instead of in the other one.
     ToldInPlace,
+    /// A task tells of an event before it has written it.
+    EventFirst,
     /// A pause outlives the owner, who alone could end it.
     PauseKept,
     /// Who wants fewer workers takes the old number away before it writes the new one.

@@ -38,7 +38,7 @@ static void count(int function, int success) {
 }
 
 static taskring_status counted(int function, taskring_status status) {
-    CHECK(status >= TASKRING_OK && status <= TASKRING_TIME_LIMIT && status != TASKRING_INTERNAL);
+    CHECK(status >= TASKRING_OK && status <= TASKRING_EVENTS_FULL && status != TASKRING_INTERNAL);
     count(function, status == TASKRING_OK);
     __atomic_fetch_add(&total, 1, __ATOMIC_RELAXED);
     return status;
