@@ -5,7 +5,7 @@
 
 use crate::done::Shared;
 use crate::error::Error;
-use crate::events::KeptEvents;
+use crate::event_blocks::KeptEvents;
 use crate::layout::Slot;
 use crate::outcome::{self, Outcome};
 use crate::pool::{Pool, Ticket, lock};

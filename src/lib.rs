@@ -64,6 +64,7 @@ mod context;
 mod done;
 mod ending;
 mod error;
+mod event_blocks;
 mod events;
 mod executor;
 mod exit;
