@@ -379,14 +379,14 @@ impl Scene {
                 found.push("the other submitter's tasks are not all over".into());
             }
         }
-        let again = self.may_run_again();
+        let (again, has_sent) = (self.may_run_again(), self.sends_in_attempts());
         if again {
             self.board[GATE].store(1, SeqCst);
         }
         for task in self.held.drain(..) {
             let result = task.result_timeout(2 * oracle::LIMIT);
             let is_right = match &result {
-                Ok(_) if self.sends_in_attempts() && !of_both_attempts(&task) => false,
+                Ok(_) if has_sent && !of_both_attempts(&task) => false,
                 Ok(id) => again && noted(&self.board, *id as usize, Note::Entered) == 2,
                 Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => !again,
                 Err(_) => false,
