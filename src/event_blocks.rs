@@ -15,6 +15,7 @@
 
 use crate::error::{Error, Result};
 use crate::event_ring::{Event, EventRing, Put, RING_LEN, WORDS, wake_readers};
+use crate::layout::Slot;
 use crate::limits::EVENTS_LEN;
 use crate::payload::Holder;
 use crate::pool::{Pool, Ticket, lock};
@@ -38,10 +39,15 @@ pub(crate) struct KeptEvents {
 }
 
 impl Segment {
+    /// What a slot's block of events is called, if its word says `EVENTS`; 0 is none.
+    fn events_block(&self, number: u32) -> u32 {
+        let word = self.slot_at(number).and_then(|(lane, index)| self.events_name(lane, index));
+        word.map_or(0, |name| name.load(Relaxed))
+    }
+
     /// The ring of a slot whose word says `EVENTS`. What contradicts that is damage.
     fn events_of(&self, number: u32, generation: u32) -> Result<EventRing<'_>> {
-        let name =
-            self.slot_at(number).and_then(|(lane, index)| self.events_name(lane, index)).map_or(0, |n| n.load(Relaxed));
+        let name = self.events_block(number);
         if name == 0 || !self.holds_block(name, Holder::Slot { number, generation }) {
             return Err(self.poison(format!("payload block {name}, the events of slot {number}")));
         }
@@ -73,9 +79,7 @@ impl Segment {
 
     #[cold]
     fn free_events_of(&self, number: u32, generation: u32) {
-        let name =
-            self.slot_at(number).and_then(|(lane, index)| self.events_name(lane, index)).map_or(0, |n| n.load(Relaxed));
-        if !self.free_block(name, Holder::Slot { number, generation }) {
+        if !self.free_block(self.events_block(number), Holder::Slot { number, generation }) {
             // The next task in the slot has sent an event already: by the slot's generation the block is garbage.
             self.sweep_blocks(None);
         }
@@ -87,8 +91,7 @@ impl Segment {
         if state.has(Flag::Events) {
             return;
         }
-        let name =
-            self.slot_at(number).and_then(|(lane, index)| self.events_name(lane, index)).map_or(0, |n| n.load(Relaxed));
+        let name = self.events_block(number);
         if name != args_block {
             self.free_block(name, Holder::Slot { number, generation: state.generation() });
         }
@@ -108,7 +111,7 @@ impl Member {
             return Ok(());
         }
         let ring = match state.has(Flag::Events) {
-            true => Some(segment.events_of(number, generation)?),
+            true => self.own_events(slot, number, generation)?,
             false => self.begin_events(lane, index, generation)?,
         };
         let Some(ring) = ring else { return Ok(()) };
@@ -123,6 +126,15 @@ impl Member {
             wake_readers(record);
         }
         Ok(())
+    }
+
+    /// The ring of a task that has one. `None` when it is this worker's no more: who was taken for dead may find its slot free, and that is no damage.
+    fn own_events(&self, slot: &Slot, number: u32, generation: u32) -> Result<Option<EventRing<'_>>> {
+        let is_there = self.segment.holds_block(self.segment.events_block(number), Holder::Slot { number, generation });
+        if !is_there && !slot.load().is_run_by(self.who(), generation) {
+            return Ok(None);
+        }
+        self.segment.events_of(number, generation).map(Some)
     }
 
     /// Gives a task its ring. `None` when it is this worker's no more.
@@ -212,8 +224,7 @@ impl Pool {
             table.insert(ticket, unread);
             self.collected.events.count.fetch_add(1, Relaxed);
         }
-        let (lane, index) = self.segment().geometry().split(ticket.slot);
-        let name = self.segment().events_name(lane, index).map_or(0, |n| n.load(Relaxed));
+        let name = self.segment().events_block(ticket.slot);
         self.give_back(ticket, self.slot(ticket), finished);
         let Ticket { slot: number, generation } = ticket;
         self.segment().free_block(name, Holder::Slot { number, generation });
@@ -351,7 +362,6 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let later = SubmitOptions::new().retry(Retry::new(2).backoff(hour, hour));
         for is_dropped in [false, true] {
-            GO_ON[1].store(true, SeqCst);
             let future = pool.submit_with(&later, task, (1, 1)).unwrap();
             wait_until(|| pool.pool().has_event(future.core().ticket) && future.state() == crate::State::Pending);
             assert_eq!(left(&pool), (1, 0));
@@ -369,7 +379,6 @@ mod tests {
     #[test]
     fn a_block_that_is_not_the_slots_is_never_read_nor_written() {
         let (task, pool) = (sending(), pool(4));
-        GO_ON[2].store(true, SeqCst);
         let future = pool.submit(task, (3, 2)).unwrap();
         wait_until(|| future.is_done());
         let segment = pool.pool().segment();

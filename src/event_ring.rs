@@ -1,9 +1,9 @@
-//! A task's ring of events: what it has sent and nobody has read yet, in the block of payload memory that its slot holds (`events.rs`).
+//! A task's ring of events: what it has sent and nobody has read yet, in the block of payload memory that its slot holds (`event_blocks.rs`).
 //!
 //! ```text
-//! word 0     written: words of records that were ever put in            by the thread that runs the task
-//! word half  read: words of records that were ever taken out            by who reads; the threads of the submitter take turns
-//! words head..   the ring: records {length in bytes; the bytes, in whole words}, each at the place where the one before ends
+//! written   words of records that were ever put in; stored by the thread that runs the task
+//! read      words of records that were ever taken out; stored by the threads of the submitter, in turns
+//! ring      records {length in bytes; the bytes, in whole words}, each at the place where the one before ends
 //! ```
 //! A record counts once `written` says so, which comes last: who dies while it sends leaves nothing of it, and the next attempt at the task goes on behind what
 //! the one before has sent. Its words are written over once `read` has gone beyond them. Both counts only grow, so their difference is what is unread; one that

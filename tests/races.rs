@@ -19,6 +19,18 @@ taskring::task! {
     fn square(x: u64) -> u64 { x * x }
     fn add_up(bytes: Bytes) -> u64 { bytes.0.iter().map(|&b| u64::from(b)).sum() }
     fn fill(len: u64) -> Bytes { Bytes(vec![7; len as usize]) }
+    /// Sends so many events, each as soon as there is room, and then another payload.
+    fn sends(count: u64) -> Result<Bytes, taskring::TaskError> {
+        for n in 0..count {
+            while let Err(e) = taskring::task::send_event(&Bytes(vec![n as u8; 200])) {
+                match e {
+                    Error::EventsFull { .. } => std::thread::yield_now(),
+                    e => return Err(e.into()),
+                }
+            }
+        }
+        Ok(Bytes(vec![1; 16 << 10]))
+    }
     /// Writes to memory that its submitter reads when it has the result: nothing but the pool orders the two.
     fn write_plainly(place: u64, x: u64) -> u64 {
         // SAFETY: the submitter keeps the place alive until it has this task's result, and does not touch it before.
@@ -45,6 +57,7 @@ fn main() {
             ("sets_are_discarded_while_others_feed_them", sets_are_discarded_while_others_feed_them),
             ("waits_for_many", waits_for_many),
             ("maps_bulks_and_blocks", maps_bulks_and_blocks),
+            ("events_of_tasks_and_their_results", events_of_tasks_and_their_results),
             ("a_result_orders_what_its_task_wrote", a_result_orders_what_its_task_wrote),
             ("loans_and_completion_queues_of_the_c_interface", loans_and_completion_queues_of_the_c_interface),
             ("shutting_down_while_others_submit", shutting_down_while_others_submit),
@@ -283,5 +296,27 @@ fn a_seeded_race_is_there_when_it_is_asked_for() {
             std::thread::yield_now();
         }
         assert_eq!(future.result(), Ok(x));
+    }
+}
+
+/// Threads read, one of them takes the result with what is unread, and the blocks are used again for arguments and results.
+fn events_of_tasks_and_their_results() {
+    let pool = Executor::builder().workers(2).start(StartMethod::Thread).capacity(8).build().expect("a pool");
+    for round in 0..scaled(10, 60) {
+        let count = 50 + round as u64 * 7 % 400;
+        let all: Vec<_> = (0..3).map(|_| pool.submit(sends, count).expect("submitted")).collect();
+        let read: usize = std::thread::scope(|scope| {
+            let read = |future: &taskring::Future<Bytes>| {
+                future.events::<Bytes>().map(|found| found.expect("an event").0[0]).count()
+            };
+            let readers: Vec<_> =
+                all.iter().flat_map(|future| [(); 2].map(|()| scope.spawn(move || read(future)))).collect();
+            for future in &all {
+                assert_eq!(future.result().expect("sent").0.len(), 16 << 10);
+                assert_eq!(pool.submit(add_up, vec![1; 16 << 10].into()).expect("submitted").result(), Ok(16 << 10));
+            }
+            readers.into_iter().map(|reader| reader.join().expect("no panic")).sum()
+        });
+        assert_eq!(read as u64, 3 * count);
     }
 }
