@@ -305,9 +305,11 @@ fn events_of_tasks_and_their_results() {
     for round in 0..scaled(10, 60) {
         let count = 50 + round as u64 * 7 % 400;
         let all: Vec<_> = (0..3).map(|_| pool.submit(sends, count).expect("submitted")).collect();
-        let read: usize = std::thread::scope(|scope| {
+        // Of how many there are, and which.
+        let weight = |n: u64| 1000 + n % 256;
+        let read: u64 = std::thread::scope(|scope| {
             let read = |future: &taskring::Future<Bytes>| {
-                future.events::<Bytes>().map(|found| found.expect("an event").0[0]).count()
+                future.events::<Bytes>().map(|found| weight(u64::from(found.expect("an event").0[0]))).sum::<u64>()
             };
             let readers: Vec<_> =
                 all.iter().flat_map(|future| [(); 2].map(|()| scope.spawn(move || read(future)))).collect();
@@ -317,6 +319,6 @@ fn events_of_tasks_and_their_results() {
             }
             readers.into_iter().map(|reader| reader.join().expect("no panic")).sum()
         });
-        assert_eq!(read as u64, 3 * count);
+        assert_eq!(read, 3 * (0..count).map(weight).sum::<u64>());
     }
 }
