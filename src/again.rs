@@ -25,6 +25,7 @@ use crate::priority::Priority;
 use crate::retry::{Failure, Rule, not_before, still_until};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
+use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::slot::{OPTION_TERMS, WANTED_LATER};
 use crate::state::{Phase, State, Step};
@@ -84,7 +85,10 @@ impl Performer {
         };
         let has_terms = request.options & OPTION_TERMS != 0;
         let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
-        let (rule, next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
+        let (rule, mut next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
+        if seeded(Bug::AttemptUncounted) {
+            next.attempt = progress.attempt;
+        }
         let (who, generation) = (self.member.who(), task.claim.state.generation());
         let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
         if !has_attempts || !slot.load().may_go_back(who, generation) {
@@ -240,6 +244,7 @@ mod tests {
     use crate::{Executor, StartMethod, TaskError};
     use std::collections::HashMap;
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     /// Of each pool.
@@ -278,7 +283,12 @@ mod tests {
     /// So many tasks that fail in their first attempts, in a ring that they nearly fill. How many new epochs that made, and how many looks for those that are due.
     fn all_fail_once(name: &str, pause: Duration) -> (u32, usize) {
         const TASKS: u64 = 10_000;
-        let fails_once = |x: u64| if crate::task::attempt() == 0 { Err(TaskError::new("once")) } else { Ok(2 * x) };
+        let calls = AtomicU64::new(0);
+        let fails_once = move |x: u64| {
+            let is_first = crate::task::attempt() == 0;
+            assert!(calls.fetch_add(1, Relaxed) < 2 * TASKS, "more attempts than there are");
+            if is_first { Err(TaskError::new("once")) } else { Ok(2 * x) }
+        };
         let fails_once = crate::register_fallible(name, fails_once).unwrap();
         let retry = crate::Retry::new(2).backoff(pause, pause);
         let builder = Executor::builder().workers(2).capacity(1 << 14).start(StartMethod::Thread).task_retry(retry);

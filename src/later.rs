@@ -13,6 +13,7 @@
 
 use crate::layout::Record;
 use crate::retry::still_until;
+use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::fence;
@@ -74,7 +75,7 @@ pub(crate) fn tell(sleepers: Sleepers<'_>, seats: impl Iterator<Item = usize>, t
     let told: Vec<usize> = seats.filter(|&seat| sleepers.records.get(seat).is_some_and(|it| it.look_by(time))).collect();
     // Pairs with the fence in `Sleepers::prepare`.
     fence(SeqCst);
-    for seat in told {
+    for seat in told.into_iter().filter(|_| !seeded(Bug::LaterUntold)) {
         sleepers.wake_marked(seat);
     }
 }

@@ -109,6 +109,27 @@ fn what_is_put_back_for_later_is_known_to_all_and_stands_in_nobodys_way() {
     });
 }
 
+/// A task is put back for later, and nothing else happens: a worker that looks, sleeps or is on its way to sleep gets to know of it.
+#[test]
+fn whoever_sleeps_is_told_of_what_is_put_back_for_later() {
+    model(|| {
+        let pool = Pool::new(1, 1);
+        let mut search = Search::new(W1);
+        assert_eq!(search.look(&*pool, &mut |_| true), None);
+        pool.publish(S1, for_us()).unwrap();
+        let claim = pool.claim_any(W2).unwrap();
+        let other = spawn(&pool, move |pool| {
+            let record = &pool.records[W1.index()];
+            while !record.looks_later() {
+                let rest = search.rest(pool, pool.sleepers(), &mut |wanted| wanted == 1, || record.looks_later(), 0);
+                assert!(!matches!(rest, Rest::Task(_)), "its time has not come");
+            }
+        });
+        put_back_for_later(&pool, claim);
+        other.join().unwrap();
+    });
+}
+
 /// A task is put back for later, while a worker that has to look by an earlier time looks at every slot: it meets the task, or is to look again.
 #[test]
 fn who_looks_for_what_is_due_meets_what_is_put_back_or_looks_again() {
