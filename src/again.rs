@@ -109,6 +109,7 @@ impl Performer {
             return false;
         }
         self.member.cancel_if_discarded(lane, index, generation, &request);
+        segment.announce_put_back(slot, &request);
         if pause == 0 {
             self.owed.set(Some(task));
             self.is_held_up.set(true);
@@ -211,6 +212,7 @@ impl Performer {
         }
         let request = slot.read();
         self.member.requeue(lane, index, self.member.who(), task.claim.state.generation(), &request);
+        segment.announce_put_back(slot, &request);
         // Who looked while we had it has not met it.
         self.tell_of_later(request.function, not_before);
         true
