@@ -195,7 +195,8 @@ pub(crate) struct Record {
     pub(crate) passed: AtomicU32,
     /// Of the owner: the millisecond in which its supervisor last looked around, cut to 32 bits. Written by it alone. See `idleness.rs`.
     pub(crate) looked_at: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// Of a worker: when it looks for tasks that are to begin later, in milliseconds. Brought forward by whoever puts one back, see `later.rs`.
+    pub(crate) later: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,
@@ -384,7 +385,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        6, // the version of layout and encodings, for changes that no size shows
+        7, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

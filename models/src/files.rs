@@ -2,6 +2,8 @@
 
 #[path = "../../src/calls.rs"]
 mod calls;
+#[path = "../../src/later.rs"]
+mod later;
 #[path = "../../src/layout.rs"]
 mod layout;
 #[path = "../../src/life.rs"]
