@@ -227,11 +227,16 @@ impl Pool {
         self.slot(ticket).flag(ticket.generation, Flag::Detached)
     }
 
-    /// Drops what is kept of a task whose future is gone.
+    /// Whether events of any task are in the table.
     #[inline]
+    pub(crate) fn keeps_events(&self) -> bool {
+        // Relaxed: of a task whose future is asked for, whoever has kept some has given the outcome or the slot on after that.
+        self.collected.events.count.load(Relaxed) != 0
+    }
+
+    /// Drops what is kept of a task whose future is gone.
     pub(crate) fn forget_events(&self, ticket: Ticket) {
-        // Relaxed: whoever has kept some has freed the slot after that, or shares the future.
-        if self.collected.events.count.load(Relaxed) != 0 && !self.member.is_foreign() {
+        if self.keeps_events() && !self.member.is_foreign() {
             self.forget_kept_events(ticket);
         }
     }

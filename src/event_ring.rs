@@ -83,7 +83,8 @@ impl<'a> EventRing<'a> {
 
     /// Words between the two counts.
     fn between(written: u64, read: u64) -> Result<u64, Damaged> {
-        written.checked_sub(read).filter(|&unread| unread <= (WORDS - HEAD_WORDS) as u64).ok_or(Damaged)
+        let unread = written.wrapping_sub(read);
+        if unread <= (WORDS - HEAD_WORDS) as u64 { Ok(unread) } else { Err(Damaged) }
     }
 
     /// Puts an event in, if there is room. For the thread that runs the task; the bytes are no more than `EVENT_LEN_MAX`.
@@ -93,22 +94,22 @@ impl<'a> EventRing<'a> {
         let written = self.words[0].load(Relaxed);
         // Acquire: pairs with the Release in `take`: what is written over has been read.
         let unread = Self::between(written, self.words[READ_AT].load(Acquire))?;
-        let end = written + record_words(bytes.len());
-        if unread + (end - written) > (WORDS - HEAD_WORDS) as u64 {
+        let words = record_words(bytes.len());
+        if unread + words > (WORDS - HEAD_WORDS) as u64 {
             return Ok(Put::Full { unread: unread as usize * 8 });
         }
         if seeded(Bug::EventFirst) {
             // Release: as below.
-            self.words[0].store(end, Release);
+            self.words[0].store(written.wrapping_add(words), Release);
         }
         self.word(written).store(bytes.len() as u64, Relaxed);
-        for (at, chunk) in (written + 1..).zip(bytes.chunks(8)) {
+        for (at, chunk) in (1..).zip(bytes.chunks(8)) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.word(at).store(u64::from_le_bytes(word), Relaxed);
+            self.word(written.wrapping_add(at)).store(u64::from_le_bytes(word), Relaxed);
         }
         // Release: pairs with the Acquire in `take`, which so sees the whole record.
-        self.words[0].store(end, Release);
+        self.words[0].store(written.wrapping_add(words), Release);
         Ok(Put::Sent)
     }
 
@@ -135,10 +136,11 @@ impl<'a> EventRing<'a> {
         if len > room {
             return Ok(Some(Event::TooLarge(len)));
         }
-        let mut bytes: Vec<u8> = (read + 1..read + words).flat_map(|at| self.word(at).load(Relaxed).to_le_bytes()).collect();
+        let word = |at| self.word(read.wrapping_add(at)).load(Relaxed);
+        let mut bytes: Vec<u8> = (1..words).flat_map(|at| word(at).to_le_bytes()).collect();
         bytes.truncate(len);
         // Release: pairs with the Acquire in `put`: the words are free for others once they were read.
-        self.words[READ_AT].store(read + words, Release);
+        self.words[READ_AT].store(read.wrapping_add(words), Release);
         Ok(Some(Event::Bytes(bytes)))
     }
 }
@@ -146,7 +148,9 @@ impl<'a> EventRing<'a> {
 /// After an event was put in: wakes the threads of the submitter that wait for one.
 pub(crate) fn wake_readers(submitter: &Record) {
     // Pairs with the fence of a thread about to sleep on the event: either it sees what was put in, or we see that it waits.
-    fence(SeqCst);
+    if !seeded(Bug::NoFenceAfterEvent) {
+        fence(SeqCst);
+    }
     if submitter.event_waiters.load(Relaxed) != 0 {
         // Release: pairs with the Acquire of who reads the event and then looks at the ring.
         submitter.event.fetch_add(1, Release);
@@ -220,5 +224,9 @@ mod tests {
         words[0].store(1, Relaxed);
         words[HEAD_WORDS].store(8, Relaxed);
         assert!(ring.take(usize::MAX).is_err(), "the record is said to be longer than what was written");
+        // Both at the end of what can be counted.
+        [0, READ_AT].map(|count| words[count].store(u64::MAX, Relaxed));
+        assert_eq!(ring.put(b"beyond the end").unwrap(), Put::Sent);
+        drop(ring.take(usize::MAX));
     }
 }

@@ -220,7 +220,7 @@ impl<T: Payload> Iterator for Events<'_, T> {
 ///
 /// # Errors
 /// [`Error::EventsFull`]; [`Error::PayloadTooLarge`] for one that has no room in an empty ring; [`Error::Encode`]; [`Error::Unsupported`] outside a task;
-/// [`Error::Forked`] in a process that the task has forked. With the first event of a task, for which it takes 16 KiB of payload memory:
+/// [`Error::Forked`] in a process that the task has forked. With the first event of a task, for which it takes 16 KiB of payload memory, and with the first one in a lane 196 bytes for each of its slots:
 /// [`Error::OutOfMemory`], [`Error::TooMany`], [`Error::Stalled`], [`Error::System`]. Nothing was changed then. [`Error::Corrupt`].
 ///
 /// ```

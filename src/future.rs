@@ -562,6 +562,18 @@ impl Core {
         }
     }
 
+    /// What there is to do at the end of a future whose outcome, or whose events, are elsewhere.
+    #[inline(never)]
+    fn let_go(&self) {
+        if self.pool.member.is_foreign() {
+            return;
+        }
+        if self.outcome.get().is_none() {
+            let _ = self.release();
+        }
+        self.pool.forget_events(self.ticket);
+    }
+
     /// An impossible word ends the wait with an error instead of a hang.
     fn check_word(&self) -> Result<()> {
         let state = self.pool.slot(self.ticket).load();
@@ -576,10 +588,10 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.outcome.get().is_none() && !self.pool.member.is_foreign() {
-            let _ = self.release();
+        // Nearly always: then there is nothing of the task's anywhere else.
+        if self.outcome.get().is_none() || self.pool.keeps_events() {
+            self.let_go();
         }
-        self.pool.forget_events(self.ticket);
     }
 }
 

@@ -92,6 +92,8 @@ bugs! {
     ToldInPlace,
     /// A task tells of an event before it has written it.
     EventFirst,
+    /// A task does not order what it sends before its look whether anybody waits for it.
+    NoFenceAfterEvent,
     /// A pause outlives the owner, who alone could end it.
     PauseKept,
     /// Who wants fewer workers takes the old number away before it writes the new one.
