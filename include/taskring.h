@@ -1186,7 +1186,7 @@ taskring_status taskring_register_in_context(const char *name,
  *
  * Returns TASKRING_OK; TASKRING_EVENTS_FULL when there is no room for it: nothing was changed, and it may be sent later; TASKRING_PAYLOAD_TOO_LARGE;
  * TASKRING_INVALID_ARGUMENT; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_CORRUPT. With the first
- * event of a task, which takes 16 KiB of payload memory: TASKRING_OUT_OF_MEMORY, TASKRING_TOO_MANY, TASKRING_STALLED, TASKRING_SYSTEM.
+ * event of a task, which takes 16 KiB of payload memory (and the first one in a lane some bytes for each of its slots): TASKRING_OUT_OF_MEMORY, TASKRING_TOO_MANY, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * data is NULL or valid for reads of len bytes.
