@@ -377,9 +377,16 @@ static void semantics_b12_a_wait_for_an_event_has_a_limit_and_may_be_repeated(ui
     uint64_t time = 7;
     size_t len = 7;
     for (size_t i = 0; i < 2; i++) {
-        const uint64_t start = now_ns();
-        STATUS(TASKRING_TIMED_OUT, taskring_next_event(pool, ticket, limits[i], &time, sizeof time, &len));
-        CHECK(now_ns() - start >= limits[i] && time == 7 && len == 7);
+        uint64_t shortest = UINT64_MAX;
+        /* Not much longer either, but for a machine that is busy with others now and then. */
+        for (int round = 0; round < 20 && (round == 0 || shortest >= limits[i] + 100 * MS); round++) {
+            const uint64_t start = now_ns();
+            STATUS(TASKRING_TIMED_OUT, taskring_next_event(pool, ticket, limits[i], &time, sizeof time, &len));
+            const uint64_t after = now_ns() - start;
+            CHECK(after >= limits[i] && time == 7 && len == 7);
+            shortest = after < shortest ? after : shortest;
+        }
+        CHECK(shortest < limits[i] + 100 * MS);
     }
     until_state(pool, ticket, TASKRING_RUNNING);
     OK(taskring_cancel(pool, ticket, NULL));
