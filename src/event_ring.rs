@@ -225,7 +225,8 @@ mod tests {
         words[HEAD_WORDS].store(8, Relaxed);
         assert!(ring.take(usize::MAX).is_err(), "the record is said to be longer than what was written");
         // Both at the end of what can be counted.
-        [0, READ_AT].map(|count| words[count].store(u64::MAX, Relaxed));
+        words[0].store(u64::MAX, Relaxed);
+        words[READ_AT].store(u64::MAX, Relaxed);
         assert_eq!(ring.put(b"beyond the end").unwrap(), Put::Sent);
         drop(ring.take(usize::MAX));
     }

@@ -132,7 +132,7 @@ fn order(random: &mut Random, task: u64, name: &str) -> (u64, Deed, Vec<u8>) {
         4..=13 => Deed::Fork,
         14..=33 => Deed::Allocate,
         34..=73 => Deed::Panic,
-        74..=1000 if task % 4 == 0 => Deed::Tell(1 + random.below(12) as u8),
+        74..=1000 if task.is_multiple_of(4) => Deed::Tell(1 + random.below(12) as u8),
         74..=1000 => Deed::Fail,
         1001..=1200 => Deed::Nap(random.below(2000) as u16),
         1201..=4000 => Deed::Echo(random.below(20_000) as u16),
