@@ -5,6 +5,7 @@
 
 use crate::done::Shared;
 use crate::error::Error;
+use crate::event_blocks::KeptEvents;
 use crate::layout::Slot;
 use crate::outcome::{self, Outcome};
 use crate::pool::{Pool, Ticket, lock};
@@ -27,6 +28,8 @@ pub(crate) struct Collected {
     pub(crate) harvested: Mutex<HashMap<Ticket, Outcome>>,
     /// Tasks with done-callbacks, whose outcomes are for those as well: see `done.rs`. Locked after `harvested`.
     pub(crate) shared: Mutex<HashMap<Ticket, Shared>>,
+    /// Events of tasks whose slots were freed before their futures had read them.
+    pub(crate) events: KeptEvents,
 }
 
 impl Collected {
@@ -36,6 +39,7 @@ impl Collected {
             taken_of_others: Default::default(),
             harvested: Mutex::default(),
             shared: Mutex::default(),
+            events: KeptEvents::default(),
         }
     }
 }
@@ -93,7 +97,7 @@ impl Pool {
         // A racing look: another thread may be taking the outcome, and the slot hold the next task by now. What was read counts only with the mark: who sets
         // it for this generation knows that nobody had before, so nobody has freed the slot, and it has not changed since `load`. The reads come before
         // the Release of `give_back`, and so before whatever is written into the slot after that.
-        if state.is(Phase::Done)
+        if state.is_done_without_events()
             && let Some(bytes) = outcome::load_short(slot, room)
             && self.mark_taken(ticket, state)
         {
@@ -163,10 +167,14 @@ impl Pool {
             bytes.pin();
         }
         shared.outcome = Some(finished.outcome.clone());
-        if shared.has_future {
+        let has_future = shared.has_future;
+        if has_future {
             harvested.insert(ticket, finished.outcome);
         }
         self.release(ticket, state, finished.blocks);
+        if !has_future {
+            self.forget_events(ticket);
+        }
         true
     }
 
@@ -223,7 +231,7 @@ impl Pool {
 
     /// Frees a finished slot that this thread has taken, and whose outcome is kept.
     #[inline]
-    fn give_back(&self, ticket: Ticket, slot: &Slot, finished: State) {
+    pub(crate) fn give_back(&self, ticket: Ticket, slot: &Slot, finished: State) {
         slot.give_back(finished);
         // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. Release: pairs with the
         // Acquire in `await_taker`.
@@ -239,7 +247,11 @@ impl Pool {
 
     /// The same, and the blocks that the slot named.
     fn release(&self, ticket: Ticket, finished: State, blocks: [u32; 2]) {
-        self.give_back(ticket, self.slot(ticket), finished);
+        if finished.has(Flag::Events) {
+            self.give_back_with_events(ticket, finished);
+        } else {
+            self.give_back(ticket, self.slot(ticket), finished);
+        }
         // A lost task's worker has its pid where the result's block would be named: no block of that name is held by this slot.
         if blocks != [0, 0] {
             self.segment().free_slot_blocks(blocks, ticket.slot, ticket.generation);

@@ -112,7 +112,9 @@ impl Part {
     fn call<R>(self, callback: impl FnOnce(&Future<R>)) {
         let outcome = self.pool.look_at_shared(self.ticket);
         let outcome = outcome.unwrap_or_else(|| Outcome::error(self.pool.segment().corrupt().unwrap_or(Error::Stale)));
-        call(&Future::ended(self.pool.clone(), self.ticket, outcome), callback);
+        let future = Future::ended(self.pool.clone(), self.ticket, outcome);
+        call(&future, callback);
+        future.end_lent();
     }
 }
 

@@ -92,6 +92,9 @@ pub enum Error {
     /// Arguments or a result are larger than the pool takes.
     #[error("a payload of {len} bytes is too large: this pool takes up to {max}")]
     PayloadTooLarge { len: u64, max: u64 },
+    /// The events of the task that nobody has read yet leave no room for another one. Nothing was changed: the task may send it later.
+    #[error("no room for an event of {len} bytes: {unread} bytes of events are unread, of up to {max}")]
+    EventsFull { len: u64, unread: u64, max: u64 },
     /// Shared memory could not be had. Nothing was changed; the same call may go through later.
     #[error("out of memory for {what}: {needed} bytes needed, {available} available")]
     OutOfMemory { what: &'static str, needed: u64, available: u64 },

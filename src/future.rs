@@ -141,6 +141,15 @@ impl<R> Future<R> {
         future
     }
 
+    /// Drops one that was lent to a callback: the events of its task are those of the future that the task was submitted for.
+    pub(crate) fn end_lent(self) {
+        let mut core = std::mem::ManuallyDrop::new(self.core);
+        // Before the pool, as in any drop.
+        drop(core.outcome.take());
+        // SAFETY: `core` is never used again and not dropped, so its share of the pool is read out once.
+        drop(unsafe { std::ptr::read(&core.pool) });
+    }
+
     pub(crate) fn into_core(self) -> Core {
         self.core
     }
@@ -282,9 +291,11 @@ impl Core {
         Core { pool, ticket, outcome: Once::new() }
     }
 
-    /// The outcome, if it was taken, for somebody else to keep.
+    /// The outcome, if it was taken, for somebody else to keep: of the task there is nothing more to be had here then.
     pub(crate) fn take_outcome(&mut self) -> Option<Outcome> {
-        self.outcome.take()
+        let outcome = self.outcome.take()?;
+        self.pool.forget_events(self.ticket);
+        Some(outcome)
     }
 
     /// The outcome if it is known already, or can be had without waiting.
@@ -537,13 +548,30 @@ impl Core {
     /// Lets the task go: whoever ends it frees the slot; of one that is over the outcome is dropped.
     pub(crate) fn release(&self) -> Result<()> {
         if self.pool.leave_to_calls(self.ticket) {
+            self.pool.forget_events(self.ticket);
             return Ok(());
         }
         let slot = self.pool.slot(self.ticket);
-        match slot.flag(self.ticket.generation, Flag::Detached) {
+        let detached = match slot.detach_without_events(self.ticket.generation) {
+            Err(found) if found.has(Flag::Events) => self.pool.detach_with_events(self.ticket),
+            other => other,
+        };
+        match detached {
             Ok(_) => Ok(()),
             Err(_) => self.settled().map(|_| ()).ok_or(Error::Stale),
         }
+    }
+
+    /// What there is to do at the end of a future whose outcome, or whose events, are elsewhere.
+    #[inline(never)]
+    fn let_go(&self) {
+        if self.pool.member.is_foreign() {
+            return;
+        }
+        if self.outcome.get().is_none() {
+            let _ = self.release();
+        }
+        self.pool.forget_events(self.ticket);
     }
 
     /// An impossible word ends the wait with an error instead of a hang.
@@ -560,10 +588,10 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.outcome.get().is_some() || self.pool.member.is_foreign() {
-            return;
+        // Nearly always: then there is nothing of the task's anywhere else.
+        if self.outcome.get().is_none() || self.pool.keeps_events() {
+            self.let_go();
         }
-        let _ = self.release();
     }
 }
 

@@ -9,7 +9,7 @@
 //! SETS_AT           u64      x SETS_MAX, and as many counts  at creation
 //! LANES_AT          LaneHead x LANES_MAX, 768 B            at creation
 //! slots_at          Slot     x capacity, 128 B, then the ended bitmap and list; for each lane, when it is first used
-//! extras_at         Extra    x capacity, 192 B; for each lane, when a task in it first needs one
+//! extras_at         Extra    x capacity, 192 B, then for each slot the name of its block of events, 4 B; for each lane, when a task in it first needs them
 //! blocks_at         Block    x BLOCKS_MAX, 32 B            step by step
 //! constants_at      what the creator says once, `constants.rs`  at creation; nothing when there is nothing to say
 //! payload_at        payload memory                         step by step
@@ -303,6 +303,10 @@ pub(crate) struct Block {
 /// The size of a `pthread_mutex_t`: 40 bytes on x86-64, 48 on aarch64.
 pub(crate) const PTHREAD_MUTEX_WORDS: usize = 6;
 
+/// The name of a slot's block of events: the block's number plus one. Written by the thread that runs the task, before its state word says `EVENTS`; without
+/// that flag it says nothing.
+const EVENTS_NAME_LEN: usize = size_of::<AtomicU32>();
+
 pub(crate) const FAILURE_AT: u64 = 2048;
 pub(crate) const PARTICIPANTS_AT: u64 = 4096;
 pub(crate) const FUNCTIONS_AT: u64 = PARTICIPANTS_AT + (PARTICIPANTS_MAX * size_of::<Record>()) as u64;
@@ -361,12 +365,17 @@ impl Geometry {
     pub(crate) fn lane_at(&self, lane: usize) -> u64 {
         SLOTS_AT + lane as u64 * self.lane_len()
     }
-    /// Bytes of one lane's extras, in whole pages.
+    /// Bytes of one lane's extras and of the names behind them, in whole pages.
     pub(crate) fn extras_len(&self) -> u64 {
-        ((self.capacity * size_of::<Extra>()) as u64).next_multiple_of(4096)
+        ((self.capacity * (size_of::<Extra>() + EVENTS_NAME_LEN)) as u64).next_multiple_of(4096)
     }
     pub(crate) fn extras_at(&self, lane: usize) -> u64 {
         self.lane_at(LANES_MAX) + lane as u64 * self.extras_len()
+    }
+    /// Where the names of a lane's blocks of events begin. They lie apart from the extras: in these they would take eight bytes each, for which a segment of
+    /// the largest capacity has no room.
+    pub(crate) fn events_names_at(&self, lane: usize) -> u64 {
+        self.extras_at(lane) + (self.capacity * size_of::<Extra>()) as u64
     }
     pub(crate) fn blocks_at(&self) -> u64 {
         self.extras_at(LANES_MAX)

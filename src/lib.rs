@@ -32,6 +32,7 @@ compile_error!("taskring needs 64-bit little-endian Linux");
 
 // The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
 mod demand;
+mod event_ring;
 mod later;
 mod layout;
 mod limits;
@@ -64,6 +65,8 @@ mod context;
 mod done;
 mod ending;
 mod error;
+mod event_blocks;
+mod events;
 mod executor;
 mod exit;
 mod feed;
@@ -135,6 +138,7 @@ mod public {
     pub use crate::codec::{Bytes, Payload, PayloadRef};
     pub use crate::ending::Ending;
     pub use crate::error::{Cause, Error, PoolKind, Result, Stage, TaskError, TaskSource};
+    pub use crate::events::Events;
     pub use crate::executor::Executor;
     pub use crate::future::{Future, State};
     pub use crate::inside::current_pool;

@@ -26,6 +26,8 @@ pub(crate) const SLOTS_PER_HOLD_MAX: usize = 64;
 pub(crate) const INLINE_MAX: usize = 80;
 /// Bytes of a value that a running task reports.
 pub(crate) const REPORT_LEN_MAX: usize = 64;
+/// Bytes of the block that holds a task's events until they are read. It is taken at the first event: tasks that send some are few, and each keeps one.
+pub(crate) const EVENTS_LEN: usize = if cfg!(loom) { 8 * 8 } else { 16 << 10 };
 /// Function names in one pool.
 pub(crate) const FUNCTIONS_MAX: usize = 512;
 /// Bytes of a function name.

@@ -195,21 +195,28 @@ impl Segment {
         Ok(self.payload(offset, len))
     }
 
+    /// Whether `holder` holds a block of that name.
+    pub(crate) fn holds_block(&self, name: u32, holder: Holder) -> bool {
+        // Acquire: pairs with the exchange by which it came to hold it.
+        self.block(name).is_some_and(|b| b.owner.load(Acquire) == holder.bits())
+    }
+
     pub(crate) fn pass_block(&self, name: u32, from: Holder, to: Holder) -> bool {
         // AcqRel: pairs with the next holder's exchange: the bytes written by one holder are visible to the next.
         self.block(name).is_some_and(|b| b.owner.compare_exchange(from.bits(), to.bits(), AcqRel, Relaxed).is_ok())
     }
 
-    /// Frees a block that `from` holds; nothing happens when it is held by anybody else.
-    pub(crate) fn free_block(&self, name: u32, from: Holder) {
+    /// Frees a block that `from` holds; nothing happens when it is held by anybody else, and then this is false.
+    pub(crate) fn free_block(&self, name: u32, from: Holder) -> bool {
         if name == 0 || !self.pass_block(name, from, Holder::Nobody) {
-            return;
+            return false;
         }
         if let Some(block) = self.block(name)
             && let Some(hint) = self.header().payload.freed.get(block.class.load(Relaxed) as usize)
         {
             hint.store(name, Relaxed);
         }
+        true
     }
 
     /// Frees what a slot of a past generation left behind.

@@ -162,6 +162,7 @@ impl Performer {
                 segment.announce_end(task.lane, task.claim.slot, old, request);
                 if old.has(Flag::Detached) {
                     segment.free_slot_blocks([request.args_block, result], number, generation);
+                    segment.free_events(old, number);
                 }
             }
             Err(found) => self.complete_nothing(found, result, (number, generation)),

@@ -226,7 +226,7 @@ fn tell(change: impl FnOnce(&mut Told)) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Unsupported`] outside a task; [`Error::Forked`] in a process that the task has forked. [`Error::OutOfMemory`] and [`Error::System`] when the first
-/// report in a lane finds no memory for it: 192 bytes for each of the lane's slots.
+/// report in a lane finds no memory for it: 196 bytes for each of the lane's slots.
 pub fn progress(done: u64, total: u64) -> Result<()> {
     tell(|told| told.progress = Some(Progress { done, total }))
 }

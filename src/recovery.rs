@@ -165,6 +165,7 @@ impl Member {
         let unfinished = slot.result_block.load(Relaxed);
         self.segment.free_block(unfinished, Holder::Slot { number, generation });
         slot.result_block.store(0, Relaxed);
+        self.segment.free_untold_events(state, number, request.args_block);
         if state.has(Flag::Kill) {
             if state.has(Flag::Time) {
                 slot.outcome.store(TIME_LIMIT, Relaxed);
@@ -271,6 +272,7 @@ impl Member {
             // The slot is free already; of its blocks only the arguments' name is known here. A result's block is swept.
             let number = self.segment.slot_number(lane, index);
             self.segment.free_slot_blocks([request.args_block, 0], number, old.generation());
+            self.segment.free_events(old, number);
         }
     }
 
@@ -320,9 +322,10 @@ impl Member {
             return;
         }
         let result = slot.result_block.load(Relaxed);
-        if slot.free(generation).is_ok() {
+        if let Ok(old) = slot.free(generation) {
             let number = self.segment.slot_number(lane, index);
             self.segment.free_slot_blocks([request.args_block, result], number, generation);
+            self.segment.free_events(old, number);
         }
     }
 

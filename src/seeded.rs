@@ -90,6 +90,10 @@ bugs! {
     KillUnheeded,
     /// A task tells of its progress in the place that is told of, instead of in the other one.
     ToldInPlace,
+    /// A task tells of an event before it has written it.
+    EventFirst,
+    /// A task does not order what it sends before its look whether anybody waits for it.
+    NoFenceAfterEvent,
     /// A pause outlives the owner, who alone could end it.
     PauseKept,
     /// Who wants fewer workers takes the old number away before it writes the new one.

@@ -329,6 +329,12 @@ impl Segment {
         is_used.then(|| &self.table::<Extra>(self.geometry.extras_at(lane), self.geometry.capacity)[slot])
     }
 
+    /// The word that names a slot's block of events; `None` as above.
+    pub(crate) fn events_name(&self, lane: usize, slot: usize) -> Option<&AtomicU32> {
+        self.extra(lane, slot)?;
+        Some(&self.table::<AtomicU32>(self.geometry.events_names_at(lane), self.geometry.capacity)[slot])
+    }
+
     /// The hard limit of the task in a slot, in milliseconds.
     pub(crate) fn hard_limit_ms(&self, lane: usize, slot: usize) -> u32 {
         self.extra(lane, slot).map_or(0, |extra| TimeLimits::from_bits(extra.limits.load(Relaxed)).hard_ms)

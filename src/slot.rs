@@ -232,6 +232,18 @@ impl Slot {
         self.change(self.load(), open, |s| s.with(flag)).map(|s| s.with(flag))
     }
 
+    /// Has nobody collect a task that has sent no events: those who read them might read on in a block that its worker frees at the end. `Err` is what was
+    /// found instead.
+    pub(crate) fn detach_without_events(&self, generation: u32) -> Result<State, State> {
+        let open = |s: State| (s.is(Phase::Pending) || s.is(Phase::Running)) && s.generation() == generation;
+        self.change(self.load(), |s| open(s) && !s.has(Flag::Events), |s| s.with(Flag::Detached))
+    }
+
+    /// RUNNING by `me`, of this generation: from now on the slot holds a block of events. `Err` is what was found instead.
+    pub(crate) fn begin_events(&self, me: Participant, generation: u32) -> Result<State, State> {
+        self.change(self.load(), |s| s.is_run_by(me, generation), |s| s.with(Flag::Events))
+    }
+
     /// The same because its time is up, if nobody has condemned it yet: what it ends with is decided once.
     pub(crate) fn condemn_for_time(&self, owner: Participant, generation: u32) -> Result<State, State> {
         self.change(self.load(), |s| s.is_left_to(owner, generation), |s| s.with(Flag::Kill).with(Flag::Time))

@@ -22,6 +22,7 @@
 //! | CANCEL | the submitter | asked to stop while running: after an error, or before it has begun, it is not put back | at FREE and at a requeue |
 //! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
 //! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
+//! | EVENTS | the worker | the slot holds a block of events, which `events.rs` has the name of | at FREE |
 //! | LAST | who ends the pool, its own part in it, or its set | after an error, or its worker's death, it is not put back to run again | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
@@ -98,6 +99,7 @@ pub(crate) enum Flag {
     Kill = 0x10,
     Time = 0x20,
     Last = 0x40,
+    Events = 0x80,
 }
 
 impl Flag {
@@ -140,6 +142,11 @@ impl State {
     #[inline]
     pub(crate) fn is_finished(self) -> bool {
         self.is(Phase::Done) || self.is(Phase::Cancelled)
+    }
+    /// Done, and the task has sent no events. In one comparison, for each result goes through it.
+    #[inline]
+    pub(crate) fn is_done_without_events(self) -> bool {
+        self.0 & (PHASE_MASK | Flag::Events.bit()) == Phase::Done.code()
     }
     #[inline]
     pub(crate) fn generation(self) -> u32 {

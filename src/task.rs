@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Instant;
 
+pub use crate::events::send_event;
 pub use crate::progress::{progress, report};
 pub use crate::setup::{Shared, set_worker_state, shared, worker_name, worker_number, worker_state};
 

@@ -56,8 +56,8 @@ pub enum Event {
 }
 
 /// What tasks do, by the numbers in their records.
-pub const DEEDS: [&str; 11] =
-    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all"];
+pub const DEEDS: [&str; 12] =
+    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all", "tell"];
 
 /// A record: the event, and of `Entered` which attempt it is and what the task does.
 #[derive(Clone, Copy, Debug)]

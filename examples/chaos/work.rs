@@ -20,6 +20,8 @@ pub enum Deed {
     Abort,
     Overflow,
     CloseAll,
+    /// Sends so many events.
+    Tell(u8),
 }
 
 impl Deed {
@@ -36,12 +38,13 @@ impl Deed {
             Deed::Abort => 8,
             Deed::Overflow => 9,
             Deed::CloseAll => 10,
+            Deed::Tell(_) => 11,
         }
     }
 
     /// Its worker's process does not outlive it.
     fn is_fatal(self) -> bool {
-        self.number() >= 7
+        (7..=10).contains(&self.number())
     }
 }
 
@@ -54,6 +57,14 @@ taskring::task! {
         match deed {
             Deed::Square | Deed::Echo(_) => {}
             Deed::Nap(us) => std::thread::sleep(Duration::from_micros(us.into())),
+            Deed::Tell(events) => {
+                let attempt = taskring::task::attempt();
+                // The nemesis may have taken the room for the first one, and then there are none.
+                let all = (0..events).try_for_each(|n| taskring::task::send_event(&event(task, attempt, n)));
+                if matches!(all, Err(Error::EventsFull { .. })) {
+                    return Err(TaskError::new("a few events have no room"));
+                }
+            }
             Deed::Fail => return Err(TaskError::new(AS_TOLD)),
             Deed::Panic => panic!("{AS_TOLD}"),
             Deed::Allocate => drop(std::hint::black_box(vec![1_u8; 20 << 20])),
@@ -73,6 +84,13 @@ taskring::task! {
 
 pub fn answer(task: u64) -> u64 {
     task.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// One of a task's events: the attempt, its number, and some bytes.
+type Told = (u32, u8, Vec<u8>);
+
+fn event(task: u64, attempt: u32, n: u8) -> Told {
+    (attempt, n, vec![task as u8 ^ n; (task % 61) as usize + usize::from(n)])
 }
 
 fn fork_and_wait() {
@@ -114,6 +132,7 @@ fn order(random: &mut Random, task: u64, name: &str) -> (u64, Deed, Vec<u8>) {
         4..=13 => Deed::Fork,
         14..=33 => Deed::Allocate,
         34..=73 => Deed::Panic,
+        74..=1000 if task.is_multiple_of(4) => Deed::Tell(1 + random.below(12) as u8),
         74..=1000 => Deed::Fail,
         1001..=1200 => Deed::Nap(random.below(2000) as u16),
         1201..=4000 => Deed::Echo(random.below(20_000) as u16),
@@ -371,6 +390,14 @@ impl Submitter<'_> {
 
     fn collect(&self, open: Option<Open>, limit: Duration, name: &str) {
         let Some(Open { task, deed, future }) = open else { return };
+        // Before the result or behind it.
+        let early = if let Deed::Tell(_) = deed
+            && task % 8 == 0
+        {
+            read_events(task, &future, limit)
+        } else {
+            Vec::new()
+        };
         let event = match future.result_timeout(limit) {
             Ok(value) if value == answer(task) => Event::Value,
             Ok(value) => wrong(task, &format!("{value}")),
@@ -395,5 +422,38 @@ impl Submitter<'_> {
             }
         };
         note(task, event);
+        if let Deed::Tell(count) = deed {
+            let rest = read_events(task, &future, Duration::ZERO);
+            judge_events(task, &[early, rest].concat(), if event == Event::Value { Some(count) } else { None });
+        }
+    }
+}
+
+/// The events of a task, up to its end or the time.
+fn read_events(task: u64, future: &Future<u64>, limit: Duration) -> Vec<Told> {
+    let (mut events, end, mut all) = (future.events::<Told>(), Instant::now() + limit, Vec::new());
+    loop {
+        match events.next_timeout(end.saturating_duration_since(Instant::now())) {
+            Some(Ok(told)) => all.push(told),
+            Some(Err(Error::Decode { message })) => note(task, wrong(task, &format!("an event is torn: {message}"))),
+            // What is wrong with the pool its result tells.
+            Some(Err(_)) | None => return all,
+        }
+    }
+}
+
+/// Events come whole and in order: of each attempt from the first one on, and of one that has ended all that it was to send, or none for want of room.
+fn judge_events(task: u64, all: &[Told], whole: Option<u8>) {
+    let mut next = (0, 0);
+    for told in all {
+        next = if told.0 > next.0 { (told.0, 0) } else { next };
+        if *told != event(task, next.0, next.1) {
+            return note(task, wrong(task, &format!("its events are {all:?}")));
+        }
+        next.1 += 1;
+    }
+    let last = all.iter().filter(|told| told.0 == next.0).count();
+    if whole.is_some_and(|whole| last != 0 && last != usize::from(whole)) {
+        note(task, wrong(task, &format!("{last} of its events came instead of {whole:?}")));
     }
 }

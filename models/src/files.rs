@@ -2,6 +2,8 @@
 
 #[path = "../../src/calls.rs"]
 mod calls;
+#[path = "../../src/event_ring.rs"]
+mod event_ring;
 #[path = "../../src/later.rs"]
 mod later;
 #[path = "../../src/layout.rs"]

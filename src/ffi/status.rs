@@ -88,6 +88,8 @@ pub enum taskring_status {
     TASKRING_WOULD_DEADLOCK = 37,
     /// The task ran longer than its hard time limit, and was killed with its worker.
     TASKRING_TIME_LIMIT = 38,
+    /// The events of the task that nobody has read yet leave no room for another one. Nothing was changed: it may be sent later.
+    TASKRING_EVENTS_FULL = 39,
 }
 
 /// The one table of names and meanings.
@@ -131,6 +133,7 @@ const TABLE: &[(taskring_status, &CStr, &CStr)] = &[
     (TASKRING_TERMINATED, c"TASKRING_TERMINATED", c"the pool's workers were ended before the task was over"),
     (TASKRING_WOULD_DEADLOCK, c"TASKRING_WOULD_DEADLOCK", c"a task would wait for one that waits for it in its turn"),
     (TASKRING_TIME_LIMIT, c"TASKRING_TIME_LIMIT", c"the task was killed, for it ran longer than it may"),
+    (TASKRING_EVENTS_FULL, c"TASKRING_EVENTS_FULL", c"unread events of the task leave no room for another one"),
 ];
 
 /// Why a function did not succeed.
@@ -169,6 +172,7 @@ impl Fault {
             Error::UnknownFunction { .. } => TASKRING_UNKNOWN_FUNCTION,
             Error::NoWorkerFor { .. } => TASKRING_NO_WORKER,
             Error::PayloadTooLarge { .. } => TASKRING_PAYLOAD_TOO_LARGE,
+            Error::EventsFull { .. } => TASKRING_EVENTS_FULL,
             Error::OutOfMemory { .. } => TASKRING_OUT_OF_MEMORY,
             Error::Exists { .. } => TASKRING_EXISTS,
             Error::NotFound { .. } => TASKRING_NOT_FOUND,
@@ -207,7 +211,7 @@ impl Fault {
             Fault::Error(Error::TaskFailed { summary, source }) => whole(summary, source.as_deref()),
             Fault::Error(e) => e.to_string(),
             Fault::End { what } => (*what).to_owned(),
-            Fault::TooSmall { needed, given } => format!("the result has {needed} bytes, the buffer {given}"),
+            Fault::TooSmall { needed, given } => format!("the buffer has room for {given}, and {needed} are needed"),
             Fault::Panic(message) => format!("a panic inside the library: {message}"),
         }
     }

@@ -17,7 +17,7 @@ const LANES_AT: usize = (SET_COUNTS_AT + 4095 * 8).next_multiple_of(128);
 pub const SLOTS_AT: usize = (LANES_AT + 24 * LANE).next_multiple_of(4096);
 const LANE_LEN: usize = (CAPACITY * SLOT + 8 + CAPACITY * 16).next_multiple_of(4096);
 const EXTRAS_AT: usize = SLOTS_AT + 24 * LANE_LEN;
-const EXTRAS_LEN: usize = (CAPACITY * EXTRA).next_multiple_of(4096);
+const EXTRAS_LEN: usize = (CAPACITY * (EXTRA + 4)).next_multiple_of(4096);
 const BLOCKS_AT: usize = EXTRAS_AT + 24 * EXTRAS_LEN;
 const PAYLOAD_AT: usize = BLOCKS_AT + (1 << 18) * BLOCK;
 const RECORD: usize = 384;
@@ -60,7 +60,8 @@ pub fn parts(functions: usize) -> Vec<Part> {
         all.extend((0..CAPACITY).map(|i| part(format!("slot {i} of lane {lane}"), at + i * SLOT, SLOT)));
         all.push(part(format!("ended bits and list of lane {lane}"), at + CAPACITY * SLOT, 8 + CAPACITY * 16));
     }
-    all.extend((0..6).map(|i| part(format!("block {i}"), BLOCKS_AT + i * BLOCK, BLOCK)));
+    all.push(part("names of events of lane 0".into(), EXTRAS_AT + CAPACITY * EXTRA, CAPACITY * 4));
+    all.extend((0..8).map(|i| part(format!("block {i}"), BLOCKS_AT + i * BLOCK, BLOCK)));
     all
 }
 

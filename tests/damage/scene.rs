@@ -15,6 +15,11 @@ taskring::task! {
         3 * x + 1
     }
     fn reversed(bytes: Vec<u8>) -> Vec<u8> { bytes.into_iter().rev().collect() }
+    /// Sends events, as far as it may.
+    fn sends(x: u64) -> u64 {
+        (0..EVENTS).for_each(|n| drop(taskring::task::send_event(&Work::bytes(x + n))));
+        x
+    }
     fn nap(x: u64) -> u64 {
         std::thread::sleep(Duration::from_micros(200));
         x
@@ -23,6 +28,8 @@ taskring::task! {
 
 pub const ROLES: [Role; 3] = [("keeper", keeper), ("submitter", submitter), ("guest", crate::images::guest)];
 
+/// How many events such a task sends.
+const EVENTS: u64 = 3;
 /// How long a task waits for a worker that can run it: what is damaged may want one that nobody is.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
 /// No call takes longer: that, the time until the look around with which it begins and until the one after its end, at most 1.2 s each, and what a busy
@@ -139,6 +146,16 @@ impl Work {
         for (future, n) in bulk.iter().zip(n..) {
             let answer = self.judge("result of many", |_| future.result_timeout(PROMPT));
             self.compare(answer, &(3 * n + 1));
+        }
+        if let Some(sending) = self.judge("submit", |w| w.pool.submit(sends, n)) {
+            let answer = self.judge("result of one that sends", |_| sending.result_timeout(PROMPT));
+            self.compare(answer, &n);
+            // Without the mark that there are any, or the block for them, some are lost. Those that come are whole.
+            let mut sent = (n..n + EVENTS).map(Work::bytes);
+            while let Some(event) = self.judge("an event", |_| sending.next_event::<Vec<u8>>()).flatten() {
+                let is_one = sent.any(|one| one == event);
+                self.compare(Some(is_one), &true);
+            }
         }
         let three: Vec<Future<u64>> = (0..3).filter_map(|_| self.judge("submit", |w| w.pool.submit(nap, n))).collect();
         let start = Instant::now();

@@ -20,6 +20,7 @@ mod process_support;
 
 mod board;
 mod c_calls;
+mod events;
 mod lives;
 mod operations;
 mod oracle;

@@ -69,7 +69,7 @@ pub const BLOCK: usize = 200;
 /// Of a victim: how many marks are left to be passed.
 static MARKS: AtomicU32 = AtomicU32::new(0);
 
-fn pass_mark() {
+pub fn pass_mark() {
     match MARKS.load(SeqCst) {
         0 => {}
         1 => end_window(),
@@ -115,9 +115,10 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("create", &["named", "anonymous", "with a worker"]),
     ("loan", &["lent", "submitted", "given back"]),
     ("view", &["inline", "block"]),
+    ("events", &["read", "kept beyond the result", "waited for", "dropped while it runs", "dropped unread"]),
     ("completions", &["tasks added", "tasks taken", "freed"]),
     ("worker", WORKER),
-    ("recover", &["worker running", "idempotent task", "submitter with tasks"]),
+    ("recover", &["worker running", "idempotent task", "task with events", "submitter with tasks"]),
 ];
 
 /// Complete a task, claim the next one, and start it.
@@ -132,6 +133,7 @@ const WORKER: &[&str] = &[
     "put back",
     "put back for later",
     "tells progress",
+    "sends events",
 ];
 
 pub fn attach() -> Executor {
@@ -192,6 +194,7 @@ pub fn perform(operation: &str, context: &str) -> ! {
         "cancel" | "cancel_hard" | "discard" | "task set" | "purge" => perform_cancel(operation, context),
         "result" | "wait" | "as_completed" | "drop a future" => perform_collect(operation, context),
         "loan" | "view" | "completions" => crate::c_calls::perform(operation, context),
+        "events" => crate::events::perform(context),
         "worker" => {
             MARKS.store(2, SeqCst);
             let _ = taskring::work(&place().pool);

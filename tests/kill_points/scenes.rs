@@ -2,6 +2,7 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
+use crate::events::{of_both_attempts, sends, sends_and_holds, wrong_events};
 use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
@@ -315,11 +316,11 @@ impl Scene {
                 FAILS_ONCE => SubmitOptions::new().retry(Retry::new(2).backoff(pause, pause)),
                 _ => SubmitOptions::new(),
             };
-            let tells_progress = self.context == "tells progress";
             let marked = |id| {
-                let marked = match tells_progress {
-                    true => self.pool.submit(tells, (self.board.name(), id)),
-                    false => self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])),
+                let marked = match &*self.context {
+                    "tells progress" => self.pool.submit(tells, (self.board.name(), id)),
+                    "sends events" => self.pool.submit(sends, (self.board.name(), id)),
+                    _ => self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])),
                 };
                 marked.expect("submitted")
             };
@@ -341,7 +342,12 @@ impl Scene {
 
     /// Whether the task of the dead worker runs once more.
     fn may_run_again(&self) -> bool {
-        self.context == "idempotent task"
+        self.context == "idempotent task" || self.sends_in_attempts()
+    }
+
+    /// Whether it sends an event in each attempt.
+    fn sends_in_attempts(&self) -> bool {
+        self.context == "task with events"
     }
 
     /// Somebody dies, and nobody looks.
@@ -353,7 +359,8 @@ impl Scene {
             let mut worker = Program::start("worker", &[&self.name]);
             worker.expect("works");
             let options = SubmitOptions::new().idempotent(self.may_run_again());
-            let task = self.pool.submit_with(&options, hold, (self.board.name(), id)).expect("submitted");
+            let task = if self.sends_in_attempts() { sends_and_holds } else { hold };
+            let task = self.pool.submit_with(&options, task, (self.board.name(), id)).expect("submitted");
             wait_until(SOON, || noted(&self.board, id as usize, Note::Entered) == 1);
             self.held.push(task);
             stop(self.keeper.pid());
@@ -382,6 +389,9 @@ impl Scene {
             // Before the result is taken: what it has told lies beside its slot.
             let told = (self.context == "tells progress").then(|| wrong_story(id, &task)).flatten();
             found.extend(told);
+            let ended = |task: &Future<Vec<u8>>| task.exception(Some(Duration::ZERO)) == Ok(None);
+            let sent = (self.context == "sends events").then(|| wrong_events(id == OWN + 16, &task, ended)).flatten();
+            found.extend(sent);
             let result = task.result_timeout(2 * oracle::LIMIT);
             let runs = noted(&self.board, id as usize, Note::Entered);
             let cancelled = noted(&self.board, id as usize, Note::Cancelled);
@@ -396,13 +406,14 @@ impl Scene {
                 found.push("the other submitter's tasks are not all over".into());
             }
         }
-        let again = self.may_run_again();
+        let (again, has_sent) = (self.may_run_again(), self.sends_in_attempts());
         if again {
             self.board[GATE].store(1, SeqCst);
         }
         for task in self.held.drain(..) {
             let result = task.result_timeout(2 * oracle::LIMIT);
             let is_right = match &result {
+                Ok(_) if has_sent && !of_both_attempts(&task) => false,
                 Ok(id) => again && noted(&self.board, *id as usize, Note::Entered) == 2,
                 Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => !again,
                 Err(_) => false,

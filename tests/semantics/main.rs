@@ -22,6 +22,7 @@ mod async_await;
 mod better;
 mod callbacks;
 mod ending;
+mod events;
 mod foreign;
 mod futures;
 mod held;
@@ -62,6 +63,7 @@ const FILES: &[&[Case]] = &[
     better::CASES,
     callbacks::CASES,
     ending::CASES,
+    events::CASES,
     futures::CASES,
     interpreters::CASES,
     maps::CASES,

@@ -12,6 +12,7 @@
 mod beside;
 mod crash;
 mod deaths;
+mod events;
 mod mutex;
 mod priority;
 mod ring;

@@ -10,7 +10,7 @@ use crate::ring::{Hold, Lane};
 use crate::search::Rings;
 use crate::set::Sets;
 use crate::sleep::Sleepers;
-use crate::state::Participant;
+use crate::state::{Participant, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU32, AtomicU64};
 use std::sync::Arc;
@@ -109,6 +109,8 @@ impl Segment {
     // No payload blocks and no table of functions: nothing to do.
     pub(crate) fn free_block(&self, _name: u32, _from: Holder) {}
     pub(crate) fn free_slot_blocks(&self, _names: [u32; 2], _number: u32, _generation: u32) {}
+    pub(crate) fn free_events(&self, _old: State, _number: u32) {}
+    pub(crate) fn free_untold_events(&self, _state: State, _number: u32, _args_block: u32) {}
     pub(crate) fn sweep_blocks(&self, _dead: Option<Participant>) {}
     pub(crate) fn sweep_unpublished(&self, _lane: usize, _hold: &Hold<'_>) {}
     pub(crate) fn remove_server(&self, _who: Participant) {}
