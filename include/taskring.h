@@ -23,7 +23,8 @@
  *   taskring_outcome tells how the task ended, taskring_describe says it in words, and both take nothing. Of many:
  *   taskring_wait_many; a completion queue, which gives tasks as they end and has a descriptor for epoll; taskring_on_done, which calls back;
  *   taskring_map_new, which runs one function over an input and gives the results in order or as they end; taskring_multi_map_async, in the style of
- *   Python's multiprocessing.Pool, which has its own kind of pool.
+ *   Python's multiprocessing.Pool, which has its own kind of pool. Of a task that still runs: taskring_progress and taskring_reported give what it
+ *   has told last, taskring_next_event gives everything that it has sent, once and in order.
  *
  * Caveats
  *   functions Only registered functions can be tasks, under the same name in every program: no closures, no addresses.
@@ -76,6 +77,11 @@
  * The time that never comes: wait as long as it takes.
  */
 #define TASKRING_INFINITE UINT64_MAX
+
+/**
+ * Bytes of the largest event: a buffer of so many is never too small for one.
+ */
+#define TASKRING_EVENT_LEN_MAX 16248
 
 /**
  * In the ring; nobody has started it, and it can be cancelled.
@@ -1171,6 +1177,44 @@ taskring_status taskring_register_in_context(const char *name,
                                              taskring_context_task task,
                                              void *data,
                                              taskring_destructor destructor);
+
+/**
+ * Sends whoever has submitted the task that this thread runs an event of len bytes, at most TASKRING_EVENT_LEN_MAX, which are copied. It is kept until
+ * taskring_next_event has read it, behind all that the task has sent before, in earlier attempts too. It waits for nobody: the events of a task that nobody
+ * has read yet have 16256 bytes of room together, of which each takes its own bytes, rounded up to a multiple of 8, and 8 more. When the ticket
+ * was released the event goes nowhere.
+ *
+ * Returns TASKRING_OK; TASKRING_EVENTS_FULL when there is no room for it: nothing was changed, and it may be sent later; TASKRING_PAYLOAD_TOO_LARGE;
+ * TASKRING_INVALID_ARGUMENT; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_CORRUPT. With the first
+ * event of a task, which takes 16 KiB of payload memory (and the first one in a lane some bytes for each of its slots): TASKRING_OUT_OF_MEMORY, TASKRING_TOO_MANY, TASKRING_STALLED, TASKRING_SYSTEM.
+ *
+ * Requires:
+ * data is NULL or valid for reads of len bytes.
+ */
+taskring_status taskring_send_event(const void *data,
+                                    size_t len);
+
+/**
+ * Takes the oldest event that a task has sent, by taskring_send_event, and nobody has read, waiting no longer than timeout_ns for it; with 0 it does not
+ * wait. It is copied into buffer, which may be NULL when capacity is 0. len may be NULL; it becomes the event's length.
+ *
+ * Events stay until they are read or the ticket is used up: also when their worker was killed and when the task is over. So read them before
+ * taskring_result or taskring_release; taskring_peek, taskring_outcome and taskring_view (of a result) leave them. Several threads may read those of one
+ * ticket: each event comes to one of them.
+ *
+ * Returns TASKRING_OK; TASKRING_TIMED_OUT when none came in time; TASKRING_END when the task is over, however it ended, and all of its events were read;
+ * TASKRING_BUFFER_TOO_SMALL (*len is what is needed): the same event comes again. TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * TASKRING_FORKED. In a task that has its worker's context, and waits with TASKRING_INFINITE for one that takes it too: TASKRING_UNSUPPORTED.
+ *
+ * Requires:
+ * pool is NULL or a handle of this library; buffer is valid for writes of capacity bytes; len is NULL or valid for a write.
+ */
+taskring_status taskring_next_event(struct taskring_pool *pool,
+                                    uint64_t ticket,
+                                    uint64_t timeout_ns,
+                                    void *buffer,
+                                    size_t capacity,
+                                    size_t *len);
 
 /**
  * Tells what a task is doing just now.

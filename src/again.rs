@@ -1,25 +1,31 @@
 //! Another attempt at a task that failed (`retry.rs` has the rule for it): the worker that ran it puts it back, and it begins when its pause is over.
 //!
 //! ```text
-//! the task's worker                         every other worker
-//! 1 not before; later = 1                   1 idle mark
-//! 2 note: next attempt, nothing begun       2 fence
-//! 3 RUNNING -> PENDING, unless asked        3 look: a new epoch, so at every slot; one that is later: note it
-//! 4 epoch += 1, fence                       4 sleep, not longer than until the first of those
-//! 5 wake all that are marked idle
+//! without a pause                           with one
+//! 1                                         1 not before; later = 1
+//! 2 note: next attempt, nothing begun       2 the same
+//! 3 RUNNING -> PENDING, unless asked        3 the same
+//! 4 claims it again, if no other comes      4 tells all workers that can run it until when to sleep (`later.rs`)
+//!   first; else a new epoch: all look at
+//!   every slot
 //! ```
-//! A slot that says `later` wants what nobody has: no look takes it, and a head steps over it. Who meets one that he could run otherwise knows of it from then on
-//! (`Performer::later`), asks when it may begin, and takes it then, by the same swap as any other. Who takes one by a look from before, finds that when it
+//! Between 3 and 4 nobody else knows of a task without a pause, so its worker owes it: it does nothing else before (`Search::look_after_put_back`).
+//! A slot that says `later` wants what nobody has: no look takes it, and a head steps over it. Who knows of one that he could run otherwise
+//! looks at every slot when it may begin, and takes it then, by the same swap as any other. Who takes one by a look from before, finds that when it
 //! would begin it, and gives it back. So the worker that put it back may die, stand still, or
-//! have another task at that time. Who dies between 1 and 5 is reaped, and then there is a new epoch too; between 2 and 3 its reaper puts the task back.
+//! have another task at that time. Who dies between 1 and 4 is reaped, and then there is a new epoch, too; between 2 and 3 its reaper puts the task back. Of one
+//! that stands still between 3 and 4 the task is found by the next look at everything, as each worker makes one in a second.
 
+use crate::later::{self, AT_ONCE};
 use crate::life::Bit;
+use crate::limits::OWNER_SEAT;
 use crate::outcome::Kind;
 use crate::perform::Performer;
 use crate::priority::Priority;
 use crate::retry::{Failure, Rule, not_before, still_until};
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
+use crate::seeded::{Bug, seeded};
 use crate::segment::Segment;
 use crate::slot::{OPTION_TERMS, WANTED_LATER};
 use crate::state::{Phase, State, Step};
@@ -38,39 +44,9 @@ pub(crate) fn failing_with(code: i32) {
     CODE.set(u8::try_from(code).unwrap_or(0));
 }
 
-/// When the tasks that are to begin later may, as far as a worker knows. Private to it.
+/// What a worker's last look has found to be due and it has not come to, the next one last: lane, slot and word. While there is any, its time is over.
 #[derive(Default)]
-pub(crate) struct Later {
-    at: Cell<u64>,
-    /// What the last look has found to be due and we have not come to, the next one last: lane, slot and word. While there is any, `at` is over.
-    due: RefCell<Vec<(usize, usize, State)>>,
-}
-
-impl Later {
-    /// Knows of none.
-    const NONE: u64 = 0;
-    /// Knows that there may be one, and not when.
-    const LOOK: u64 = 1;
-
-    #[inline]
-    pub(crate) fn knows_of_one(&self) -> bool {
-        self.at.get() != Self::NONE
-    }
-
-    /// When to look for one again, in nanoseconds of the clock; never, if none is known of.
-    pub(crate) fn at(&self) -> u64 {
-        if self.knows_of_one() { self.at.get() } else { u64::MAX }
-    }
-
-    /// The next of those that were due.
-    fn next_due(&self) -> Option<(usize, usize, State)> {
-        self.due.borrow_mut().pop()
-    }
-
-    fn note(&self, at: u64) {
-        self.at.set(self.at().min(at.max(Self::LOOK)));
-    }
-}
+pub(crate) struct Due(RefCell<Vec<(usize, usize, State)>>);
 
 impl Segment {
     /// When the task in that slot may begin, if it is pending and has to wait still. A hint.
@@ -86,7 +62,7 @@ impl Performer {
     #[cold]
     pub(crate) fn leaves(&self, wanted: u32) {
         if wanted & WANTED_LATER != 0 && self.can_run(wanted & !WANTED_LATER) {
-            self.later.note(Later::LOOK);
+            self.member.record().look_by(AT_ONCE);
         }
     }
 
@@ -109,14 +85,17 @@ impl Performer {
         };
         let has_terms = request.options & OPTION_TERMS != 0;
         let Some(extra) = segment.extra(lane, index).filter(|_| has_terms) else { return false };
-        let (rule, next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
+        let (rule, mut next) = (Rule::load(extra.retry.each_ref()), progress.next_attempt(false));
+        if seeded(Bug::AttemptUncounted) {
+            next.attempt = progress.attempt;
+        }
         let (who, generation) = (self.member.who(), task.claim.state.generation());
         let has_attempts = rule.is_for(failure) && next.attempt < u16::from(rule.attempts());
         if !has_attempts || !slot.load().may_go_back(who, generation) {
             return false;
         }
-        let (pause, now) = (rule.pause_ms(progress.attempt), now_ns());
-        let not_before = not_before(now, pause);
+        let pause = rule.pause_ms(progress.attempt);
+        let not_before = not_before(now_ns(), pause);
         slot.result_len.store(not_before, Relaxed);
         slot.set_later(pause != 0);
         // One store counts the attempt and takes the notes away: a reaper that finds this puts the task back in our place.
@@ -130,20 +109,41 @@ impl Performer {
             return false;
         }
         self.member.cancel_if_discarded(lane, index, generation, &request);
-        if pause != 0 {
-            self.later.note(still_until(not_before, now).unwrap_or(now));
+        segment.announce_put_back(slot, &request);
+        if pause == 0 {
+            self.owed.set(Some(task));
+            self.is_held_up.set(true);
+        } else {
+            self.tell_of_later(request.function, not_before);
         }
-        segment.new_epoch();
-        // All of them: any may be the one that can run it, and each is to know until when to sleep.
-        segment.sleepers().wake_each();
         true
+    }
+
+    /// The task that was put back last and may begin at once, if this has not been asked since: from here on it is the caller's to see to it that somebody
+    /// comes by it.
+    pub(crate) fn take_owed(&self) -> Option<Task> {
+        self.is_held_up.set(self.is_out.get());
+        self.owed.take()
+    }
+
+    /// Tells all that can run such a task: any may be the one that is free when its time comes.
+    fn tell_of_later(&self, function: u16, not_before: u32) {
+        let (segment, me) = (&*self.member.segment, self.member.who().index());
+        later::tell(segment.sleepers(), segment.servers(function).chain([me]), not_before);
+        // One that would start a worker for it.
+        segment.sleepers().wake_marked(OWNER_SEAT);
+    }
+
+    /// When to look for those, in nanoseconds of the clock.
+    pub(crate) fn looks_at(&self) -> u64 {
+        self.member.record().looks_at(now_ns())
     }
 
     /// Takes a task that was to begin later, when its time has come.
     #[cold]
     pub(crate) fn take_later(&self) -> Option<Task> {
         let now = now_ns();
-        if now < self.later.at() {
+        if now < self.member.record().looks_at(now) {
             return None;
         }
         // One look at every slot is for all that are due by then. A new one as soon as these are over: a time that it found may have come since.
@@ -154,14 +154,17 @@ impl Performer {
     }
 
     fn take_due(&self) -> Option<Task> {
-        std::iter::from_fn(|| self.later.next_due()).find_map(|(lane, index, state)| self.claim_later(lane, index, state))
+        std::iter::from_fn(|| self.due.0.borrow_mut().pop())
+            .find_map(|(lane, index, state)| self.claim_later(lane, index, state))
     }
 
     /// Looks at every slot for tasks that are to begin later: notes those whose time has come, and until when there is no other.
     fn look_for_due(&self, now: u64) {
         #[cfg(test)]
-        tests::LOOKS.fetch_add(1, Relaxed);
-        let (mut due, mut next) = (Vec::new(), u64::MAX);
+        tests::count_look(&self.member.segment);
+        let record = self.member.record();
+        record.begin_look();
+        let mut due = Vec::new();
         for (lane, ring) in self.member.segment.lanes() {
             for (index, slot) in ring.slots.iter().enumerate() {
                 let state = slot.load();
@@ -173,19 +176,18 @@ impl Performer {
                 match still_until(at, now) {
                     // How long ago that was.
                     None => due.push((((now / 1_000_000) as u32).wrapping_sub(at), lane, index, state)),
-                    Some(at) => next = next.min(at),
+                    Some(_) => {
+                        record.look_by(at);
+                    }
                 }
             }
         }
         // Of the highest level the one that waits longest is the next, and so the last.
         due.sort_unstable_by_key(|&(since, lane, index, _)| (Priority::of_lane(lane), since, Reverse((lane, index))));
-        let is_one_due = !due.is_empty();
-        self.later.due.replace(due.into_iter().map(|(_, lane, index, state)| (lane, index, state)).collect());
-        self.later.at.set(match next {
-            _ if is_one_due => Later::LOOK,
-            u64::MAX => Later::NONE,
-            at => at,
-        });
+        if !due.is_empty() {
+            record.look_by(AT_ONCE);
+        }
+        self.due.0.replace(due.into_iter().map(|(_, lane, index, state)| (lane, index, state)).collect());
     }
 
     /// Claims a task that was seen to be due. Another worker may have had it since, and put it back again for later.
@@ -203,14 +205,16 @@ impl Performer {
         if slot.wanted() & WANTED_LATER == 0 {
             return false;
         }
-        if still_until(slot.result_len.load(Relaxed), now_ns()).is_none() {
+        let not_before = slot.result_len.load(Relaxed);
+        if still_until(not_before, now_ns()).is_none() {
             slot.set_later(false);
             return false;
         }
-        self.member.requeue(lane, index, self.member.who(), task.claim.state.generation(), &slot.read());
-        self.later.note(Later::LOOK);
-        segment.new_epoch();
-        segment.sleepers().wake_each();
+        let request = slot.read();
+        self.member.requeue(lane, index, self.member.who(), task.claim.state.generation(), &request);
+        segment.announce_put_back(slot, &request);
+        // Who looked while we had it has not met it.
+        self.tell_of_later(request.function, not_before);
         true
     }
 
@@ -228,21 +232,35 @@ impl Performer {
             })
         });
         // One that is due has been missed by a moment. And without a time of ours the next look tells it.
-        if waits && self.later.knows_of_one() && !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) {
-            let _ = sleepers.sleep(me, seen, deadline.min(self.later.at()));
+        if waits && self.member.record().looks_later() && !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) {
+            let _ = sleepers.sleep(me, seen, deadline.min(self.looks_at()));
         }
         sleepers.cancel(me);
-        waits || self.later.at() <= now
+        waits || self.looks_at() <= now
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Executor, StartMethod};
-    use std::sync::atomic::AtomicUsize;
+    use crate::{Executor, StartMethod, TaskError};
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
 
-    pub(super) static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    /// Of each pool.
+    static LOOKS: Mutex<Option<HashMap<u64, usize>>> = Mutex::new(None);
+
+    pub(super) fn count_look(segment: &Segment) {
+        let nonce = segment.header().identity.nonce.load(Relaxed);
+        *LOOKS.lock().unwrap().get_or_insert_default().entry(nonce).or_default() += 1;
+    }
+
+    fn looks_in(segment: &Segment) -> usize {
+        let nonce = segment.header().identity.nonce.load(Relaxed);
+        LOOKS.lock().unwrap().as_ref().and_then(|looks| looks.get(&nonce).copied()).unwrap_or(0)
+    }
 
     #[test]
     fn one_look_is_for_all_that_are_due() {
@@ -260,7 +278,42 @@ mod tests {
         }
         pool.resume().unwrap();
         assert!(all.iter().zip(0..).all(|(future, x)| future.result() == Ok(2 * x)));
-        let looks = LOOKS.load(Relaxed);
+        let looks = looks_in(pool.pool().segment());
         assert!((1..100).contains(&looks), "{looks} looks at every slot");
+    }
+
+    /// So many tasks that fail in their first attempts, in a ring that they nearly fill. How many new epochs that made, and how many looks for those that are due.
+    fn all_fail_once(name: &str, pause: Duration) -> (u32, usize) {
+        const TASKS: u64 = 10_000;
+        let calls = AtomicU64::new(0);
+        let fails_once = move |x: u64| {
+            let is_first = crate::task::attempt() == 0;
+            assert!(calls.fetch_add(1, Relaxed) < 2 * TASKS, "more attempts than there are");
+            if is_first { Err(TaskError::new("once")) } else { Ok(2 * x) }
+        };
+        let fails_once = crate::register_fallible(name, fails_once).unwrap();
+        let retry = crate::Retry::new(2).backoff(pause, pause);
+        let builder = Executor::builder().workers(2).capacity(1 << 14).start(StartMethod::Thread).task_retry(retry);
+        let pool = builder.build().unwrap();
+        let segment = pool.pool().segment();
+        let all = pool.submit_bulk(fails_once, 0..TASKS).unwrap();
+        assert!(all.iter().zip(0..).all(|(future, x)| future.result() == Ok(2 * x)));
+        (segment.life().epoch.load(Relaxed), looks_in(segment))
+    }
+
+    #[test]
+    fn who_puts_a_task_back_that_may_begin_at_once_has_nobody_look_at_every_slot() {
+        let begin = std::time::Instant::now();
+        let (epochs, looks) = all_fail_once("again::at_once", Duration::ZERO);
+        println!("at once: {epochs} epochs, {looks} looks, {:?}", begin.elapsed());
+        assert!(epochs < 100 && looks == 0, "{epochs} new epochs, {looks} looks");
+    }
+
+    #[test]
+    fn who_puts_a_task_back_for_later_has_nobody_look_at_every_slot_before() {
+        let begin = std::time::Instant::now();
+        let (epochs, looks) = all_fail_once("again::later", Duration::from_millis(100));
+        println!("later: {epochs} epochs, {looks} looks, {:?}", begin.elapsed());
+        assert!(epochs < 100 && looks < 1000, "{epochs} new epochs, {looks} looks");
     }
 }

@@ -65,6 +65,14 @@ impl Segment {
         self.functions().get(index as usize).is_some_and(|f| bit(f) != 0)
     }
 
+    /// The seats of the workers that have the function.
+    pub(crate) fn servers(&self, index: u16) -> impl Iterator<Item = usize> + '_ {
+        // Relaxed: who asks orders it by a fence, or a stale answer will do.
+        let words = self.functions().get(index as usize).into_iter().flat_map(|f| f.workers.iter().enumerate());
+        let words = words.map(|(at, word)| (64 * at, word.load(Relaxed)));
+        words.flat_map(|(first, bits)| (0..64).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit))
+    }
+
     pub(crate) fn add_server(&self, who: Participant, index: u16) {
         if let Some(f) = self.functions().get(index as usize) {
             // AcqRel: the worker's table was complete before; a submitter that sees the bit may count on it.

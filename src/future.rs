@@ -517,8 +517,12 @@ impl Core {
             if let Some(it) = found() {
                 return Ok(it);
             }
+            let Ok(word) = slot.flag(self.ticket.generation, Flag::Waiter) else {
+                self.check_word()?;
+                return last().ok_or_else(|| self.pool.segment().corrupt().unwrap_or(Error::Stale));
+            };
             if is_nested {
-                // Its worker may have died, and it be pending again.
+                // Its worker may have died or put it back, and it be pending again. What becomes of it from here on ends the sleep.
                 if nested::help(&self.pool, self.ticket)? {
                     continue;
                 }
@@ -534,10 +538,6 @@ impl Core {
             {
                 return Err(Error::TimedOut { what: "a result", after });
             }
-            let Ok(word) = slot.flag(self.ticket.generation, Flag::Waiter) else {
-                self.check_word()?;
-                return last().ok_or_else(|| self.pool.segment().corrupt().unwrap_or(Error::Stale));
-            };
             if word.has(Flag::Detached) {
                 return Err(Error::Stale);
             }

@@ -374,8 +374,14 @@ pub(crate) fn wake_event(pool: &Pool) {
 }
 
 /// The next key of `queue`, or `None` at the deadline, when the queue's changes are not those `seen`, or (having slept) when it is time to look
-/// after things.
-pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, changes: u32, until_ns: u64) -> Option<usize> {
+/// after things, or when something else is `ready`.
+pub(crate) fn next(
+    pools: &[Arc<Pool>],
+    queue: &Arc<Queue>,
+    changes: u32,
+    until_ns: u64,
+    ready: impl Fn() -> bool,
+) -> Option<usize> {
     for pool in pools {
         pool.hub.drain_and_tell(pool);
     }
@@ -390,7 +396,7 @@ pub(crate) fn next(pools: &[Arc<Pool>], queue: &Arc<Queue>, changes: u32, until_
     if spun.is_some() {
         return spun;
     }
-    doze(pools, until_ns, || !queue.is_empty() || queue.changes() != changes);
+    doze(pools, until_ns, || !queue.is_empty() || queue.changes() != changes || ready());
     queue.pop()
 }
 

@@ -87,7 +87,9 @@ pub(crate) fn choose_lane(member: &Member, level: Priority) -> Result<usize> {
 #[cfg(all(test, feature = "named"))]
 mod tests {
     use super::*;
-    use crate::{Executor, StartMethod};
+    use crate::limits::PASSED_MAX;
+    use crate::{Executor, StartMethod, SubmitOptions};
+    use std::sync::atomic::AtomicU64;
 
     #[test]
     fn submitters_spread_over_the_lanes_of_a_level_and_give_them_back() {
@@ -129,5 +131,21 @@ mod tests {
         record.lane.store(u32::MAX, Relaxed);
         let lane = pool.pool().lane_of(Priority::Low).unwrap();
         assert!(Priority::Low.lanes().contains(&lane) && pool.pool().own_lane(Priority::Low) == Some(lane));
+    }
+
+    #[test]
+    fn a_lower_level_has_one_task_after_so_many_of_a_higher_one() {
+        const HIGH: u64 = 3 * PASSED_MAX as u64 + 5;
+        let begun = AtomicU64::new(0);
+        let place = crate::register("lanes::place", move |()| begun.fetch_add(1, Relaxed)).unwrap();
+        let pool = Executor::builder().workers(1).capacity(128).start(StartMethod::Thread).build().unwrap();
+        pool.pause().unwrap();
+        let submit = |level| pool.submit_with(&SubmitOptions::new().priority(level), place, ()).unwrap();
+        let low = [Priority::Low; 3].map(submit);
+        let high: Vec<_> = (0..HIGH).map(|_| submit(Priority::High)).collect();
+        pool.resume().unwrap();
+        let max = u64::from(PASSED_MAX);
+        assert_eq!(low.map(|future| future.result().unwrap()), [max, 2 * max + 1, 3 * max + 2]);
+        assert!(high.iter().all(|future| future.result().is_ok()));
     }
 }

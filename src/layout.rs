@@ -195,7 +195,8 @@ pub(crate) struct Record {
     pub(crate) passed: AtomicU32,
     /// Of the owner: the millisecond in which its supervisor last looked around, cut to 32 bits. Written by it alone. See `idleness.rs`.
     pub(crate) looked_at: AtomicU32,
-    pub(crate) resv: AtomicU32,
+    /// Of a worker: when it looks for tasks that are to begin later, in milliseconds. Brought forward by whoever puts one back, see `later.rs`.
+    pub(crate) later: AtomicU32,
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,

@@ -33,6 +33,7 @@ compile_error!("taskring needs 64-bit little-endian Linux");
 // The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
 mod demand;
 mod event_ring;
+mod later;
 mod layout;
 mod limits;
 mod mutex;

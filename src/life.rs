@@ -1,7 +1,7 @@
 //! The pool's life: open, closing, broken, corrupt, and telling everybody about it.
 
 use crate::error::{Error, PoolKind, Result};
-use crate::layout::Record;
+use crate::layout::{Record, Slot};
 use crate::limits::START_FAILURES_MAX;
 use crate::policy::Policy;
 use crate::priority::Priority;
@@ -172,14 +172,22 @@ impl Segment {
             // After the list: what the bitmap tells of is in it. Release: pairs with the drain of the bitmap.
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
             if let Some(record) = submitter {
-                // Release: as above, for the thread that sleeps on the event.
-                record.event.fetch_add(1, Release);
-                // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
-                fence_after_swap();
-                if record.event_waiters.load(Relaxed) != 0 {
-                    futex_wake(&record.event, i32::MAX);
-                }
+                wake_event(record);
             }
+        }
+    }
+
+    /// After a task was put back: one that waits for it in its turn may begin it, or is to wait until its time, see `nested.rs`.
+    pub(crate) fn announce_put_back(&self, slot: &Slot, request: &Request) {
+        // Whoever sets a flag after this sees that the task is pending.
+        let state = slot.load();
+        if state.has(Flag::Waiter) {
+            futex_wake_low(&slot.state);
+        }
+        if state.has(Flag::Notify)
+            && let Some(record) = self.records().get(crate::state::Participant::from_bits(request.submitter).index())
+        {
+            wake_event(record);
         }
     }
 
@@ -195,6 +203,17 @@ impl Segment {
     #[inline]
     pub(crate) fn slot_number(&self, lane: usize, slot: usize) -> u32 {
         (lane * self.geometry().capacity + slot) as u32
+    }
+}
+
+/// Counts an event of a submitter's, and wakes its threads that sleep for one.
+fn wake_event(record: &Record) {
+    // Release: pairs with the Acquire of the thread that sleeps on the event: it sees what it is told of.
+    record.event.fetch_add(1, Release);
+    // Pairs with the fence of a thread about to sleep on the event: either it sees the count or we see it.
+    fence_after_swap();
+    if record.event_waiters.load(Relaxed) != 0 {
+        futex_wake(&record.event, i32::MAX);
     }
 }
 

@@ -150,6 +150,10 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
     serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
     performer.perform(segment, task, &mut Vec::new());
+    if performer.take_owed().is_some() {
+        // This worker goes on with the task below it.
+        segment.tell_of_put_back(segment.sleepers());
+    }
     if performer.member.seat.is_ours(performer.member.record()) {
         performer.member.record().awaits.store(waits, Relaxed);
     }

@@ -2,7 +2,7 @@
 //!
 //! A task that waits for another one of its pool runs that one on top of itself (`nested.rs`), so all of this goes by shared reference.
 
-use crate::again::Later;
+use crate::again::Due;
 use crate::error::Error;
 use crate::layout::Slot;
 use crate::limits::INLINE_MAX;
@@ -37,15 +37,20 @@ pub(crate) struct Performer {
     pub(crate) target: u32,
     /// It was taken for dead, and leaves.
     pub(crate) is_out: Cell<bool>,
-    /// Of tasks that it may take at some later time.
-    pub(crate) later: Later,
+    /// Tasks that were to begin later.
+    pub(crate) due: Due,
+    /// The task that was put back last and may begin at once, as long as nobody else knows of it.
+    pub(crate) owed: Cell<Option<Task>>,
+    /// One of the two: it comes before the next task.
+    pub(crate) is_held_up: Cell<bool>,
     pub(crate) watchdog: Watchdog,
 }
 
 impl Performer {
     pub(crate) fn new(member: Member, runners: Vec<Option<Runner>>, target: u32) -> Performer {
-        let (is_out, later, watchdog) = (Cell::new(false), Later::default(), Watchdog::default());
-        Performer { member, runners, target, is_out, later, watchdog }
+        let (is_out, due, watchdog) = (Cell::new(false), Due::default(), Watchdog::default());
+        let (owed, is_held_up) = (Cell::new(None), Cell::new(false));
+        Performer { member, runners, target, is_out, due, owed, is_held_up, watchdog }
     }
 
     /// Whether the worker can run what wants this.
@@ -65,7 +70,7 @@ impl Performer {
         matches!(self.runners.get(function as usize), Some(Some(runner)) if runner.is_in_context())
     }
 
-    /// Runs a claimed task to its end. `out` is for its result's bytes: one allocation for all tasks.
+    /// Runs a claimed task to its end. `out` is for its result's bytes: one allocation for all tasks. What was put back is owed.
     // Into the worker's loop: a task on top of another one (`nested.rs`) is rare, and this is most of what a task costs.
     #[inline(always)]
     pub(crate) fn perform(&self, segment: &Segment, task: Task, out: &mut Vec<u8>) {
@@ -202,7 +207,16 @@ impl Performer {
         // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
         segment.free_slot_blocks([result, 0], number, generation);
         // And has no seat any more: what it claimed now would be nobody's.
-        self.is_out.set(!self.member.seat.is_ours(self.member.record()));
+        if !self.member.seat.is_ours(self.member.record()) {
+            self.leave_out();
+        }
+    }
+
+    /// It was taken for dead.
+    #[cold]
+    pub(crate) fn leave_out(&self) {
+        self.is_out.set(true);
+        self.is_held_up.set(true);
     }
 }
 

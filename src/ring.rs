@@ -53,6 +53,12 @@ impl Round {
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
+
+    /// A task that became pending meanwhile, to be taken before the others.
+    pub(crate) fn put_first(&mut self, index: usize, state: State) {
+        let age = self.tasks.last().map_or(0, |&(age, ..)| age);
+        self.tasks.push((age, index as u32, state));
+    }
 }
 
 /// What a look at the head of a lane found.
@@ -168,7 +174,7 @@ impl<'a> Lane<'a> {
                         // Left for somebody who can run it: the head stays.
                         return Found::Foreign;
                     }
-                    // For later: others need not wait for it. Whoever makes it one for now makes a new epoch.
+                    // For later: others need not wait for it. Who can run it looks at every slot in its time.
                     pending = false;
                 }
             }

@@ -1,7 +1,7 @@
 //! A worker's search for its next task: in order from the heads of the lanes, and at every slot after a new epoch. Lanes of a higher level of priority come
 //! first, and of one level each in its turn.
 //!
-//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue, also of one that is to begin later), that a head has left
+//! A new epoch means that a task became pending somewhere that no head will come by again (a requeue), that a head has left
 //! positions out, or that somebody died and may have reserved a position without claiming it. Whoever sees the new epoch looks
 //! once at every slot, running what it finds on the way: of each level before what comes at the heads of its lanes.
 //!
@@ -15,7 +15,7 @@ use crate::ring::{Claim, Found, Lane, Round};
 use crate::seeded::{Bug, seeded};
 use crate::sleep::Sleepers;
 use crate::slot::{WANTED_LATER, WANTED_TARGET};
-use crate::state::Participant;
+use crate::state::{Participant, Phase, State};
 use crate::sync::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::{AtomicU32, AtomicU64, Wait, fence};
 
@@ -38,6 +38,12 @@ pub(crate) trait Rings {
         // Pairs with the fence in `Sleepers::prepare`: whoever marks itself idle after this sees the new epoch.
         fence(SeqCst);
     }
+
+    /// Tells everybody of a task that was put back and may begin at once: any may be the one that can run it.
+    fn tell_of_put_back(&self, sleepers: Sleepers<'_>) {
+        self.new_epoch();
+        sleepers.wake_each();
+    }
 }
 
 /// A claimed task and the lane it lies in.
@@ -45,6 +51,14 @@ pub(crate) trait Rings {
 pub(crate) struct Task {
     pub(crate) lane: usize,
     pub(crate) claim: Claim,
+}
+
+impl Task {
+    /// The word of its slot, if it was put back there and nobody has taken it since.
+    fn that_waits(self, rings: &impl Rings) -> Option<State> {
+        let state = rings.lane(self.lane).slots[self.claim.slot].load();
+        (state.is(Phase::Pending) && state.generation() == self.claim.state.generation()).then_some(state)
+    }
 }
 
 /// How a worker's attempt to sleep ended.
@@ -64,7 +78,7 @@ pub(crate) enum Rest {
 struct Scan {
     /// One bit for each lane that was looked through.
     done: u64,
-    /// Those that are being looked through, at most one of a level.
+    /// Those that are being looked through.
     rounds: Vec<(usize, Round)>,
 }
 
@@ -79,6 +93,9 @@ impl Passed {
 
     /// A task of that level was taken, or none was there.
     fn without(self, level: Priority) -> Passed {
+        if seeded(Bug::AlwaysOverdue) {
+            return self;
+        }
         Passed(self.0 & !(0xff << (8 * level.index())))
     }
 
@@ -152,6 +169,39 @@ impl Search {
         self.look_around(rings, epoch, used, runnable)
     }
 
+    /// The next task after this worker has put one back that may begin at once, and of which nobody else knows. It is that task, the first of its level, unless
+    /// something comes before it: then everybody is told of it, for what we do first may take any time.
+    #[cold]
+    pub(crate) fn look_after_put_back(
+        &mut self,
+        rings: &impl Rings,
+        sleepers: Sleepers<'_>,
+        runnable: &mut impl FnMut(u32) -> bool,
+        back: Task,
+    ) -> Option<Task> {
+        if let Some(state) = back.that_waits(rings) {
+            self.come_back_to(back, state);
+        }
+        let next = self.look(rings, runnable);
+        if back.that_waits(rings).is_some() && !seeded(Bug::BackUntold) {
+            rings.tell_of_put_back(sleepers);
+        }
+        next
+    }
+
+    /// Has the next look take it before others of its level. One that has yet to come to its lane meets it there, if it is behind the head.
+    fn come_back_to(&mut self, back: Task, state: State) {
+        let scan = self.scan.get_or_insert_with(|| Scan { done: u64::MAX, rounds: Vec::new() });
+        if let Some((_, round)) = scan.rounds.iter_mut().find(|(lane, _)| *lane == back.lane) {
+            round.put_first(back.claim.slot, state);
+        } else if scan.done & 1 << back.lane != 0 {
+            let mut round = Round::default();
+            round.put_first(back.claim.slot, state);
+            scan.rounds.push((back.lane, round));
+            scan.done &= !(1 << back.lane);
+        }
+    }
+
     /// The look when there is more than one lane, or every slot to look at: apart, so that the other one is small.
     #[inline(never)]
     fn look_around(
@@ -167,7 +217,8 @@ impl Search {
         }
         // Levels that so many tasks of higher ones have passed come first, the lowest of them before the other.
         let passed = Passed(rings.passed(self.me).load(Relaxed));
-        let overdue = Priority::ALL.into_iter().rev().filter(|&level| passed.of(level) >= PASSED_MAX);
+        let is_overdue = |level: Priority| passed.of(level) >= PASSED_MAX && !seeded(Bug::NeverOverdue);
+        let overdue = Priority::ALL.into_iter().rev().filter(|&level| is_overdue(level));
         for level in overdue.chain(Priority::ALL) {
             if let Some(task) = self.look_in(rings, level, used, runnable) {
                 return Some(task);

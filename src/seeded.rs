@@ -108,6 +108,18 @@ bugs! {
     TurnLookedLate,
     /// A worker hands its turn over and does not wake who waits for it.
     HandedSilently,
+    /// A task that failed is put back in the attempt that it failed in.
+    AttemptUncounted,
+    /// A task that was asked to stop is put back when it fails.
+    AskedAgain,
+    /// A worker that puts a task back and then takes another one tells nobody.
+    BackUntold,
+    /// Who puts a task back for later wakes nobody that would sleep longer.
+    LaterUntold,
+    /// No level of priority comes before a higher one, however long it waits.
+    NeverOverdue,
+    /// The count of tasks that have passed a level is never taken back.
+    AlwaysOverdue,
 }
 
 /// What can be switched on: its name, and what it is.

@@ -141,7 +141,8 @@ impl Slot {
 
     /// RUNNING -> PENDING by its owner, after an error, for another attempt: unless it was asked to stop, or is not to run again. `Ok` is the word before.
     pub(crate) fn put_back(&self, me: Participant, generation: u32) -> Result<State, State> {
-        self.change(self.load(), |s| s.may_go_back(me, generation), State::requeued)
+        let may = |s: State| s.may_go_back(me, generation) || seeded(Bug::AskedAgain) && s.is_left_to(me, generation);
+        self.change(self.load(), may, State::requeued)
     }
 
     /// Cancels a pending task, and asks a running one to stop. `Ok` is the word before, of a task that was cancelled; `Err` what was found instead. The two are

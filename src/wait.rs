@@ -125,11 +125,12 @@ impl Waiting {
             return Ok(Turn::Again);
         };
         // A task that waits for another one begins it when its time has come.
-        let mut until = until;
+        let (mut until, mut words) = (until, Vec::new());
         let waits = match &mut self.nested {
             None => None,
             Some(awaited) => {
                 awaited.retain(|(pool, ticket)| pool.is_unfinished(*ticket));
+                words = awaited.iter().map(|(pool, ticket)| pool.slot(*ticket).load()).collect();
                 for (pool, ticket) in awaited.iter() {
                     if nested::help(pool, *ticket)? {
                         return Ok(Turn::Again);
@@ -140,7 +141,12 @@ impl Waiting {
                 nested::begin_wait(awaited.iter().map(|(pool, ticket)| (&**pool, *ticket)))?
             }
         };
-        let next = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline));
+        // Or when it was put back meanwhile.
+        let is_changed = || {
+            let awaited = self.nested.iter().flatten();
+            awaited.zip(&words).any(|((pool, ticket), word)| pool.slot(*ticket).load() != *word)
+        };
+        let next = hub::next(&self.pools, &self.queue, self.seen, until.min(self.deadline), is_changed);
         drop(waits);
         let Some(key) = next else { return Ok(Turn::Again) };
         pace.came();

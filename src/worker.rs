@@ -156,6 +156,7 @@ impl Worker {
         // Counts of their own, so that they can be lent beside the rest of us.
         let performer = self.performer.clone();
         let segment = performer.member.segment.clone();
+        let record = performer.member.record();
         loop {
             if self.is_called() && !self.attend() {
                 return;
@@ -165,7 +166,7 @@ impl Worker {
             {
                 return;
             }
-            let task = match self.next(&segment) {
+            let task = match self.next_knowing(&segment, record) {
                 Some(task) => {
                     prefetch(&segment, task);
                     task
@@ -208,9 +209,15 @@ impl Worker {
         }
     }
 
-    /// Rests for as long as the pool is paused; false when this worker is to leave.
+    /// Goes on with what it owes, and rests for as long as the pool is paused; false when this worker is to leave.
     #[cold]
     fn attend(&mut self) -> bool {
+        if !self.go_on_after_put_back() {
+            return false;
+        }
+        if !self.is_called() {
+            return true;
+        }
         let (performer, calls) = (self.performer.clone(), self.calls);
         let is_still_in = || {
             if self.pace.is_overdue(now_ns()) {
@@ -223,16 +230,44 @@ impl Worker {
         !performer.is_out.get() && calls.attend(&performer.member, is_still_in)
     }
 
+    /// After a task was put back that may begin at once: as between any two tasks, but that nobody else knows of it. False when this worker is to leave.
+    #[cold]
+    fn go_on_after_put_back(&mut self) -> bool {
+        let performer = self.performer.clone();
+        let (segment, sleepers) = (&*performer.member.segment, performer.member.segment.sleepers());
+        while let Some(back) = performer.take_owed() {
+            let is_called = self.is_called();
+            if is_called || self.turnover.as_mut().is_some_and(|turnover| turnover.is_over(&performer.member)) {
+                segment.tell_of_put_back(sleepers);
+                return is_called;
+            }
+            let mut runnable = |wanted: u32| performer.can_run(wanted);
+            let Some(task) = self.search.look_after_put_back(segment, sleepers, &mut runnable, back) else { return true };
+            performer.perform(segment, task, &mut self.out);
+            fence_after_task();
+            self.keep_house_if_due();
+        }
+        true
+    }
+
     /// Whether to leave or to rest, or whether that is to be looked into.
     #[inline]
     fn is_called(&self) -> bool {
-        self.performer.member.segment.life().flags.load(Relaxed) & self.calls.call_bits != 0 || self.performer.is_out.get()
+        self.performer.member.segment.life().flags.load(Relaxed) & self.calls.call_bits != 0
+            || self.performer.is_held_up.get()
     }
 
     #[inline]
     fn next(&mut self, segment: &Segment) -> Option<Task> {
+        let performer = self.performer.clone();
+        self.next_knowing(segment, performer.member.record())
+    }
+
+    /// The same with our record, whose place need not be found for each task.
+    #[inline]
+    fn next_knowing(&mut self, segment: &Segment, record: &Record) -> Option<Task> {
         let performer = &*self.performer;
-        if performer.later.knows_of_one()
+        if record.looks_later()
             && let Some(task) = performer.take_later()
         {
             return Some(task);
@@ -277,9 +312,10 @@ impl Worker {
         let turnover = &self.turnover;
         // Who waits for our turn may have come, and its wake gone by, after the last look.
         let is_over = || turnover.as_ref().is_some_and(|turnover| turnover.is_to_look(&performer.member));
-        // What the last look finds of tasks that are to begin later moves the time until which we sleep.
-        let later_at = performer.later.at();
-        let ended = || calls.ends_idleness(segment) || is_over() || performer.later.at() != later_at;
+        // What others, and our last look, tell of tasks that are to begin later moves the time until which we sleep.
+        let record = performer.member.record();
+        let (later, later_at) = (record.later.load(Relaxed), performer.looks_at());
+        let ended = || calls.ends_idleness(segment) || is_over() || record.later.load(Relaxed) != later;
         let mut runnable = |wanted: u32| performer.can_run(wanted);
         // Jittered, so that the workers of a pool do not all wake at the same moment.
         let now = now_ns();
@@ -359,7 +395,7 @@ impl Worker {
     /// What somebody has to do about once a second: notice that the owner is gone, and, when it is, act for the dead.
     fn keep_house(&mut self) {
         if !self.performer.member.seat.is_ours(self.performer.member.record()) {
-            self.performer.is_out.set(true);
+            self.performer.leave_out();
             return;
         }
         self.pace.looked(now_ns());
@@ -494,7 +530,7 @@ mod tests {
         perform(&other, &mut seen_before);
         assert_eq!(CALLS.load(Relaxed), 1, "its time has not come");
         assert_eq!((future.state(), ring.slots[0].progress().attempt), (crate::State::Pending, 1));
-        assert!(segment.waits_until(0, 0, now_ns()).is_some() && other.later.knows_of_one());
+        assert!(segment.waits_until(0, 0, now_ns()).is_some() && other.member.record().looks_later());
         assert!(future.cancel());
         [one, other].into_iter().for_each(|performer| segment.remove_server(performer.member.who()));
     }

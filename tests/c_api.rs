@@ -194,6 +194,18 @@ fn cpp_closures_and_coroutines_pass_the_sanitizers() {
     }
 }
 
+#[test]
+fn events_in_c_and_cpp_pass_the_sanitizers() {
+    let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    for (compiler, standard, source) in
+        [("cc", "c11", "tests/c/semantics_events.c"), ("c++", "c++20", "tests/cpp/semantics_events.cpp")]
+    {
+        if has(compiler) {
+            run(&build(&format!("events_{}_sanitized", &standard[..3]), standard, &[source], &flags), &["thread"]);
+        }
+    }
+}
+
 /// What the compiler says of a file that it only checks; `None` when it takes it.
 fn refusal(standard: &str, source: &str, define: &str) -> Option<String> {
     let mut command = compiler(true);
@@ -295,6 +307,18 @@ fn the_examples_run() {
         assert!(last(&[]).contains("words; 0 of "), "{}", last(&[]));
         // However many are begun meanwhile, one file is enough.
         assert!(last(&["1"]).contains(" files were not begun"));
+    }
+    // Enough of them that they have no room at a time.
+    for (compiler, standard, source, first) in
+        [("cc", "c11", "bindings/c/follow.c", "2"), ("c++", "c++17", "bindings/cpp/follow.cpp", "2 after 0")]
+    {
+        if has(compiler) {
+            let program = build(&format!("follow_{}", &standard[..3]), standard, &[source], &[]);
+            let out = succeed(Command::new(program).args(["0", "30000"]));
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            let ends = (text.lines().count(), text.lines().next(), text.lines().last());
+            assert_eq!(ends, (3246, Some(first), Some("3245 primes")), "{source}");
+        }
     }
 }
 

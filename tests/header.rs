@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use taskring::ffi;
 
-const FILES: [&str; 20] = [
+const FILES: [&str; 21] = [
     "status",
     "init",
     "handle",
@@ -16,6 +16,7 @@ const FILES: [&str; 20] = [
     "loan",
     "future",
     "progress",
+    "events",
     "completions",
     "map",
     "multi",

@@ -26,8 +26,17 @@ fn square(args: Bytes) -> Result<Bytes, TaskError> {
     Ok(Bytes::from((x * x).to_ne_bytes().to_vec()))
 }
 
+/// Sends the squares below its argument.
+fn squares(args: Bytes) -> Result<Bytes, TaskError> {
+    for x in 0..u64::from_ne_bytes(args[..].try_into()?) {
+        taskring::task::send_event(&Bytes::from((x * x).to_ne_bytes().to_vec()))?;
+    }
+    Ok(Bytes::from(Vec::new()))
+}
+
 fn work(args: &[String]) {
     taskring::register_fallible("square", square).expect("registered");
+    taskring::register_fallible("squares", squares).expect("registered");
     taskring::work(&args[0]).expect("worked to the pool's end");
 }
 
@@ -38,6 +47,12 @@ fn submit(args: &[String]) {
         let result = pool.submit(task, Bytes::from(x.to_ne_bytes().to_vec())).expect("submitted").result().expect("it ran");
         assert_eq!(result[..], (x * x).to_ne_bytes());
     }
+    let sending =
+        pool.submit(Task::<Bytes, Bytes>::named("squares"), Bytes::from(20_u64.to_ne_bytes().to_vec())).expect("submitted");
+    let events: Vec<Bytes> = sending.events().collect::<Result<_, _>>().expect("all of them");
+    assert_eq!(events.len(), 20);
+    assert!((0..).zip(&events).all(|(x, event)| event[..] == u64::to_ne_bytes(x * x)));
+    assert!(sending.result().expect("it ran").is_empty());
     assert!(pool.submit(task, Bytes::from(vec![1, 2, 3])).expect("submitted").result().is_err());
     say("done");
 }

@@ -20,6 +20,7 @@
 //
 //     all of the inputs                for (auto &y : pool.map(square, xs, taskring::map_options().unordered()))
 //     some or all of the futures       auto [done, not_done] = taskring::wait(futures, 5s, taskring::when::first_completed)
+//     what a running task sends        for (auto &text : future.events<std::string>()), and in the task taskring::send_event(text)
 //     as they end                      for (auto &[i, future] : taskring::as_completed(futures))
 //     options of one task              pool.submit(taskring::options().idempotent(), square, 7)
 //     in a coroutine (C++20)           auto y = co_await pool.submit(square, 7)

@@ -4,6 +4,8 @@
 mod calls;
 #[path = "../../src/event_ring.rs"]
 mod event_ring;
+#[path = "../../src/later.rs"]
+mod later;
 #[path = "../../src/layout.rs"]
 mod layout;
 #[path = "../../src/life.rs"]

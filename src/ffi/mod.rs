@@ -10,6 +10,7 @@
 mod call;
 mod completions;
 mod context;
+mod events;
 mod future;
 mod handle;
 mod init;
@@ -36,6 +37,7 @@ use std::time::Duration;
 pub use call::*;
 pub use completions::*;
 pub use context::*;
+pub use events::*;
 pub use future::*;
 pub use init::*;
 pub use inside::*;

@@ -211,7 +211,7 @@ impl Fault {
             Fault::Error(Error::TaskFailed { summary, source }) => whole(summary, source.as_deref()),
             Fault::Error(e) => e.to_string(),
             Fault::End { what } => (*what).to_owned(),
-            Fault::TooSmall { needed, given } => format!("the result has {needed} bytes, the buffer {given}"),
+            Fault::TooSmall { needed, given } => format!("the buffer has room for {given}, and {needed} are needed"),
             Fault::Panic(message) => format!("a panic inside the library: {message}"),
         }
     }

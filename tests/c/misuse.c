@@ -64,6 +64,15 @@ static void nulls(taskring_pool *pool, uint64_t ticket) {
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_result(NULL, ticket, 0, NULL, 0, NULL));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_result(pool, ticket, 0, NULL, 8, NULL));
     says("buffer is NULL");
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(NULL, ticket, 0, NULL, 0, &count));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, ticket, 0, NULL, 8, &count));
+    says("buffer is NULL");
+    STATUS(TASKRING_END, taskring_next_event(pool, ticket, TASKRING_INFINITE, NULL, 0, NULL));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_send_event(NULL, 8));
+    says("data is NULL");
+    STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_send_event(&number, SIZE_MAX));
+    STATUS(TASKRING_UNSUPPORTED, taskring_send_event(NULL, 0));
+    says("outside a task");
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_release(NULL, ticket));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_worker_pid(pool, ticket, NULL));
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_wait_many(NULL, 1, 0, 0, &byte, NULL));
@@ -138,6 +147,7 @@ static void tickets(taskring_pool *pool) {
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         STATUS(TASKRING_INVALID_ARGUMENT, taskring_state(pool, wrong[i], &state));
         STATUS(TASKRING_INVALID_ARGUMENT, taskring_result(pool, wrong[i], TASKRING_INFINITE, NULL, 0, NULL));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, wrong[i], TASKRING_INFINITE, NULL, 0, NULL));
         STATUS(TASKRING_INVALID_ARGUMENT, taskring_release(pool, wrong[i]));
     }
     /* A ticket that could be: of a slot of ours, never given out. */
@@ -145,6 +155,7 @@ static void tickets(taskring_pool *pool) {
     STATUS(TASKRING_STALE, taskring_wait(pool, UINT64_C(64) << 32 | 12345, TASKRING_INFINITE));
     STATUS(TASKRING_STALE, taskring_result(pool, UINT64_C(64) << 32 | 12345, TASKRING_INFINITE, NULL, 0, NULL));
     STATUS(TASKRING_STALE, taskring_cancel(pool, UINT64_C(64) << 32 | 12345, &state));
+    STATUS(TASKRING_STALE, taskring_next_event(pool, UINT64_C(64) << 32 | 12345, TASKRING_INFINITE, NULL, 0, NULL));
     CHECK(state == 1);
     uint64_t running = submit(pool, "until_asked", NULL, 0);
     until_state(pool, running, TASKRING_RUNNING);

@@ -10,9 +10,9 @@
     X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(is_paused) X(kill_workers) \
     X(last_broken) X(last_error) X(last_loss) X(last_source) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
     X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_join) X(multi_map_async) X(multi_terminate) \
-    X(on_done) X(outcome) X(pause) X(peek) X(pool_stats) X(progress) X(promise_cancel_requested) X(promise_free) X(promise_new) \
+    X(next_event) X(on_done) X(outcome) X(pause) X(peek) X(pool_stats) X(progress) X(promise_cancel_requested) X(promise_free) X(promise_new) \
     X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(purge) X(register) X(register_context) \
-    X(register_in_context) X(release) X(report) X(report_progress) X(reported) X(resize) X(resume) X(result) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
+    X(register_in_context) X(release) X(report) X(report_progress) X(reported) X(resize) X(resume) X(result) X(send_event) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
     X(state) X(status_message) X(status_name) X(submit) X(submit_bulk) X(submit_loan) X(submit_named) \
     X(submit_timed) X(submit_to) X(task_ticket) X(terminate_workers) X(version) X(view) X(wait) X(wait_many) X(work) \
     X(worker_name) X(worker_number) X(worker_pid) \
@@ -54,6 +54,7 @@ static uint64_t below(uint64_t limit) {
 static int one_in(uint64_t n) { return below(n) == 0; }
 
 static void tell(void);
+static void send_some(const uint8_t *bytes, size_t len);
 
 /* What a task does follows from its first byte. */
 static int32_t any(taskring_call *call, void *context) {
@@ -71,6 +72,8 @@ static int32_t any(taskring_call *call, void *context) {
     count(F_worker_name, taskring_worker_name() != NULL);
     if (what == 10)
         tell();
+    if (what % 16 == 12)
+        send_some(args, len);
     if (what % 32 == 9) {
         taskring_pool *own = NULL;
         count(F_current_pool, taskring_current_pool(&own) == TASKRING_OK);
@@ -401,6 +404,7 @@ static void step(taskring_pool *spawned, uint32_t die_function) {
         CALL(outcome, pool, ticket, below(2) * 20000, one_in(32) ? NULL : &end);
         CALL(describe, pool, ticket, one_in(32) ? NULL : buffer, below(200), one_in(2) ? NULL : &len);
         CALL(peek, pool, ticket, below(2) * 20000, buffer, one_in(8) ? below(40) : sizeof buffer, one_in(4) ? NULL : &len);
+        CALL(next_event, pool, ticket, below(2) * 20000, buffer, one_in(8) ? below(40) : sizeof buffer, one_in(4) ? NULL : &len);
         return;
     }
     case 0:

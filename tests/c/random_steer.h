@@ -1,5 +1,5 @@
 /* The part of random.c for what steers a pool and its tasks, whose means it uses: pauses, other numbers of workers, tasks for one worker, hard cancels,
- * time limits, what running tasks tell, and contexts. Each task that these begin is looked at when it is over. */
+ * time limits, what running tasks tell and send, and contexts. Each task that these begin is looked at when it is over. */
 #ifndef TASKRING_TESTS_RANDOM_STEER_H
 #define TASKRING_TESTS_RANDOM_STEER_H
 
@@ -11,6 +11,14 @@ static const uint8_t word_endless[8] = {'e', 'n', 'd', 'l', 'e', 's', 's', 0};
 static void tell(void) {
     count(F_report_progress, taskring_report_progress(1, 2) == TASKRING_OK);
     count(F_report, taskring_report(word_told, sizeof word_told) == TASKRING_OK);
+}
+
+/* Of `any` as well: what it was given, what is told too, and what has no room in any ring, or in most. */
+static void send_some(const uint8_t *bytes, size_t len) {
+    static const uint8_t large[TASKRING_EVENT_LEN_MAX + 1];
+    count(F_send_event, taskring_send_event(bytes, len) == TASKRING_OK);
+    count(F_send_event, taskring_send_event(word_told, sizeof word_told) == TASKRING_OK);
+    count(F_send_event, taskring_send_event(large, sizeof large - (len % 2 == 0)) == TASKRING_OK);
 }
 
 /* Longer than any test: killed, or asked to stop. Not where it was called by a number of no meaning, with other arguments. */
@@ -168,6 +176,32 @@ static void use_reports(void) {
         count(F_last_source, strcmp(taskring_last_source(), "what it was told") == 0);
 }
 
+/* The events of a task, one by one: there are two, or those that there was memory for. */
+static void use_events(void) {
+    const int i = (int)below(POOLS);
+    taskring_stats stats = TASKRING_STATS_INIT;
+    uint64_t ticket = 0;
+    uint8_t bytes[8];
+    size_t len = 0, read = 0;
+    CALL(pool_stats, pools[i], &stats);
+    if (stats.workers == 0 || CALL(submit_timed, pools[i], functions[i], "\14", 1, NULL, 0, &ticket) != TASKRING_OK)
+        return;
+    for (;;) {
+        const size_t room = one_in(4) ? 0 : sizeof bytes;
+        const taskring_status status = CALL(next_event, pools[i], ticket, SOON, bytes, room, one_in(4) ? NULL : &len);
+        if (status == TASKRING_BUFFER_TOO_SMALL && room == 0)
+            continue;
+        if (status != TASKRING_OK) {
+            STATUS(TASKRING_END, status);
+            break;
+        }
+        CHECK(bytes[0] == (read == 0 ? 12 : word_told[0]) || bytes[0] == word_told[0]);
+        CHECK(++read <= 2);
+    }
+    CALL(result, pools[i], ticket, SOON, bytes, sizeof bytes, &len);
+    STATUS(TASKRING_STALE, counted(F_next_event, taskring_next_event(pools[i], ticket, 0, bytes, sizeof bytes, &len)));
+}
+
 static void steer(taskring_pool *spawned) {
     taskring_pool *pool;
     if (one_in(600)) {
@@ -182,7 +216,7 @@ static void steer(taskring_pool *spawned) {
         CALL(resize, a_pool(), one_in(8) ? 0 : 1 + (uint32_t)below(3));
         return;
     }
-    switch (below(5)) {
+    switch (below(6)) {
     case 0:
         submit_for_one(spawned);
         return;
@@ -197,6 +231,9 @@ static void steer(taskring_pool *spawned) {
         CALL(cancel_hard, pool, ticket, NULL);
         return;
     }
+    case 4:
+        use_events();
+        return;
     default:
         CALL(resume, pools[below(POOLS)]);
         CALL(purge, pools[below(POOLS)], NULL);

@@ -9,7 +9,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
     Program, children_of, command_line, cpu_time_of, cpu_time_of_thread, kill, shm_entries, signal, unique,
 };
-use crate::roles::CAPACITY;
+use crate::roles::{CAPACITY, PIDFD};
 use crate::standing::{How, Standing};
 use crate::trace::{At, Survey};
 use std::collections::HashSet;
@@ -54,7 +54,7 @@ pub struct Scene {
     tracer: Program,
     pool: Executor,
     before: Before,
-    fds: Vec<u64>,
+    fds: String,
     /// The survivor's tasks that are under way while the victim dies.
     tasks: Vec<(u64, Future<Vec<u8>>)>,
     held: Vec<Future<u64>>,
@@ -143,7 +143,7 @@ impl Scene {
             tracer,
             pool,
             name,
-            fds: Vec::new(),
+            fds: String::new(),
             tasks: Vec::new(),
             held: Vec::new(),
             kills: 0,
@@ -158,21 +158,48 @@ impl Scene {
         // Warm: what is opened once is open.
         let found = scene.after(BEGINNING);
         assert!(found.is_empty(), "{found:?}");
-        scene.fds = scene.count_fds();
+        scene.fds = scene.first_fds();
         scene
     }
 
-    /// The keeper's descriptors, once it has seen who came and who went: it looks again every ten milliseconds.
-    fn count_fds(&mut self) -> Vec<u64> {
-        let mut seen = Vec::new();
+    /// The keeper's descriptors. It may have replaced its worker.
+    fn keepers_fds(&mut self) -> String {
+        self.keeper.tell("count");
+        let fds = self.keeper.line();
+        let workers: Vec<String> = children_of(self.keeper.pid()).iter().map(|pid| format!("{PIDFD}{pid}")).collect();
+        let is_workers = |name: &str| workers.iter().any(|worker| worker == name);
+        let mut names: Vec<&str> = fds.split(' ').map(|name| if is_workers(name) { "worker" } else { name }).collect();
+        names.sort_unstable();
+        names.join(" ")
+    }
+
+    /// The same once it holds one of each that has come: it looks for those every ten milliseconds, if it gets a processor.
+    fn first_fds(&mut self) -> String {
+        let programs = self.spare.iter().chain(&self.other).map(Program::pid);
+        let expected: Vec<String> = programs.chain([std::process::id()]).map(|pid| format!("{PIDFD}{pid}")).collect();
+        let start = Instant::now();
         loop {
-            self.keeper.tell("count");
-            seen.push(self.keeper.numbers());
-            let last = seen.len() - 1;
-            if last >= 5 && seen[last - 5..].iter().all(|fds| *fds == seen[last]) {
-                return seen.swap_remove(last);
+            let fds = self.keepers_fds();
+            let holds = |name: &String| fds.split(' ').any(|held| held == name);
+            if expected.iter().all(holds) && !holds(&format!("{PIDFD}-1")) {
+                return fds;
             }
-            assert!(last < 500, "the keeper's descriptors come and go: {seen:?}");
+            assert!(start.elapsed() < 2 * oracle::LIMIT, "the keeper holds {fds}, and not all of {expected:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Of those who came and went it soon holds none.
+    fn wrong_fds(&mut self) -> Option<String> {
+        let start = Instant::now();
+        loop {
+            let fds = self.keepers_fds();
+            if fds == self.fds {
+                return None;
+            }
+            if start.elapsed() > 2 * oracle::LIMIT {
+                return Some(format!("the keeper holds {fds}\ninstead of {}", self.fds));
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -469,10 +496,7 @@ impl Scene {
     /// Nothing was left behind by all of them together.
     pub fn end(&mut self) -> Vec<String> {
         let mut found = Vec::new();
-        let fds = self.count_fds();
-        if fds != self.fds {
-            found.push(format!("the keeper has {fds:?} descriptors instead of {:?}", self.fds));
-        }
+        found.extend(self.wrong_fds());
         let files = shm_entries(&self.name);
         if files.len() != 1 {
             found.push(format!("files: {files:?}"));

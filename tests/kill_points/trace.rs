@@ -79,6 +79,7 @@ pub struct Victim {
 /// Where a victim was when it died.
 pub struct Place {
     pub pid: i32,
+    /// After how many steps. The most of them: after a window of unknown length.
     pub steps: u64,
     /// Its window was over.
     pub over: bool,
@@ -386,6 +387,10 @@ pub fn bring_to(operation: &str, context: &str, at: At, calls: &[(u64, u64)], wa
         && victim.go_to(stop.address, stop.times)
     {
         victim.steps = stop.steps;
+    }
+    if victim.over {
+        // It was not counted how long its window was.
+        victim.steps = u64::MAX;
     }
     while victim.steps < steps && !victim.over {
         victim.step_or_wait();

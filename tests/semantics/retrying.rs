@@ -51,6 +51,34 @@ taskring::task! {
         assert_eq!(future.result()?, 1);
         Ok(start.elapsed().as_millis() as u64)
     }
+    /// The same, and another worker makes the first attempt and then has something else to do until the second has begun. How long after the first's end that was.
+    fn waits_for_one_that_another_fails(board: String, pause_ms: u64, in_a_list: bool) -> Result<u64, TaskError> {
+        let (pool, cells) = (taskring::current_pool()?, Board::at(&board));
+        let inner = pool.submit_with(&with(paused(2, pause_ms)), fails_while_watched, board.clone())?;
+        wait_until("its first attempt", || cells[0].load(SeqCst) == 1);
+        let high = SubmitOptions::new().priority(taskring::Priority::High);
+        let other = pool.submit_with(&high, busy_until_second, board.clone())?;
+        if in_a_list {
+            taskring::wait([&inner], None, taskring::When::AllCompleted)?;
+        }
+        assert_eq!(inner.result()?, 1);
+        other.result()?;
+        Ok((cells[3].load(SeqCst) - cells[2].load(SeqCst)) / 1_000_000)
+    }
+    /// Fails in its first attempt, when whoever waits for it sleeps.
+    fn fails_while_watched(board: String) -> Result<u64, TaskError> {
+        let cells = Board::at(&board);
+        let attempt = u64::from(task::attempt());
+        if attempt == 0 {
+            cells[0].store(1, SeqCst);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        cells[2 + attempt as usize].store(crate::process_support::common::monotonic_ns(), SeqCst);
+        if attempt == 0 { Err(TaskError::new("first")) } else { Ok(attempt) }
+    }
+    fn busy_until_second(board: String) -> () {
+        wait_until("the second attempt", || Board::at(&board)[3].load(SeqCst) != 0);
+    }
     /// Fails at first for inputs that are odd.
     fn odd_ones_fail(x: u64) -> Result<u64, TaskError> {
         if x % 2 == 1 && task::attempt() == 0 { Err(TaskError::new("odd")) } else { Ok(x + u64::from(task::attempt())) }
@@ -224,6 +252,19 @@ cases! {
         assert!(timed.cancel());
         pool.shutdown(true, false).unwrap();
         assert_eq!(board[0].load(SeqCst), 5, "none was run again");
+    }
+
+    fn semantics_b10_a_task_that_waits_begins_the_attempt_that_nobody_else_is_free_for(kind) {
+        let pool = pool_of(kind, 2);
+        for (pause, in_a_list) in [(0, false), (0, true), (50, false), (50, true)] {
+            let mut times = [(); 5].map(|()| {
+                let board = Board::new(4);
+                pool.submit(waits_for_one_that_another_fails, (board.name(), pause, in_a_list)).unwrap().result().unwrap()
+            });
+            times.sort_unstable();
+            // Not only when the waiting task looks after things, as it does once in a second. The other worker may make the attempt before it has something else.
+            assert!(times[2] < 600, "after a pause of {pause} ms, in a list {in_a_list}: {times:?} ms");
+        }
     }
 
     fn semantics_b10_a_task_that_was_asked_to_stop_is_not_run_again(kind) {

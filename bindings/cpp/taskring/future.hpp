@@ -2,7 +2,7 @@
 #ifndef TASKRING_FUTURE_HPP
 #define TASKRING_FUTURE_HPP
 
-#include "codec.hpp"
+#include "events.hpp"
 
 #include <exception>
 #include <memory>
@@ -127,6 +127,18 @@ public:
         reader from(bytes, len);
         return codec<T>::decode(from);
     }
+    /// The oldest event that the task has sent, by send_event, and nobody has read; nothing when there is none just now. It does not wait. Events are kept
+    /// until they are read or the result is taken (by get, not by result), also when the task is over or its worker was killed. `T` is of the type that was
+    /// sent; one that is none is gone, and throws an error with TASKRING_DECODE.
+    template <class T> std::optional<T> next_event() const {
+        std::optional<T> found;
+        const taskring_status status = events<T>().read(0, found);
+        if (status != TASKRING_TIMED_OUT && status != TASKRING_END)
+            detail::check(status);
+        return found;
+    }
+    /// The task's events as they come: see task_events.
+    template <class T> task_events<T> events() const noexcept { return {pool_, ticket_}; }
     taskring::state state() const {
         std::uint32_t found = 0;
         detail::check(taskring_state(pool_, ticket_, &found));

@@ -158,6 +158,21 @@ template <class T> void report(const T &value) {
     detail::check(taskring_report(bytes.data(), bytes.size()));
 }
 
+/// Sends the submitter an event, of up to TASKRING_EVENT_LEN_MAX encoded bytes, which is kept until it is read: future::events, future::next_event. It waits for
+/// nobody: when the events that nobody has read yet leave no room it throws an error with TASKRING_EVENTS_FULL, and the task may send it later.
+template <class T> void send_event(const T &value) {
+    std::string bytes;
+    codec<T>::encode(value, bytes);
+    detail::check(taskring_send_event(bytes.data(), bytes.size()));
+}
+/// The same, without exceptions for what the library says.
+template <class T> outcome<void> try_send_event(const T &value) {
+    std::string bytes;
+    codec<T>::encode(value, bytes);
+    const taskring_status status = taskring_send_event(bytes.data(), bytes.size());
+    return status == TASKRING_OK ? outcome<void>() : outcome<void>(detail::last_failure(status));
+}
+
 /// Whether the submitter asked the running task to stop.
 inline bool cancel_requested() noexcept { return taskring_cancel_requested() != 0; }
 

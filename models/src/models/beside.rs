@@ -1,6 +1,7 @@
 //! Models of looks beside a head that stands, for the worker that its task is for is busy.
 
 use super::*;
+use crate::later;
 use crate::slot::{TARGET_SHIFT, WANTED_LATER};
 
 /// What only a worker that plays no part here can run.
@@ -69,7 +70,15 @@ fn what_is_requeued_behind_a_head_that_stands_is_found() {
     });
 }
 
-/// A task is put back for later, and its worker dies. Another one that looks, sleeps or is on its way to sleep gets to know of it, and no head stands for it.
+/// As after a task's function has failed: puts it back for later, and tells W1. Not yet may it begin.
+fn put_back_for_later(pool: &Pool, claim: Claim) {
+    let slot = &pool.slots[claim.slot];
+    slot.set_later(true);
+    slot.put_back(W2, claim.state.generation()).unwrap();
+    later::tell(pool.sleepers(), std::iter::once(W1.index()), 1000);
+}
+
+/// A task is put back for later. A worker that looks, sleeps or is on its way to sleep gets to know of it, and no head stands for it.
 #[test]
 fn what_is_put_back_for_later_is_known_to_all_and_stands_in_nobodys_way() {
     model(|| {
@@ -80,29 +89,62 @@ fn what_is_put_back_for_later_is_known_to_all_and_stands_in_nobodys_way() {
         // By a look at every slot: the head has yet to come by.
         let claim = pool.claim_any(W2).unwrap();
         let other = spawn(&pool, move |pool| {
-            let mut met = 0;
-            let mut knows = |wanted: u32| {
-                met += u32::from(wanted & WANTED_LATER != 0);
-                wanted == 1
-            };
-            let task = loop {
-                if let Rest::Task(task) = search.rest(pool, pool.sleepers(), &mut knows, || false, 0) {
-                    break task;
+            let record = &pool.records[W1.index()];
+            let (mut next, mut known) = (None, false);
+            while next.is_none() || !known {
+                let rest =
+                    search.rest(pool, pool.sleepers(), &mut |wanted| wanted == 1, || record.looks_later() != known, 0);
+                if let Rest::Task(task) = rest {
+                    next = Some(task.claim.slot);
                 }
-            };
-            // What became pending while it looked it meets at the next look.
-            assert_eq!(search.look(pool, &mut knows), None);
-            (task.claim.slot, met)
+                known = record.looks_later();
+            }
+            next
         });
-        let slot = &pool.slots[claim.slot];
-        slot.set_later(true);
-        slot.put_back(W2, claim.state.generation()).unwrap();
-        pool.new_epoch();
+        put_back_for_later(&pool, claim);
         pool.submit(S1, for_us()).unwrap();
-        let (next, met) = other.join().unwrap();
-        let first = u64::from(slot.place.load(Relaxed));
-        assert!(next == 1 && met > 0, "slot {next}, and it has met {met}");
+        assert_eq!(other.join().unwrap(), Some(1));
+        let first = u64::from(pool.slots[claim.slot].place.load(Relaxed));
         assert!(pool.head.head.load(SeqCst) > first, "the head stands for it");
+    });
+}
+
+/// A task is put back for later, and nothing else happens: a worker that looks, sleeps or is on its way to sleep gets to know of it.
+#[test]
+fn whoever_sleeps_is_told_of_what_is_put_back_for_later() {
+    model(|| {
+        let pool = Pool::new(1, 1);
+        let mut search = Search::new(W1);
+        assert_eq!(search.look(&*pool, &mut |_| true), None);
+        pool.publish(S1, for_us()).unwrap();
+        let claim = pool.claim_any(W2).unwrap();
+        let other = spawn(&pool, move |pool| {
+            let record = &pool.records[W1.index()];
+            while !record.looks_later() {
+                let rest = search.rest(pool, pool.sleepers(), &mut |wanted| wanted == 1, || record.looks_later(), 0);
+                assert!(!matches!(rest, Rest::Task(_)), "its time has not come");
+            }
+        });
+        put_back_for_later(&pool, claim);
+        other.join().unwrap();
+    });
+}
+
+/// A task is put back for later, while a worker that has to look by an earlier time looks at every slot: it meets the task, or is to look again.
+#[test]
+fn who_looks_for_what_is_due_meets_what_is_put_back_or_looks_again() {
+    model(|| {
+        let pool = Pool::new(1, 1);
+        pool.publish(S1, for_us()).unwrap();
+        let claim = pool.claim_any(W2).unwrap();
+        pool.records[W1.index()].look_by(later::AT_ONCE);
+        let other = spawn(&pool, move |pool| {
+            pool.records[W1.index()].begin_look();
+            let slot = &pool.slots[0];
+            slot.load().is(Phase::Pending) && slot.wanted() & WANTED_LATER != 0
+        });
+        put_back_for_later(&pool, claim);
+        assert!(other.join().unwrap() || pool.records[W1.index()].looks_later());
     });
 }
 

@@ -203,6 +203,27 @@ fn in_a_run_that_may_be_repeated() {
     });
 }
 
+/// Putting a task back that has failed, and coming back to it, while another worker takes what there is.
+#[test]
+fn in_a_put_back() {
+    deaths("put back and second attempt, beside a claim", 2, 8, |k| {
+        let [w, dying, s] = cast(2, [AWorker, AWorker, Submitter], Policy::default());
+        let (one, mut two) = (settled(&w), settled(&dying));
+        let (ticket, task) = claimed(&s, &mut two, ask_again(1));
+        let other = s.submit(ask(2)).unwrap();
+        let victim = victim(&dying, k, move |_| two.fail_first(task));
+        let worker = start(&w, |_| take_one(one));
+        let died = victim.join().unwrap();
+        assert!(s.reap_now(dying.who()));
+        worker.join().unwrap();
+        Worker::new(w.clone()).drain();
+        s.collect(ticket);
+        s.collect(other);
+        end(&w, &s, &[&dying]);
+        died
+    });
+}
+
 /// Completing a task, while somebody sleeps until it ends: woken by the completion, or by the reaper with the verdict.
 #[test]
 fn in_a_completion() {

@@ -126,6 +126,30 @@ fn what_comes_back_is_found_in_its_level() {
     });
 }
 
+/// A worker puts a task of normal priority back that may begin at once, while one of high priority comes. Whichever it takes, another one, which sleeps, takes
+/// the other.
+#[test]
+fn what_a_worker_puts_back_and_does_not_come_back_to_is_taken_by_another() {
+    crowded_model(|| {
+        let levels = Levels::new(1, 2);
+        let (mut search, mut other) = (Search::new(W2), Search::new(W1));
+        levels.normal.publish(S1, Request::default()).unwrap();
+        let back = search.look(&*levels, &mut anything).expect("it is there");
+        assert_eq!(other.look(&*levels, &mut anything), None);
+        let there = levels.clone();
+        let sleeper = loom::thread::spawn(move || next(&mut other, &there, W1));
+        let there = levels.clone();
+        let submitter = loom::thread::spawn(move || there.submit(HIGH, S2));
+        levels.normal.slots[back.claim.slot].put_back(W2, back.claim.state.generation()).unwrap();
+        let first = search.look_after_put_back(&*levels, levels.normal.sleepers(), &mut anything, back);
+        // What it has taken may take any time.
+        submitter.join().unwrap();
+        let mut taken = [first.expect("nobody else knows of it").lane, sleeper.join().unwrap()];
+        taken.sort_unstable();
+        assert_eq!(taken, [0, HIGH]);
+    });
+}
+
 /// Workers that follow each other in a seat, each after one task: the next one goes on with the count of the one before. Any count will do.
 #[test]
 fn the_next_worker_in_a_seat_counts_on() {

@@ -267,6 +267,21 @@ impl Worker {
         true
     }
 
+    /// Runs a claimed task, which fails in its first attempt: puts it back, and runs what comes first then.
+    pub(crate) fn fail_first(&mut self, task: Task) {
+        let segment = self.member.segment.clone();
+        let slot = &segment.ring().slots[task.claim.slot];
+        let (me, generation, progress) = (self.member.who(), task.claim.state.generation(), slot.progress());
+        slot.note(progress.at(Step::Started));
+        segment.ledger.enter(slot.read().function, progress.attempt);
+        slot.note(progress.at(Step::Returned));
+        slot.note(progress.next_attempt(false));
+        slot.put_back(me, generation).expect("nobody asks it to stop");
+        if let Some(next) = self.search.look_after_put_back(&*segment, segment.sleepers(), &mut anything, task) {
+            assert!(self.perform(next), "nobody condemns it");
+        }
+    }
+
     /// Runs what there is, without sleeping.
     pub(crate) fn drain(&mut self) {
         self.search.look_everywhere();

@@ -1,0 +1,605 @@
+/* Row B12 of the contract in C: the events of a task, each of which is kept until it is read. */
+#include "check.h"
+#include "semantics_main.h"
+#include <pthread.h>
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The event of this number: of some length, and unlike all others. */
+static size_t event(uint64_t n, uint8_t *into) {
+    const size_t len = 8 + (size_t)(n * 7 % 200);
+    for (size_t i = 0; i < len; i++)
+        into[i] = (uint8_t)((uint8_t)(n >> (i % 8 * 8)) ^ i);
+    return len;
+}
+
+/* The number of an event, which must be whole. */
+static uint64_t number_of(const uint8_t *bytes, size_t len) {
+    uint8_t whole[256];
+    uint64_t n = 0;
+    for (size_t i = 0; i < 8; i++)
+        n |= (uint64_t)(uint8_t)(bytes[i] ^ i) << (i * 8);
+    CHECK(len == event(n, whole) && memcmp(bytes, whole, len) == 0);
+    return n;
+}
+
+static taskring_status send_number(uint64_t n) {
+    uint8_t bytes[256];
+    const size_t len = event(n, bytes);
+    return taskring_send_event(bytes, len);
+}
+
+/* Sends so many, each as soon as there is room for it. */
+static void send_all(uint64_t count) {
+    for (uint64_t n = 0; n < count;) {
+        const taskring_status status = send_number(n);
+        CHECK(status == TASKRING_OK || status == TASKRING_EVENTS_FULL);
+        n += status == TASKRING_OK;
+    }
+}
+
+static uint64_t count_of(taskring_call *call) {
+    uint64_t count;
+    memcpy(&count, taskring_call_args(call, NULL), sizeof count);
+    return count;
+}
+
+static int32_t sends(taskring_call *call, void *context) {
+    (void)context;
+    send_all(count_of(call));
+    return 0;
+}
+
+/* Says that it has sent all, and runs until it is asked to stop. */
+static int32_t sends_and_holds(taskring_call *call, void *context) {
+    send_all(count_of(call));
+    OK(taskring_report_progress(1, 1));
+    return until_asked(call, context);
+}
+
+static int32_t sends_for_ever(taskring_call *call, void *context) {
+    (void)call;
+    (void)context;
+    send_all(UINT64_MAX);
+    return 0;
+}
+
+/* Sends until it is told that there is no room, which it is again at once; when it is asked to stop there is. It gives how many went in before that. */
+static int32_t fills(taskring_call *call, void *context) {
+    uint8_t most[1000] = {7};
+    uint64_t sent = 0;
+    while (send_number(sent) == TASKRING_OK)
+        sent++;
+    STATUS(TASKRING_EVENTS_FULL, taskring_send_event(most, sizeof most));
+    CHECK(strstr(taskring_last_error(), "1000 bytes") != NULL && strstr(taskring_last_error(), "16256") != NULL);
+    OK(taskring_report_progress(sent, sent));
+    CHECK(until_asked(call, context) == 0);
+    OK(send_number(0));
+    return taskring_call_set_result(call, &sent, sizeof sent);
+}
+
+/* One as large as can be, beside one larger by a byte; and one of no bytes. */
+static int32_t sends_large(taskring_call *call, void *context) {
+    static uint8_t most[TASKRING_EVENT_LEN_MAX + 1];
+    (void)call;
+    (void)context;
+    memset(most, 3, sizeof most);
+    STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_send_event(most, sizeof most));
+    STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_send_event(most, SIZE_MAX));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_send_event(NULL, 1));
+    OK(taskring_send_event(NULL, 0));
+    while (taskring_send_event(most, sizeof most - 1) != TASKRING_OK)
+        sleep_ms(1);
+    return 0;
+}
+
+/* Two in each attempt; the first one fails, or kills its worker. */
+static int32_t sends_twice(taskring_call *call, void *context) {
+    const uint32_t attempt = taskring_attempt();
+    (void)context;
+    for (uint64_t n = 0; n < 2; n++)
+        OK(send_number(10 * attempt + n));
+    if (attempt == 0 && count_of(call) != 0)
+        kill(getpid(), SIGKILL);
+    return attempt == 0;
+}
+
+/* One, and then the code that it is given. */
+static int32_t sends_and_ends(taskring_call *call, void *context) {
+    (void)context;
+    OK(send_number(7));
+    return (int32_t)count_of(call);
+}
+
+/* One with the time, when it is asked to stop. */
+static int32_t sends_the_time(taskring_call *call, void *context) {
+    CHECK(until_asked(call, context) == 0);
+    const uint64_t now = now_ns();
+    return taskring_send_event(&now, sizeof now) != TASKRING_OK;
+}
+
+/* Far more than can be kept, once the ticket is gone; then it makes the file that is named. */
+static int32_t sends_to_nobody(taskring_call *call, void *context) {
+    static const uint8_t bytes[1000] = {1};
+    uint32_t gone = 0;
+    (void)context;
+    OK(send_number(0));
+    /* The rest of the ring; then as often as it is refused, until the ticket is gone; then without end. */
+    for (int i = 0; i < 20000 && gone < 1000; i++) {
+        const taskring_status status = taskring_send_event(bytes, sizeof bytes);
+        CHECK(status == TASKRING_OK || status == TASKRING_EVENTS_FULL);
+        gone = status == TASKRING_OK ? gone + 1 : 0;
+        if (status != TASKRING_OK)
+            sleep_ms(1);
+    }
+    CHECK(gone == 1000);
+    FILE *file = fopen(taskring_call_args(call, NULL), "w");
+    CHECK(file != NULL && fclose(file) == 0);
+    return 0;
+}
+
+/* Sends one, and lets a child of its process try to. */
+static int32_t forks_and_sends(taskring_call *call, void *context) {
+    int end = 0;
+    (void)call;
+    (void)context;
+    OK(send_number(1));
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(send_number(2) == TASKRING_FORKED ? 7 : 8);
+    CHECK(child > 0 && waitpid(child, &end, 0) == child && WIFEXITED(end) && WEXITSTATUS(end) == 7);
+    return 0;
+}
+
+static taskring_status next_number(taskring_pool *pool, uint64_t ticket, uint64_t timeout_ns, uint64_t *n) {
+    uint8_t bytes[TASKRING_EVENT_LEN_MAX];
+    size_t len = 0;
+    const taskring_status status = taskring_next_event(pool, ticket, timeout_ns, bytes, sizeof bytes, &len);
+    if (status == TASKRING_OK)
+        *n = number_of(bytes, len);
+    return status;
+}
+
+static void expect(taskring_pool *pool, uint64_t ticket, uint64_t n) {
+    uint64_t found = UINT64_MAX;
+    OK(next_number(pool, ticket, SOON, &found));
+    CHECK(found == n);
+}
+
+/* Reads all until the task is over; how many it was, each in its turn. */
+static uint64_t read_from(taskring_pool *pool, uint64_t ticket, uint64_t first) {
+    uint64_t n = first, found;
+    taskring_status status;
+    while ((status = next_number(pool, ticket, TASKRING_INFINITE, &found)) == TASKRING_OK)
+        CHECK(found == n++);
+    CHECK(status == TASKRING_END);
+    STATUS(TASKRING_END, next_number(pool, ticket, 0, &found));
+    return n - first;
+}
+
+/* Waits until a task says that it has come so far. */
+static uint64_t until_told(taskring_pool *pool, uint64_t ticket) {
+    uint64_t done = 0;
+    for (int i = 0; i < 20000 && taskring_progress(pool, ticket, &done, NULL) != TASKRING_OK; i++)
+        sleep_ms(1);
+    CHECK(done != 0);
+    return done;
+}
+
+static uint64_t submit_count(taskring_pool *pool, const char *name, uint64_t count) { return submit(pool, name, &count, sizeof count); }
+
+static void semantics_b12_events_come_whole_in_order_and_none_is_left_out(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    /* Several times what is kept at a time. */
+    const uint64_t first = submit_count(pool, "sends", 3000), second = submit_count(pool, "sends", 2000);
+    CHECK(read_from(pool, first, 0) == 3000 && read_from(pool, second, 0) == 2000);
+    OK(taskring_result(pool, first, SOON, NULL, 0, NULL));
+    OK(taskring_result(pool, second, SOON, NULL, 0, NULL));
+    const uint64_t silent = submit_square(pool, 3);
+    CHECK(read_from(pool, silent, 0) == 0);
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_a_task_without_room_is_told_and_nothing_is_lost(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t full = submit(pool, "fills", NULL, 0), sent = until_told(pool, full);
+    uint64_t given = 0, n;
+    CHECK(sent > 100);
+    expect(pool, full, 0);
+    expect(pool, full, 1);
+    OK(taskring_cancel(pool, full, NULL));
+    for (n = 2; n < sent; n++)
+        expect(pool, full, n);
+    expect(pool, full, 0);
+    STATUS(TASKRING_END, next_number(pool, full, SOON, &n));
+    OK(taskring_result(pool, full, SOON, &given, sizeof given, NULL));
+    CHECK(given == sent);
+    static uint8_t most[TASKRING_EVENT_LEN_MAX];
+    size_t len = 7;
+    const uint64_t large = submit(pool, "sends_large", NULL, 0);
+    OK(taskring_next_event(pool, large, SOON, NULL, 0, &len));
+    CHECK(len == 0);
+    OK(taskring_next_event(pool, large, SOON, most, sizeof most, &len));
+    CHECK(len == sizeof most && most[0] == 3 && most[sizeof most - 1] == 3);
+    OK(taskring_result(pool, large, SOON, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_a_buffer_that_is_too_small_leaves_the_event(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    uint8_t bytes[256] = {0};
+    size_t len = 7;
+    const uint64_t ticket = submit_count(pool, "sends_and_holds", 3);
+    for (int round = 0; round < 2; round++) {
+        /* The ones of numbers 1 and 2 have 15 bytes and 22. In the second round the task is over. */
+        expect(pool, ticket, (uint64_t)round);
+        if (round == 1) {
+            OK(taskring_cancel(pool, ticket, NULL));
+            OK(taskring_wait(pool, ticket, SOON));
+        }
+        const size_t wanted = event((uint64_t)round + 1, bytes);
+        memset(bytes, 0, sizeof bytes);
+        STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_next_event(pool, ticket, SOON, NULL, 0, &len));
+        CHECK(len == wanted && strstr(taskring_last_error(), round == 0 ? "15" : "22") != NULL);
+        STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_next_event(pool, ticket, 0, bytes, wanted - 1, NULL));
+        STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, ticket, 0, NULL, wanted, &len));
+        CHECK(bytes[0] == 0 && bytes[1] == 0);
+        if (round == 0)
+            continue;
+        OK(taskring_next_event(pool, ticket, 0, bytes, wanted, &len));
+        CHECK(number_of(bytes, len) == 2);
+    }
+    OK(taskring_result(pool, ticket, SOON, bytes, sizeof bytes, NULL));
+    STATUS(TASKRING_STALE, taskring_next_event(pool, ticket, 0, bytes, sizeof bytes, &len));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(NULL, ticket, 0, bytes, sizeof bytes, &len));
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, 0, 0, bytes, sizeof bytes, &len));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_what_was_sent_before_a_death_is_all_read(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t held = submit_count(pool, "sends_and_holds", 40);
+    char answer[5];
+    uint32_t pid = 0;
+    until_told(pool, held);
+    if (in_threads(kind)) {
+        OK(taskring_cancel(pool, held, NULL));
+        CHECK(read_from(pool, held, 0) == 40);
+        OK(taskring_result(pool, held, SOON, answer, sizeof answer, NULL));
+        OK(taskring_free(pool));
+        return;
+    }
+    OK(taskring_worker_pid(pool, held, &pid));
+    CHECK(kill((pid_t)pid, SIGKILL) == 0 && read_from(pool, held, 0) == 40);
+    STATUS(TASKRING_WORKER_LOST, taskring_result(pool, held, SOON, NULL, 0, NULL));
+    /* In the middle of one, most likely. */
+    for (uint64_t round = 1; round <= 5; round++) {
+        const uint64_t sending = submit(pool, "sends_for_ever", NULL, 0);
+        for (uint64_t n = 0; n < 100 * round; n++)
+            expect(pool, sending, n);
+        OK(taskring_worker_pid(pool, sending, &pid));
+        CHECK(kill((pid_t)pid, SIGKILL) == 0);
+        read_from(pool, sending, 100 * round);
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, sending, SOON, NULL, 0, NULL));
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_a_further_attempt_sends_behind_the_one_before(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    static const uint64_t wanted[] = {0, 1, 10, 11};
+    for (uint64_t kills = 0; kills < (in_threads(kind) ? 1 : 2); kills++) {
+        taskring_options options = TASKRING_OPTIONS_INIT;
+        uint64_t ticket = 0;
+        if (kills == 0)
+            options.retry.attempts = 2;
+        else
+            options.flags = TASKRING_IDEMPOTENT;
+        OK(taskring_submit(pool, function(pool, "sends_twice"), &kills, sizeof kills, &options, &ticket));
+        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+            expect(pool, ticket, wanted[i]);
+        CHECK(read_from(pool, ticket, 0) == 0);
+        OK(taskring_result(pool, ticket, SOON, NULL, 0, NULL));
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_events_stay_until_their_ticket_is_used_up(uint32_t kind) {
+    enum { MANY = 12 };
+    taskring_pool *pool = make_pool(kind, 1, 4);
+    uint64_t tickets[MANY], found, failed = submit_count(pool, "sends_and_ends", 5);
+    taskring_status how = TASKRING_OK;
+    const void *data = NULL;
+    size_t len = 7;
+    /* More than there are slots: those that are over are collected for the room. */
+    for (uint64_t i = 0; i < MANY; i++)
+        tickets[i] = submit_count(pool, "sends", i + 2);
+    for (size_t i = 0; i < MANY; i++) {
+        OK(taskring_wait(pool, tickets[i], SOON));
+        OK(taskring_peek(pool, tickets[i], 0, NULL, 0, NULL));
+        OK(taskring_view(pool, tickets[i], 0, &data, &len));
+        CHECK(len == 0);
+    }
+    for (uint64_t i = 0; i < MANY; i++) {
+        STATUS(TASKRING_BUFFER_TOO_SMALL, taskring_next_event(pool, tickets[i], TASKRING_INFINITE, NULL, 0, &len));
+        CHECK(len == 8);
+        expect(pool, tickets[i], 0);
+        if (i % 3 == 0)
+            CHECK(read_from(pool, tickets[i], 1) == i + 1);
+        if (i % 3 == 1)
+            OK(taskring_release(pool, tickets[i]));
+        else
+            OK(taskring_result(pool, tickets[i], 0, NULL, 0, NULL));
+        STATUS(TASKRING_STALE, next_number(pool, tickets[i], TASKRING_INFINITE, &found));
+    }
+    OK(taskring_outcome(pool, failed, SOON, &how));
+    CHECK(how == TASKRING_TASK_FAILED);
+    expect(pool, failed, 7);
+    STATUS(TASKRING_TASK_FAILED, taskring_view(pool, failed, 0, &data, &len));
+    STATUS(TASKRING_STALE, next_number(pool, failed, 0, &found));
+    OK(taskring_free(pool));
+}
+
+/* What a callback has read, and how many were called. */
+struct called {
+    uint64_t read, times;
+};
+
+static void reads_one(taskring_pool *pool, uint64_t ticket, void *context) {
+    struct called *called = context;
+    OK(next_number(pool, ticket, 0, &called->read));
+    __atomic_fetch_add(&called->times, 1, __ATOMIC_RELEASE);
+}
+
+static void semantics_b12_a_callback_reads_the_same_events(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t ticket = submit_count(pool, "sends_and_holds", 20);
+    struct called called = {77, 0};
+    char answer[5];
+    OK(taskring_on_done(pool, ticket, reads_one, &called, NULL));
+    until_told(pool, ticket);
+    OK(taskring_cancel(pool, ticket, NULL));
+    for (int i = 0; i < 20000 && __atomic_load_n(&called.times, __ATOMIC_ACQUIRE) == 0; i++)
+        sleep_ms(1);
+    CHECK(called.times == 1 && called.read == 0 && read_from(pool, ticket, 1) == 19);
+    OK(taskring_result(pool, ticket, SOON, answer, sizeof answer, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_a_wait_for_an_event_has_a_limit_and_may_be_repeated(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    static const uint64_t limits[] = {0, 30 * MS};
+    const uint64_t ticket = submit(pool, "sends_the_time", NULL, 0);
+    uint64_t time = 7;
+    size_t len = 7;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t shortest = UINT64_MAX;
+        /* Not much longer either, but for a machine that is busy with others now and then. */
+        for (int round = 0; round < 20 && (round == 0 || shortest >= limits[i] + 100 * MS); round++) {
+            const uint64_t start = now_ns();
+            STATUS(TASKRING_TIMED_OUT, taskring_next_event(pool, ticket, limits[i], &time, sizeof time, &len));
+            const uint64_t after = now_ns() - start;
+            CHECK(after >= limits[i] && time == 7 && len == 7);
+            shortest = after < shortest ? after : shortest;
+        }
+        CHECK(shortest < limits[i] + 100 * MS);
+    }
+    until_state(pool, ticket, TASKRING_RUNNING);
+    OK(taskring_cancel(pool, ticket, NULL));
+    OK(taskring_next_event(pool, ticket, SOON, &time, sizeof time, &len));
+    CHECK(time != 7 && len == sizeof time);
+    STATUS(TASKRING_END, taskring_next_event(pool, ticket, SOON, &time, sizeof time, &len));
+    STATUS(TASKRING_END, taskring_next_event(pool, ticket, TASKRING_INFINITE, &time, sizeof time, &len));
+    OK(taskring_free(pool));
+}
+
+struct asked {
+    taskring_pool *pool;
+    uint64_t ticket;
+};
+
+static void *asks_later(void *of) {
+    const struct asked *asked = of;
+    /* By then the other one sleeps for as long as anybody does. */
+    sleep_ms(100);
+    OK(taskring_cancel(asked->pool, asked->ticket, NULL));
+    return NULL;
+}
+
+static void semantics_b12_who_sleeps_for_an_event_is_woken_by_it(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    uint64_t shortest = UINT64_MAX;
+    /* A machine that is busy with others may be late, now and then. */
+    for (int round = 0; round < 20 && shortest >= 100 * MS; round++) {
+        struct asked asked = {pool, submit(pool, "sends_the_time", NULL, 0)};
+        pthread_t thread;
+        uint64_t sent = 0;
+        until_state(pool, asked.ticket, TASKRING_RUNNING);
+        CHECK(pthread_create(&thread, NULL, asks_later, &asked) == 0);
+        OK(taskring_next_event(pool, asked.ticket, TASKRING_INFINITE, &sent, sizeof sent, NULL));
+        const uint64_t after = now_ns() - sent;
+        shortest = after < shortest ? after : shortest;
+        CHECK(pthread_join(thread, NULL) == 0);
+        OK(taskring_release(pool, asked.ticket));
+    }
+    CHECK(shortest < 100 * MS);
+    /* And by the end of a task that sends none. */
+    const uint32_t ms = 200;
+    const uint64_t napping = submit(pool, "nap", &ms, sizeof ms);
+    uint64_t sent;
+    STATUS(TASKRING_END, taskring_next_event(pool, napping, TASKRING_INFINITE, &sent, sizeof sent, NULL));
+    CHECK(state_of(pool, napping) == TASKRING_DONE);
+    OK(taskring_free(pool));
+}
+
+static void *waits_in_vain(void *of) {
+    const struct asked *asked = of;
+    uint64_t n;
+    STATUS(TASKRING_STALE, next_number(asked->pool, asked->ticket, TASKRING_INFINITE, &n));
+    return NULL;
+}
+
+static void semantics_b12_a_wait_for_an_event_of_a_released_ticket_is_told(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint32_t ms = 400;
+    struct asked asked = {pool, submit(pool, "nap", &ms, sizeof ms)};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, waits_in_vain, &asked) == 0);
+    /* By then it waits. */
+    sleep_ms(100);
+    OK(taskring_release(pool, asked.ticket));
+    CHECK(pthread_join(thread, NULL) == 0);
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_events_end_with_the_task_however_it_ends(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    char answer[5];
+    for (uint64_t code = 0; code < 2; code++) {
+        const uint64_t ticket = submit_count(pool, "sends_and_ends", code);
+        CHECK(read_from(pool, ticket, 7) == 1);
+        STATUS(code == 0 ? TASKRING_OK : TASKRING_TASK_FAILED, taskring_result(pool, ticket, SOON, NULL, 0, NULL));
+    }
+    const uint64_t running = submit_count(pool, "sends_and_holds", 5), pending = submit_count(pool, "sends", 7);
+    until_told(pool, running);
+    CHECK(cancel(pool, pending) == 1 && read_from(pool, pending, 0) == 0);
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, pending, SOON, NULL, 0, NULL));
+    if (in_threads(kind)) {
+        cancel(pool, running);
+        CHECK(read_from(pool, running, 0) == 5);
+        OK(taskring_result(pool, running, SOON, answer, sizeof answer, NULL));
+    } else {
+        OK(taskring_cancel_hard(pool, running, NULL));
+        CHECK(read_from(pool, running, 0) == 5);
+        STATUS(TASKRING_CANCELLED, taskring_result(pool, running, SOON, NULL, 0, NULL));
+    }
+    OK(taskring_free(pool));
+}
+
+enum { READERS = 4, EVENTS = 3000 };
+static uint8_t is_read[EVENTS];
+
+/* How many it was that came to this thread, each behind the ones before. */
+static void *reads_some(void *of) {
+    const struct asked *asked = of;
+    uint64_t n, next = 0, count = 0;
+    taskring_status status;
+    while ((status = next_number(asked->pool, asked->ticket, TASKRING_INFINITE, &n)) == TASKRING_OK) {
+        CHECK(n >= next && n < EVENTS && __atomic_exchange_n(&is_read[n], 1, __ATOMIC_RELAXED) == 0);
+        next = n + 1;
+        count++;
+    }
+    CHECK(status == TASKRING_END);
+    return (void *)(uintptr_t)count;
+}
+
+static void semantics_b12_each_event_comes_to_one_of_many_readers(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct asked asked = {pool, submit_count(pool, "sends", EVENTS)};
+    pthread_t readers[READERS];
+    uint64_t all = 0;
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_create(&readers[i], NULL, reads_some, &asked) == 0);
+    for (int i = 0; i < READERS; i++) {
+        void *count = NULL;
+        CHECK(pthread_join(readers[i], &count) == 0);
+        all += (uintptr_t)count;
+    }
+    CHECK(all == EVENTS);
+    OK(taskring_result(pool, asked.ticket, SOON, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+static void semantics_b12_events_for_a_released_ticket_go_nowhere(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    char path[] = "/tmp/taskring-events-XXXXXX";
+    const int file = mkstemp(path);
+    CHECK(file >= 0 && close(file) == 0 && unlink(path) == 0);
+    const uint64_t ticket = submit(pool, "sends_to_nobody", path, sizeof path);
+    expect(pool, ticket, 0);
+    OK(taskring_release(pool, ticket));
+    for (int i = 0; i < 20000 && access(path, F_OK) != 0; i++)
+        sleep_ms(1);
+    CHECK(unlink(path) == 0);
+    CHECK(square_in(pool, 4) == 16);
+    OK(taskring_free(pool));
+}
+
+/* Reads the events of another task of its pool, without a limit or with one for each. */
+static int32_t reads_another(taskring_call *call, void *context) {
+    const uint64_t *args = taskring_call_args(call, NULL), count = args[0], limit = args[1];
+    taskring_pool *own = NULL;
+    uint64_t n, found;
+    (void)context;
+    OK(taskring_current_pool(&own));
+    const uint64_t other = submit_count(own, "sends", count);
+    for (n = 0; n < count; n++) {
+        OK(next_number(own, other, limit, &found));
+        CHECK(found == n);
+    }
+    STATUS(TASKRING_END, next_number(own, other, limit, &found));
+    OK(taskring_result(own, other, SOON, NULL, 0, NULL));
+    OK(taskring_free(own));
+    return taskring_call_set_result(call, &n, sizeof n);
+}
+
+static void semantics_b12_a_task_reads_the_events_of_another_one(uint32_t kind) {
+    /* Alone it runs the other one on top of itself; with another worker it waits for it. */
+    static const uint64_t args[2][2] = {{50, TASKRING_INFINITE}, {2000, SOON}};
+    for (uint32_t i = 0; i < 2; i++) {
+        taskring_pool *pool = make_pool(i == 1 && kind == TASKRING_FORK ? TASKRING_SPAWN : kind, i + 1, 64);
+        uint64_t read = 0;
+        OK(taskring_result(pool, submit(pool, "reads_another", args[i], sizeof args[i]), SOON, &read, sizeof read, NULL));
+        CHECK(read == args[i][0]);
+        OK(taskring_free(pool));
+    }
+}
+
+static void semantics_b12_only_the_thread_of_a_task_sends(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    STATUS(TASKRING_UNSUPPORTED, send_number(1));
+    const uint64_t parent = submit(pool, "forks_and_sends", NULL, 0);
+    CHECK(read_from(pool, parent, 1) == 1);
+    OK(taskring_result(pool, parent, SOON, NULL, 0, NULL));
+    OK(taskring_free(pool));
+}
+
+#define CASE(name) {#name, name}
+static const struct semantics_case cases[] = {
+    CASE(semantics_b12_events_come_whole_in_order_and_none_is_left_out),
+    CASE(semantics_b12_a_task_without_room_is_told_and_nothing_is_lost),
+    CASE(semantics_b12_a_buffer_that_is_too_small_leaves_the_event),
+    CASE(semantics_b12_what_was_sent_before_a_death_is_all_read),
+    CASE(semantics_b12_a_further_attempt_sends_behind_the_one_before),
+    CASE(semantics_b12_events_stay_until_their_ticket_is_used_up),
+    CASE(semantics_b12_a_callback_reads_the_same_events),
+    CASE(semantics_b12_a_wait_for_an_event_has_a_limit_and_may_be_repeated),
+    CASE(semantics_b12_who_sleeps_for_an_event_is_woken_by_it),
+    CASE(semantics_b12_a_wait_for_an_event_of_a_released_ticket_is_told),
+    CASE(semantics_b12_events_end_with_the_task_however_it_ends),
+    CASE(semantics_b12_each_event_comes_to_one_of_many_readers),
+    CASE(semantics_b12_events_for_a_released_ticket_go_nowhere),
+    CASE(semantics_b12_a_task_reads_the_events_of_another_one),
+    CASE(semantics_b12_only_the_thread_of_a_task_sends),
+};
+
+int main(int argc, char **argv) {
+    register_all();
+    OK(taskring_register("sends", sends, NULL, NULL));
+    OK(taskring_register("sends_and_holds", sends_and_holds, NULL, NULL));
+    OK(taskring_register("sends_for_ever", sends_for_ever, NULL, NULL));
+    OK(taskring_register("fills", fills, NULL, NULL));
+    OK(taskring_register("sends_large", sends_large, NULL, NULL));
+    OK(taskring_register("sends_twice", sends_twice, NULL, NULL));
+    OK(taskring_register("sends_and_ends", sends_and_ends, NULL, NULL));
+    OK(taskring_register("sends_the_time", sends_the_time, NULL, NULL));
+    OK(taskring_register("sends_to_nobody", sends_to_nobody, NULL, NULL));
+    OK(taskring_register("forks_and_sends", forks_and_sends, NULL, NULL));
+    OK(taskring_register("reads_another", reads_another, NULL, NULL));
+    OK(taskring_init(argc, argv));
+    return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
+}
