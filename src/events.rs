@@ -15,15 +15,6 @@ use crate::task;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// A wait for events that come one after the other: when it looks after the pool.
-pub(crate) struct EventPace(WaitPace);
-
-impl EventPace {
-    pub(crate) fn new() -> EventPace {
-        EventPace(WaitPace::new(now_ns()))
-    }
-}
-
 impl Core {
     /// The task's oldest unread event, without waiting. One of more than `room` bytes is not taken.
     ///
@@ -38,7 +29,7 @@ impl Core {
     ///
     /// # Errors
     /// [`Error::TimedOut`], and those of the wait for a result that are not the task's own.
-    pub(crate) fn wait_event(&self, timeout: Option<Duration>, room: usize, pace: &mut EventPace) -> Result<Option<Event>> {
+    pub(crate) fn wait_event(&self, timeout: Option<Duration>, room: usize) -> Result<Option<Event>> {
         let pool = &self.pool;
         // As a wait for a result: one with a time limit keeps to it.
         let is_nested = timeout.is_none() && nested::is_in_task_of(pool);
@@ -46,7 +37,7 @@ impl Core {
         let is_ready = || pool.has_event(self.ticket) || self.is_over();
         let mut has_spun = false;
         let mut waits = None;
-        pace.0.came();
+        let mut pace = None;
         loop {
             // Asked before the look: what was sent before the end is there then.
             let is_over = self.is_over();
@@ -72,8 +63,11 @@ impl Core {
                 let _ = crate::spin::until(pool.segment(), 0, deadline - now, || is_ready().then_some(()));
                 continue;
             }
-            let Some(until) = pace.0.until(now) else {
-                pace.0.looked(now);
+            // One wait may follow the other while events come and come.
+            let pace = pace.get_or_insert_with(|| WaitPace::new(pool.looked_in_event_waits(now)));
+            let Some(until) = pace.until(now) else {
+                pace.looked(now);
+                pool.note_look_in_event_wait(now);
                 pool.look_after_waits()?;
                 continue;
             };
@@ -153,7 +147,7 @@ impl<R> Future<R> {
     /// }
     /// ```
     pub fn events<T: Payload>(&self) -> Events<'_, T> {
-        Events { core: self.core(), pace: EventPace::new(), has_ended: false, events: PhantomData }
+        Events { core: self.core(), has_ended: false, events: PhantomData }
     }
 }
 
@@ -167,7 +161,6 @@ impl<R> Future<R> {
 #[must_use = "events come only by advancing the iterator"]
 pub struct Events<'a, T> {
     core: &'a Core,
-    pace: EventPace,
     has_ended: bool,
     events: PhantomData<fn() -> T>,
 }
@@ -189,7 +182,7 @@ impl<T: Payload> Events<'_, T> {
         if self.has_ended {
             return None;
         }
-        match self.core.wait_event(timeout, usize::MAX, &mut self.pace) {
+        match self.core.wait_event(timeout, usize::MAX) {
             Ok(Some(event)) => Some(decode(event)),
             Ok(None) => {
                 self.has_ended = true;
@@ -259,4 +252,41 @@ pub(crate) fn send_event_bytes(bytes: &[u8]) -> Result<()> {
         member.send_event((id >> 32) as u32, id as u32, bytes)
     });
     sent.unwrap_or(Err(Error::Unsupported { what: "to send an event", with: "outside a task" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Ordering::Relaxed;
+    use crate::{Executor, StartMethod};
+    use std::sync::atomic::AtomicBool;
+
+    /// Each of them is over before it is time for a look, counted from its beginning.
+    #[test]
+    fn short_waits_one_after_the_other_look_after_the_pool_too() {
+        static GO_ON: AtomicBool = AtomicBool::new(false);
+        let hold = |(): ()| {
+            while !GO_ON.load(Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let task = crate::register("events::held", hold).unwrap();
+        let pool = Executor::builder().workers(1).start(StartMethod::Thread).build().unwrap();
+        let future = pool.submit(task, ()).unwrap();
+        let short = Duration::from_millis(1);
+        let mut looks = Vec::new();
+        let start = std::time::Instant::now();
+        while looks.len() < 3 {
+            assert!(start.elapsed() < Duration::from_secs(30), "{looks:?}");
+            assert_eq!(
+                future.core().wait_event(Some(short), 0),
+                Err(Error::TimedOut { what: "an event of the task", after: short })
+            );
+            looks.push(pool.pool().looked_in_event_waits(0));
+            looks.dedup();
+        }
+        assert!(looks.windows(2).all(|two| two[1] - two[0] >= crate::limits::SLEEP_NS_MAX), "not more often: {looks:?}");
+        GO_ON.store(true, Relaxed);
+        assert_eq!(future.core().wait_event(None, 0), Ok(None));
+    }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Pool {
     looked_for_damage: AtomicU64,
     /// When one last had everybody look at every slot though all that was pending had its worker.
     looked_for_targets: AtomicU64,
+    /// When a wait for an event of a task did what waiting threads do; 0 before the first one.
+    looked_in_event_waits: AtomicU64,
     pub(crate) shut: AtomicBool,
     /// Of a worker, for its tasks: no handle of it ends anything.
     pub(crate) of_tasks: bool,
@@ -171,6 +173,7 @@ impl Pool {
             known: (0..KNOWN_MAX).map(|_| AtomicU32::new(0)).collect(),
             looked_for_damage: AtomicU64::new(0),
             looked_for_targets: AtomicU64::new(0),
+            looked_in_event_waits: AtomicU64::new(0),
             unserved: Mutex::default(),
             shut: AtomicBool::new(false),
             of_tasks: false,
@@ -470,6 +473,16 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// When a wait for an event looked after the pool last, or when the first one began.
+    pub(crate) fn looked_in_event_waits(&self, now: u64) -> u64 {
+        // Relaxed: a time of its own.
+        self.looked_in_event_waits.compare_exchange(0, now, Relaxed, Relaxed).err().unwrap_or(now)
+    }
+
+    pub(crate) fn note_look_in_event_wait(&self, now: u64) {
+        self.looked_in_event_waits.store(now, Relaxed);
     }
 
     /// What a waiting thread does between two sleeps: tasks that nobody sees, nobody can run, or whose workers died unnoticed.

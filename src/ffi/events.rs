@@ -6,7 +6,7 @@ use super::status::{Fault, taskring_status};
 use super::{bytes, guard, null, put, timeout};
 use crate::error::Error;
 use crate::event_ring::{EVENT_LEN_MAX, Event};
-use crate::events::{EventPace, send_event_bytes};
+use crate::events::send_event_bytes;
 use std::ffi::c_void;
 
 /// Bytes of the largest event: a buffer of so many is never too small for one.
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn taskring_next_event(
         if buffer.is_null() && capacity != 0 {
             return Err(null("buffer"));
         }
-        let Some(event) = core.wait_event(timeout(timeout_ns), capacity, &mut EventPace::new())? else {
+        let Some(event) = core.wait_event(timeout(timeout_ns), capacity)? else {
             // Gone meanwhile: another thread has used it up, and with it the events.
             core.known_state().ok_or(Error::Stale)?;
             return Err(Fault::End { what: "the task is over, and all of its events were read" });
