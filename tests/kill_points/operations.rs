@@ -117,6 +117,8 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("view", &["inline", "block"]),
     ("completions", &["tasks added", "tasks taken", "freed"]),
     ("worker", WORKER),
+    ("renewal", &["old worker", "new worker"]),
+    ("on demand", &["comes", "leaves"]),
     ("recover", &["worker running", "idempotent task", "submitter with tasks"]),
 ];
 
