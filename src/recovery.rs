@@ -191,9 +191,13 @@ impl Member {
             && progress.kills.saturating_add(is_kill.into()) < request.kills_max
             && policy.on_worker_death != OnWorkerDeath::BreakPool;
         if again {
+            // To be asked to stop was for the attempt that is over. Taken away before the note: whoever comes after a reaper that died behind that would take
+            // the task for one that was asked before it began.
+            if state.has(Flag::Cancel) {
+                let _ = slot.change(state, |s| s.is_left_to(who, generation), State::unasked);
+            }
             // One store counts the attempt and takes the notes away: a reaper that dies after it leaves "not started".
             slot.note(progress.next_attempt(is_kill));
-            // To be asked to stop was for the attempt that is over.
             let allowed = |s: State| s.is_left_to(who, generation) && !s.has(Flag::Last);
             self.requeue_if(allowed, (lane, index), who, generation, &request);
             return;

@@ -223,11 +223,16 @@ impl State {
         debug_assert!(self.is(Phase::Pending));
         self.to(Phase::Running).owned_by(by)
     }
+    /// The same task, which nobody has asked to stop.
+    #[must_use]
+    pub(crate) fn unasked(self) -> State {
+        State(self.0 & !Flag::Cancel.bit())
+    }
     /// RUNNING -> PENDING: the function was not entered, or may be entered again.
     #[must_use]
     pub(crate) fn requeued(self) -> State {
         debug_assert!(self.is(Phase::Running) && !self.has(Flag::Kill));
-        State(self.to(Phase::Pending).owned_by(Participant::NONE).0 & !Flag::Cancel.bit())
+        self.to(Phase::Pending).owned_by(Participant::NONE).unasked()
     }
     /// RUNNING -> DONE.
     #[inline]

@@ -2,9 +2,10 @@
 //! them, so they tell where they are, and wait to be taken. The window of one that comes begins before its program does anything, and ends in its first task; that
 //! of one that goes begins in a task, and ends with its process.
 
+use crate::KILL_LIMIT;
 use crate::board::{GO, Note, PLACE, Place, READY, WANTED, cells, note_at};
 use crate::process_support::common::{Board, SOON, wait_until};
-use crate::process_support::pidfd_open;
+use crate::process_support::{pidfd_open, wait_within};
 use crate::trace::{begin_window, end_window};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -24,7 +25,9 @@ taskring::task! {
     /// Goes on until a worker waits for the turn of the one that runs it.
     fn until_one_waits(board: String, id: u64, pool: String) -> Vec<u8> {
         note_at(&board, id, Note::Entered);
-        wait_until(2 * SOON, || inspect(&pool).is_ok_and(|view| view.participants.iter().any(|who| who.waits)));
+        // That is the victim, which may be stepped all the way.
+        let waits = || inspect(&pool).is_ok_and(|view| view.participants.iter().any(|who| who.waits));
+        wait_within(4 * KILL_LIMIT, "one that waits", waits);
         vec![id as u8]
     }
 }
@@ -56,10 +59,12 @@ pub fn workers(operation: &str) -> usize {
     if operation == "renewal" { 2 } else { 0 }
 }
 
-/// Whether nobody is about to come for another reason, with as many there as when nothing happens.
+/// Whether nobody is about to come or to go, with as many there as when nothing happens: one that is about to go has run something.
 pub fn is_quiet(context: &str, pool: &str) -> bool {
-    let waits = inspect(pool).map_or(0, |view| view.participants.iter().filter(|who| who.waits).count());
-    waits == usize::from(context.ends_with("worker"))
+    let Ok(view) = inspect(pool) else { return false };
+    let waits = view.participants.iter().filter(|who| who.waits).count();
+    let are_fresh = view.participants.iter().filter(|who| who.role == "worker").all(|who| who.finished == 0);
+    are_fresh && waits == usize::from(context.ends_with("worker"))
 }
 
 /// The keeper's pool.

@@ -262,7 +262,11 @@ impl Victim {
                     self.over = true;
                     return;
                 }
-                assert!(start.elapsed() < Duration::from_secs(10), "the victim comes to no system call");
+                assert!(
+                    start.elapsed() < Duration::from_secs(10),
+                    "the victim comes to no system call: {:?}",
+                    taskring::inspect(&crate::board::place().pool)
+                );
                 if start.elapsed() < BLOCKED { std::thread::yield_now() } else { std::thread::sleep(BLOCKED / 10) }
             };
             if self.ends_with(status) {

@@ -509,6 +509,30 @@ fn in_a_reap_of_what_may_run_again() {
     deaths("reap: may run again, beside a claim", 2, 25, |k| in_a_reap_of_a_worker(k, ask_again(1), Step::Started, 2));
 }
 
+/// The same with a task that was asked to stop in the attempt that its worker died in. That is no matter of the next one, whoever brings it about.
+#[test]
+fn in_a_reap_of_what_was_asked_and_may_run_again() {
+    deaths("reap: asked to stop, may run again", 2, 25, |k| {
+        let [w, first, r1, r2] = cast(1, [AWorker, AWorker, Submitter, Submitter], Policy::default());
+        let mut worker = settled(&first);
+        let (ticket, _) = claimed(&r2, &mut worker, ask_again(1));
+        let slot = &first.segment.ring().slots[0];
+        slot.note(slot.progress().at(Step::Started));
+        ledger(&first).enter(1, 0);
+        slot.ask_of(first.who(), ticket.generation).expect("it runs");
+        first.die();
+        let dead = first.who();
+        let victim = victim(&r1, k, move |r1| assert!(r1.reap_now(dead)));
+        let died = victim.join().unwrap();
+        assert!(r2.reap_now(dead) || first.is_buried());
+        assert!(r2.reap_now(r1.who()));
+        Worker::new(w.clone()).drain();
+        assert_eq!(r2.collect(ticket), Verdict::Value(answer(1)));
+        end(&w, &r2, &[&first, &r1]);
+        died
+    });
+}
+
 /// Two reapers of one death at a time, of which one dies.
 #[test]
 fn in_a_race_of_reapers() {
