@@ -1182,11 +1182,14 @@ taskring_status taskring_register_in_context(const char *name,
  * Sends whoever has submitted the task that this thread runs an event of len bytes, at most TASKRING_EVENT_LEN_MAX, which are copied. It is kept until
  * taskring_next_event has read it, behind all that the task has sent before, in earlier attempts too. It waits for nobody: the events of a task that nobody
  * has read yet have 16256 bytes of room together, of which each takes its own bytes, rounded up to a multiple of 8, and 8 more. When the ticket
- * was released the event goes nowhere.
+ * was released the event goes nowhere. Of a task in a map nobody reads events: all that a chunk of its items sends has the room of one task. Whoever waits
+ * for room needs a submitter that reads: one that asks for the result first never does.
  *
- * Returns TASKRING_OK; TASKRING_EVENTS_FULL when there is no room for it: nothing was changed, and it may be sent later; TASKRING_PAYLOAD_TOO_LARGE;
+ * Returns TASKRING_OK; TASKRING_EVENTS_FULL when there is no room for it: nothing was changed, and it may be sent later; TASKRING_WOULD_DEADLOCK in its
+ * place when the task runs on top of the one that is to read, which so waits for its end; TASKRING_PAYLOAD_TOO_LARGE;
  * TASKRING_INVALID_ARGUMENT; TASKRING_UNSUPPORTED outside a task; TASKRING_FORKED in a process that the task has forked; TASKRING_CORRUPT. With the first
- * event of a task, which takes 16 KiB of payload memory (and the first one in a lane some bytes for each of its slots): TASKRING_OUT_OF_MEMORY, TASKRING_TOO_MANY, TASKRING_STALLED, TASKRING_SYSTEM.
+ * event of a task, which takes 16 KiB of payload memory (and the first one in a lane some bytes for each of its slots): TASKRING_OUT_OF_MEMORY,
+ * TASKRING_TOO_MANY, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * data is NULL or valid for reads of len bytes.
@@ -1200,7 +1203,10 @@ taskring_status taskring_send_event(const void *data,
  *
  * Events stay until they are read or the ticket is used up: also when their worker was killed and when the task is over. So read them before
  * taskring_result or taskring_release; taskring_peek, taskring_outcome and taskring_view (of a result) leave them. Several threads may read those of one
- * ticket: each event comes to one of them.
+ * ticket: each event comes to one of them. One that waits when another thread uses the ticket up is told in its next look around, at most 1.2 seconds later.
+ *
+ * In a task that waits with TASKRING_INFINITE for events of another one of its pool, that one is run on top of it, if nobody has begun with it: then it is
+ * over before its first event is read, and what is more than is kept it is told of.
  *
  * Returns TASKRING_OK; TASKRING_TIMED_OUT when none came in time; TASKRING_END when the task is over, however it ended, and all of its events were read;
  * TASKRING_BUFFER_TOO_SMALL (*len is what is needed): the same event comes again. TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,

@@ -10,6 +10,7 @@ use crate::future::{Core, Future};
 use crate::notifier::Duty;
 use crate::outcome::{Kind, Outcome};
 use crate::pool::{Pool, Ticket, lock};
+use crate::state::Flag;
 use std::sync::Arc;
 
 /// The outcome of a task with callbacks.
@@ -148,6 +149,10 @@ impl Pool {
         let found = lock(&self.collected.shared).get_mut(&ticket).map(|shared| shared.has_future = false).is_some();
         let outcome = if found { harvested.remove(&ticket) } else { None };
         drop(harvested);
+        if found {
+            // What the task sends from now on goes nowhere, instead of waiting for a reader. One that is over sends nothing.
+            let _ = self.slot(ticket).flag(ticket.generation, Flag::Unread);
+        }
         drop(outcome);
         found
     }

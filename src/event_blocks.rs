@@ -10,8 +10,8 @@
 //! | with the flag, in a record or behind it | the ring stays, with every whole record |
 //! | after the slot was freed, before its block was | the generation has moved on: the block is swept |
 //!
-//! Who reads holds the lock of that table: so one thread reads at a time, and the slot is neither freed nor let go meanwhile, for all who would do that while
-//! the future lives are of its process and take the lock, too.
+//! Who reads holds the lock of that table: so one thread reads at a time, and the slot is neither freed nor let go meanwhile. For whoever frees a slot with
+//! EVENTS that was not let go, or lets such a one go, is of the same process and takes the lock, too; or reaps the dead process.
 
 use crate::error::{Error, Result};
 use crate::event_ring::{Event, EventRing, Put, RING_LEN, WORDS, wake_readers};
@@ -48,7 +48,12 @@ impl Segment {
     /// The ring of a slot whose word says `EVENTS`. What contradicts that is damage.
     fn events_of(&self, number: u32, generation: u32) -> Result<EventRing<'_>> {
         let name = self.events_block(number);
-        if name == 0 || !self.holds_block(name, Holder::Slot { number, generation }) {
+        let is_others = self.slot_at(number).is_none_or(|(lane, index)| {
+            let slot = &self.lane(lane).slots[index];
+            let has_result = slot.result_len.load(Relaxed) != 0;
+            name == slot.args_block.load(Relaxed) || has_result && name == slot.result_block.load(Relaxed)
+        });
+        if name == 0 || is_others || !self.holds_block(name, Holder::Slot { number, generation }) {
             return Err(self.poison(format!("payload block {name}, the events of slot {number}")));
         }
         self.ring_in(name)
@@ -56,7 +61,8 @@ impl Segment {
 
     /// A ring in a block that the caller knows to be the slot's, or his own.
     fn ring_in(&self, name: u32) -> Result<EventRing<'_>> {
-        let at = self.block_bytes(name, EVENTS_LEN)?.cast::<[AtomicU64; WORDS]>();
+        let damaged = |_| self.poison(format!("payload block {name}, which holds events"));
+        let at = self.block_bytes(name, EVENTS_LEN).map_err(damaged)?.cast::<[AtomicU64; WORDS]>();
         if !at.is_aligned() {
             return Err(self.poison(format!("the place of payload block {name}")));
         }
@@ -106,7 +112,7 @@ impl Member {
         let (lane, index) = segment.slot_at(number).ok_or(outside)?;
         let slot = &segment.lane(lane).slots[index];
         let state = slot.load();
-        if state.has(Flag::Detached) || !state.is_run_by(self.who(), generation) {
+        if state.has(Flag::Detached) || state.has(Flag::Unread) || !state.is_run_by(self.who(), generation) {
             // Nobody will read it.
             return Ok(());
         }
@@ -386,5 +392,32 @@ mod tests {
         segment.events_name(lane, index).expect("extras").fetch_add(1, SeqCst);
         assert!(matches!(future.next_event::<u64>(), Err(Error::Corrupt { .. })));
         assert!(matches!(future.events::<u64>().next(), Some(Err(Error::Corrupt { .. }))));
+    }
+
+    #[test]
+    fn another_block_of_the_slot_is_no_ring_and_a_damaged_one_is_told() {
+        let echo = |bytes: Vec<u8>| send_event(&1_u64).map(|()| bytes).map_err(crate::TaskError::from);
+        let task = crate::register_fallible("events::echo", echo).unwrap();
+        // Zeros, which would be an empty ring.
+        let zeros = vec![0; EVENTS_LEN - 100];
+        for (is_result, what) in [(false, "its arguments"), (true, "its result")] {
+            let pool = pool(4);
+            let future = pool.submit(task, zeros.clone()).unwrap();
+            wait_until(|| future.is_done());
+            let segment = pool.pool().segment();
+            let (lane, index) = segment.geometry().split(future.core().ticket.slot);
+            let slot = &segment.lane(lane).slots[index];
+            let other = if is_result { &slot.result_block } else { &slot.args_block };
+            segment.events_name(lane, index).expect("extras").store(other.load(SeqCst), SeqCst);
+            assert!(matches!(future.next_event::<u64>(), Err(Error::Corrupt { .. })), "{what}");
+        }
+        let pool = pool(4);
+        let future = pool.submit(task, Vec::new()).unwrap();
+        wait_until(|| future.is_done());
+        let segment = pool.pool().segment();
+        let name = segment.events_block(future.core().ticket.slot);
+        segment.block(name).expect("a block").class.store(0, SeqCst);
+        drop(future.result());
+        assert!(matches!(future.next_event::<u64>(), Err(Error::Corrupt { .. })), "its events are lost");
     }
 }

@@ -22,7 +22,11 @@ impl Core {
     /// [`Error::Forked`], [`Error::Corrupt`].
     pub(crate) fn next_event_bytes(&self, room: usize) -> Result<Option<Event>> {
         self.pool.member.check_fork()?;
-        self.pool.take_event(self.ticket, room)
+        match self.pool.take_event(self.ticket, room)? {
+            // What is not there may have been lost to damage.
+            None => self.pool.segment().corrupt().map_or(Ok(None), Err),
+            found => Ok(found),
+        }
     }
 
     /// The same, waiting for it; `None` when the task is over and there is none.
@@ -45,10 +49,11 @@ impl Core {
                 return Ok(Some(event));
             }
             if is_over {
+                self.check_word()?;
                 return Ok(None);
             }
             if is_nested {
-                if nested::help(pool, self.ticket)? {
+                if nested::help_to_read(pool, self.ticket)? {
                     continue;
                 }
                 if waits.is_none() {
@@ -95,7 +100,7 @@ impl<R> Future<R> {
     ///
     /// Events are kept until they are read or this future is dropped: also when their worker is killed, beyond the end of the task, and when the result was
     /// taken. Those of a further attempt at the task come behind those of the attempts before. Threads may share the future: each event comes to one of them. The
-    /// future that a [callback](Future::on_done) is given reads the same events.
+    /// future that a [callback](Future::on_done) is given reads the same events, as long as this one is not dropped.
     ///
     /// # Errors
     /// [`Error::Decode`] when the event is no `T`: it is gone then. [`Error::Corrupt`]; [`Error::Forked`].
@@ -154,7 +159,8 @@ impl<R> Future<R> {
 /// The events of a task, of [`Future::events`]. It waits for the next one, and ends when the task is over, however it ended, and all of them were read.
 ///
 /// In a task that waits for events of another one of its pool, that one is run on top of it, if nobody has begun with it, as in any other wait for it (see
-/// [`current_pool`](crate::current_pool)): then it is over before its first event is read, and finds no room when it sends more than are kept.
+/// [`current_pool`](crate::current_pool)): then it is over before its first event is read, and when it sends more than are kept it is told
+/// [`Error::WouldDeadlock`], for who would read them waits for its end. A wait with a time limit runs nothing meanwhile.
 ///
 /// Each may be an error of its own. After [`Error::Decode`] it goes on; what is wrong with the pool ([`Error::Corrupt`], [`Error::Forked`]), and in a task a
 /// wait that is refused ([`Error::WouldDeadlock`], [`Error::TooMany`], [`Error::Unsupported`]), is the last.
@@ -209,10 +215,12 @@ impl<T: Payload> Iterator for Events<'_, T> {
 /// leave no room, it is refused, and the task may send it later. Unread events of a task have 16256 bytes of room together: each
 /// takes its own bytes, rounded up to a multiple of 8, and 8 more.
 ///
-/// It is for the thread that runs the task. When the future was dropped the event goes nowhere.
+/// It is for the thread that runs the task. When the future was dropped the event goes nowhere. Of a task in a map nobody reads events: all that a chunk of its
+/// items sends has the room of one task. Whoever waits for room needs a submitter that reads: one that asks for the result first never does.
 ///
 /// # Errors
-/// [`Error::EventsFull`]; [`Error::PayloadTooLarge`] for one that has no room in an empty ring; [`Error::Encode`]; [`Error::Unsupported`] outside a task;
+/// [`Error::EventsFull`], or [`Error::WouldDeadlock`] in its place when the task runs on top of the one that is to read (see
+/// [`Events`]); [`Error::PayloadTooLarge`] for one that has no room in an empty ring; [`Error::Encode`]; [`Error::Unsupported`] outside a task;
 /// [`Error::Forked`] in a process that the task has forked. With the first event of a task, for which it takes 16 KiB of payload memory, and with the first one in a lane 196 bytes for each of its slots:
 /// [`Error::OutOfMemory`], [`Error::TooMany`], [`Error::Stalled`], [`Error::System`]. Nothing was changed then. [`Error::Corrupt`].
 ///
@@ -249,7 +257,11 @@ pub(crate) fn send_event_bytes(bytes: &[u8]) -> Result<()> {
         // The memory is there in a forked child, but it has no task.
         member.check_fork()?;
         let id = task::id();
-        member.send_event((id >> 32) as u32, id as u32, bytes)
+        match member.send_event((id >> 32) as u32, id as u32, bytes) {
+            // Then there will be no room as long as this task goes on.
+            Err(Error::EventsFull { .. }) if nested::is_read_below(&member.segment, id) => Err(Error::WouldDeadlock),
+            sent => sent,
+        }
     });
     sent.unwrap_or(Err(Error::Unsupported { what: "to send an event", with: "outside a task" }))
 }

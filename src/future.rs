@@ -575,7 +575,7 @@ impl Core {
     }
 
     /// An impossible word ends the wait with an error instead of a hang.
-    fn check_word(&self) -> Result<()> {
+    pub(crate) fn check_word(&self) -> Result<()> {
         let state = self.pool.slot(self.ticket).load();
         let impossible = state.phase().is_none() || state.is(Phase::Free) && state.generation() == self.ticket.generation;
         if impossible && !seeded(Bug::NoPoison) {

@@ -41,6 +41,8 @@ struct Serving {
     performer: Rc<Performer>,
     /// The tasks that wait below the one that runs.
     below: RefCell<Vec<Key>>,
+    /// Of those that run on top of others: the ones whose events these wait for.
+    read_below: RefCell<Vec<Key>>,
     /// What is to be done before the worker leaves its seat.
     at_leave: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
@@ -57,7 +59,8 @@ pub(crate) struct Served {
 
 /// This thread serves a pool.
 pub(crate) fn serve(performer: Rc<Performer>) -> Served {
-    let serving = Serving { performer, below: RefCell::default(), at_leave: RefCell::default() };
+    let serving =
+        Serving { performer, below: RefCell::default(), read_below: RefCell::default(), at_leave: RefCell::default() };
     Served { outer: SERVING.replace(Some(Rc::new(serving))) }
 }
 
@@ -159,6 +162,22 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     }
     serving.below.borrow_mut().pop();
     Ok(true)
+}
+
+/// The same for one that waits for the other one's events.
+#[cold]
+pub(crate) fn help_to_read(pool: &Pool, ticket: Ticket) -> Result<bool> {
+    let Some(serving) = serving_in(pool) else { return Ok(false) };
+    serving.read_below.borrow_mut().push(key_of(pool.segment(), ticket.id()));
+    let helped = help(pool, ticket);
+    serving.read_below.borrow_mut().pop();
+    helped
+}
+
+/// Whether the task that is to read this one's events waits below it, for its end.
+#[cold]
+pub(crate) fn is_read_below(segment: &Segment, task: u64) -> bool {
+    serving().is_some_and(|serving| serving.read_below.borrow().contains(&key_of(segment, task)))
 }
 
 /// For a task that finds a ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.

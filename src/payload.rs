@@ -174,7 +174,7 @@ impl Segment {
         &self.blocks()[..carved.min(BLOCKS_MAX)]
     }
 
-    fn block(&self, name: u32) -> Option<&Block> {
+    pub(crate) fn block(&self, name: u32) -> Option<&Block> {
         self.carved_blocks().get((name as usize).checked_sub(1)?)
     }
 

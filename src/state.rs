@@ -1,8 +1,8 @@
 //! The slot's state word: phase, flags, generation and owner in 64 bits, so that every transition is one compare-and-swap.
 //!
 //! ```text
-//! 63          48 47           32 31          16 15      8 7       0
-//! owner:16       generation high  generation low flags:8   phase:8
+//! 63          48 47           32 31          16 15      7 6       0
+//! owner:16       generation high  generation low flags:9   phase:7
 //!
 //!           submit            claim             complete          collect
 //!   FREE ------------> PENDING ------> RUNNING ---------> DONE ------------> FREE, generation + 1
@@ -22,7 +22,8 @@
 //! | CANCEL | the submitter | asked to stop while running: after an error, or before it has begun, it is not put back | at FREE and at a requeue |
 //! | KILL | whoever is about to kill the worker (`condemn.rs`) | the task is condemned: it ends as cancelled, and its worker dies with it | at FREE |
 //! | TIME | with KILL | it was its time limit, and that is what it ends with | at FREE |
-//! | EVENTS | the worker | the slot holds a block of events, which `events.rs` has the name of | at FREE |
+//! | EVENTS | the worker | the slot holds a block of events, see `event_blocks.rs` | at FREE |
+//! | UNREAD | the submitter | nobody will read events any more, though the end is collected for callbacks | at FREE |
 //! | LAST | who ends the pool, its own part in it, or its set | after an error, or its worker's death, it is not put back to run again | at FREE |
 //!
 //! The low half is the futex word. It holds 16 bits of the generation, so nobody sleeps on through a reuse of the slot.
@@ -92,14 +93,15 @@ impl Phase {
 /// A flag of the state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
-    Waiter = 0x01,
-    Notify = 0x02,
-    Detached = 0x04,
-    Cancel = 0x08,
-    Kill = 0x10,
-    Time = 0x20,
-    Last = 0x40,
-    Events = 0x80,
+    Unread = 0x001,
+    Waiter = 0x002,
+    Notify = 0x004,
+    Detached = 0x008,
+    Cancel = 0x010,
+    Kill = 0x020,
+    Time = 0x040,
+    Last = 0x080,
+    Events = 0x100,
 }
 
 impl Flag {
@@ -109,11 +111,11 @@ impl Flag {
     }
 }
 
-const FLAGS_SHIFT: u32 = 8;
+const FLAGS_SHIFT: u32 = 7;
 const GENERATION_SHIFT: u32 = 16;
 const OWNER_SHIFT: u32 = 48;
-const PHASE_MASK: u64 = 0xff;
-const FLAGS_MASK: u64 = 0xff << FLAGS_SHIFT;
+const PHASE_MASK: u64 = 0x7f;
+const FLAGS_MASK: u64 = 0x1ff << FLAGS_SHIFT;
 const GENERATION_MASK: u64 = 0xffff_ffff << GENERATION_SHIFT;
 const OWNER_MASK: u64 = 0xffff << OWNER_SHIFT;
 
@@ -260,7 +262,7 @@ impl std::fmt::Debug for State {
             None => write!(f, "phase {:#04x}", self.0 & PHASE_MASK)?,
         }
         let flags = (self.0 & FLAGS_MASK) >> FLAGS_SHIFT;
-        write!(f, " generation {} owner {:?} flags {flags:#04x}", self.generation(), self.owner())
+        write!(f, " generation {} owner {:?} flags {flags:#05x}", self.generation(), self.owner())
     }
 }
 

@@ -14,6 +14,10 @@ pub const ENDED: usize = 1;
 /// Not 0: a victim whose supervisor is stepped is ready, or has killed its worker.
 pub const READY: usize = 2;
 
+/// Which worker of the keeper's is to be the victim; and not 0: the tracer has taken it. See `kept.rs`.
+pub const WANTED: usize = 3;
+pub const GO: usize = 4;
+
 /// What is noted of a task.
 #[derive(Clone, Copy)]
 pub enum Note {

@@ -21,6 +21,8 @@ mod process_support;
 mod board;
 mod c_calls;
 mod events;
+mod image;
+mod kept;
 mod lives;
 mod operations;
 mod oracle;
@@ -62,6 +64,7 @@ const STATES_MIN: usize = 30;
 const LONG: u64 = 3_000;
 
 fn main() {
+    kept::begin();
     taskring::init();
     if process_support::role().is_some() {
         return process_support::main(&roles::ROLES, &[]);
@@ -77,7 +80,13 @@ fn main() {
     let all =
         operations::ROWS.iter().flat_map(|(operation, contexts)| contexts.iter().map(move |context| (*operation, *context)));
     let is_meant = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
-    let chosen: Vec<_> = all.filter(|(operation, context)| is_meant(&format!("{operation} {context}"))).collect();
+    let has_fixed_addresses = kept::fix_addresses();
+    if !has_fixed_addresses {
+        println!("  SKIPPED: workers of the keeper's, for programs cannot be had at fixed addresses here");
+    }
+    let is_possible = |operation: &str| has_fixed_addresses || !kept::is_meant(operation);
+    let chosen: Vec<_> =
+        all.filter(|(operation, context)| is_possible(operation) && is_meant(&format!("{operation} {context}"))).collect();
     let start = Instant::now();
     println!(
         "{:<16} {:<20} {:>7} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8} {:>8} {:>7}",

@@ -118,6 +118,8 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("events", &["read", "kept beyond the result", "waited for", "dropped while it runs", "dropped unread"]),
     ("completions", &["tasks added", "tasks taken", "freed"]),
     ("worker", WORKER),
+    ("renewal", &["old worker", "new worker"]),
+    ("on demand", &["comes", "leaves"]),
     ("recover", &["worker running", "idempotent task", "task with events", "submitter with tasks"]),
 ];
 

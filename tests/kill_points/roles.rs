@@ -1,6 +1,7 @@
 //! The programs around a victim: who keeps the pool, works and submits in it, and who forks the victims and kills them.
 
 use crate::board::{Note, PLACE, Place, note};
+use crate::kept;
 use crate::operations::{self, BLOCK, echo};
 use crate::oracle;
 use crate::process_support::{Role, hear, say};
@@ -20,9 +21,13 @@ pub const PIDFD: &str = "pidfd:";
 /// Owns the pool.
 fn keeper(args: &[String]) {
     let workers: usize = args[1].parse().expect("a number");
-    let method = if workers == 0 { StartMethod::None } else { StartMethod::Spawn };
-    let builder = Executor::builder().capacity(CAPACITY).payload_max(16 << 20).start(method);
-    let builder = if workers == 0 { builder } else { builder.workers(workers) };
+    let (operation, board) = (&args[2], &args[3]);
+    let builder = Executor::builder().capacity(CAPACITY).payload_max(16 << 20);
+    let builder = match workers {
+        _ if kept::is_meant(operation) => kept::keep(builder, operation, board),
+        0 => builder.start(StartMethod::None),
+        _ => builder.workers(workers),
+    };
     let pool = builder.create_named(&args[0]).expect("a pool");
     say("made");
     while let Some(order) = hear() {

@@ -3,6 +3,7 @@
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
 use crate::events::{of_both_attempts, sends, sends_and_holds, wrong_events};
+use crate::kept;
 use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
@@ -37,6 +38,8 @@ pub enum Kind {
     Submitter,
     /// The victim works; a spare worker is stopped meanwhile.
     Worker,
+    /// The victim is a worker of the keeper's, see `kept.rs`.
+    Kept,
     /// The victim recovers what another one left; keeper and spare worker are stopped meanwhile.
     Recovery,
 }
@@ -112,6 +115,7 @@ impl Scene {
         let kind = match operation {
             "worker" => Kind::Worker,
             "recover" => Kind::Recovery,
+            _ if kept::is_meant(operation) => Kind::Kept,
             _ => Kind::Submitter,
         };
         let name = unique("kill");
@@ -119,13 +123,15 @@ impl Scene {
             (Kind::Submitter, "submit_to" | "broadcast") => 2,
             (Kind::Submitter, _) => 1,
             (Kind::Worker | Kind::Recovery, _) => 0,
+            (Kind::Kept, _) => kept::workers(operation),
         };
-        let keeper = Program::start("keeper", &[&name, &workers.to_string()]);
-        keeper.expect("made");
         let board = Board::new(CELLS);
+        let keeper = Program::start("keeper", &[&name, &workers.to_string(), operation, &board.name()]);
+        keeper.expect("made");
         let pool = Executor::attach(&name).expect("attached");
-        let spare = (kind != Kind::Submitter).then(|| Program::start("worker", &[&name]));
-        wait_until(SOON, || pool.workers() == workers.max(1));
+        let spare = matches!(kind, Kind::Worker | Kind::Recovery).then(|| Program::start("worker", &[&name]));
+        let are_there = workers + usize::from(spare.is_some());
+        wait_until(SOON, || inspect(&name).is_ok_and(|view| view.participants.len() == 2 + are_there));
         let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
         other.iter().for_each(|other| other.expect("attached"));
         let tracer = Program::start("tracer", &[&name, &board.name(), operation, context, &cpu.to_string()]);
@@ -299,6 +305,11 @@ impl Scene {
     fn set_up(&mut self) {
         clear(&self.board);
         if self.kind == Kind::Submitter {
+            return;
+        }
+        if self.kind == Kind::Kept {
+            wait_until(SOON, || self.before == Before::of(&self.name) && kept::is_quiet(&self.context, &self.name));
+            self.tasks = kept::call_victim(&self.context, &self.pool, &self.name, &self.board, OWN + 16);
             return;
         }
         let spare = self.spare.as_ref().expect("there is one").pid();

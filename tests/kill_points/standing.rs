@@ -89,7 +89,7 @@ impl Standing<'_> {
                 self.wait("it is another program", &mut found, || {
                     self.state().is_none_or(|state| state.contains("(sleep)"))
                 });
-                if self.kind == Kind::Worker {
+                if matches!(self.kind, Kind::Worker | Kind::Kept) {
                     // It cannot be told from a dead worker any more, so it is made one.
                     self.wait("it is fenced", &mut found, || self.is_gone());
                 } else {
@@ -188,7 +188,7 @@ impl Standing<'_> {
             let over = |(id, task): &(u64, Future<_>)| {
                 task.is_done() && noted(self.board, *id as usize, Note::Entered) <= self.whole
             };
-            self.kind == Kind::Worker && self.tasks.iter().all(over)
+            matches!(self.kind, Kind::Worker | Kind::Kept) && self.tasks.iter().all(over)
         };
         self.wait("it comes to its window's end", found, || ended() || all_over());
     }

@@ -2,22 +2,16 @@
 //! Tracer and victim share a CPU: a step then takes about twenty microseconds. On the way to a point far inside a window a victim is let go from
 //! system call to system call, from the last one before the point to a breakpoint of the processor's (`way.rs`), and stepped from there.
 
-use crate::board::{ENDED, READY, cells};
+use crate::board::{ENDED, GO, READY, cells};
+use crate::image::Image;
+use crate::kept::{self, Handle};
 use crate::operations;
 use crate::process_support::kill_and_release;
 use crate::way::Way;
-use memmap2::{MmapOptions, MmapRaw};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// The part of a pool's file that is looked at for changes: everything up to the payload blocks' descriptors, as far as there is memory.
-const LOOKED_AT: usize = 4 << 20;
-/// It is looked at in pieces of this length.
-const PIECE: usize = 1 << 10;
 /// A system call that takes longer than this is blocked, and the victim can be killed in it.
 const BLOCKED: Duration = Duration::from_millis(3);
 /// No window is that long.
@@ -74,6 +68,9 @@ pub struct Victim {
     thread: i32,
     steps: u64,
     over: bool,
+    /// One that was not forked by the tracer, see `kept.rs`; and whether its process has come to its end.
+    kept: Option<Handle>,
+    has_ended: bool,
 }
 
 /// Where a victim was when it died.
@@ -119,6 +116,9 @@ fn wait(pid: i32, flags: i32) -> Option<i32> {
 impl Victim {
     /// Forks it, and lets it come to its window.
     fn start(operation: &str, context: &str) -> Victim {
+        if kept::is_meant(operation) {
+            return Victim::of_the_keeper();
+        }
         // SAFETY: this process has one thread, so the child may do anything.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
@@ -128,8 +128,10 @@ impl Victim {
             }
             operations::perform(operation, context);
         }
+        let mut victim = Victim { pid, thread: pid, steps: 0, over: false, kept: None, has_ended: false };
         if operation == "replace" {
-            return Victim::supervisor_of(pid);
+            victim.supervise();
+            return victim;
         }
         loop {
             let status = wait(pid, 0).expect("a child");
@@ -140,24 +142,58 @@ impl Victim {
             }
         }
         ptrace(libc::PTRACE_SETOPTIONS, pid, 0, OPTIONS);
-        Victim { pid, thread: pid, steps: 0, over: false }
+        victim
+    }
+
+    /// Takes a worker of the keeper's that waits for it.
+    fn of_the_keeper() -> Victim {
+        wait_for("a worker of the keeper's", || cells()[READY].load(SeqCst) != 0);
+        let pid = cells()[READY].load(SeqCst) as i32;
+        share_cpu_with(pid);
+        let kept = Some(Handle::of(pid));
+        let victim = Victim { pid, thread: pid, steps: 0, over: false, kept, has_ended: false };
+        victim.seize();
+        cells()[GO].store(1, SeqCst);
+        let mut pass = 0;
+        loop {
+            assert!(ptrace(libc::PTRACE_CONT, pid, 0, pass) == 0);
+            let status = wait(pid, 0).expect("the one that is traced");
+            assert!(libc::WIFSTOPPED(status), "the victim ended before its window: {status:#x}");
+            match libc::WSTOPSIG(status) {
+                libc::SIGSTOP => return victim,
+                libc::SIGTRAP => pass = 0,
+                other => pass = other as u64,
+            }
+        }
+    }
+
+    /// From here on its thread is traced, and stopped.
+    fn seize(&self) {
+        assert!(ptrace(libc::PTRACE_SEIZE, self.thread, 0, OPTIONS) == 0);
+        assert!(ptrace(libc::PTRACE_INTERRUPT, self.thread, 0, 0) == 0);
+        wait(self.thread, 0);
+    }
+
+    /// Whether that is how a process ends whose window does with it. Then it is over.
+    fn ends_with(&mut self, status: i32) -> bool {
+        self.has_ended = self.kept.is_some() && libc::WIFEXITED(status);
+        self.over |= self.has_ended;
+        self.has_ended
     }
 
     /// The victim is its supervisor's thread. Its first thread tells when it is time, and when the window is over.
-    fn supervisor_of(pid: i32) -> Victim {
+    fn supervise(&mut self) {
+        let pid = self.pid;
         wait_for("the victim's pool", || cells()[READY].load(SeqCst) != 0);
         let mut thread = None;
         wait_for("the victim's supervisor", || {
             thread = supervisor_in(pid);
             thread.is_some()
         });
-        let thread = thread.expect("just found");
-        assert!(ptrace(libc::PTRACE_SEIZE, thread, 0, OPTIONS) == 0);
-        assert!(ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0) == 0);
-        wait(thread, 0);
+        self.thread = thread.expect("just found");
+        self.seize();
         cells()[READY].store(0, SeqCst);
         wait_for("the death of the victim's worker", || cells()[READY].load(SeqCst) != 0);
-        Victim { pid, thread, steps: 0, over: false }
     }
 
     fn instruction(&self) -> u64 {
@@ -229,6 +265,9 @@ impl Victim {
                 assert!(start.elapsed() < Duration::from_secs(10), "the victim comes to no system call");
                 if start.elapsed() < BLOCKED { std::thread::yield_now() } else { std::thread::sleep(BLOCKED / 10) }
             };
+            if self.ends_with(status) {
+                return;
+            }
             assert!(libc::WIFSTOPPED(status), "the victim ended before a system call: {status:#x}");
             match libc::WSTOPSIG(status) {
                 CALL => {
@@ -254,6 +293,9 @@ impl Victim {
         loop {
             assert!(ptrace(libc::PTRACE_SINGLESTEP, self.thread, 0, pass) == 0, "step: {}", std::io::Error::last_os_error());
             let Some(status) = self.wait_for_step() else { return false };
+            if self.ends_with(status) {
+                break;
+            }
             assert!(libc::WIFSTOPPED(status), "the victim ended in its window after {} steps: {status:#x}", self.steps);
             match libc::WSTOPSIG(status) {
                 libc::SIGTRAP => break,
@@ -283,7 +325,8 @@ impl Victim {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
             if let Some(status) = wait(self.thread, libc::WNOHANG) {
-                assert!(libc::WIFSTOPPED(status), "the victim ended in a call: {status:#x}");
+                let is_well = self.ends_with(status) || libc::WIFSTOPPED(status);
+                assert!(is_well, "the victim ended in a call: {status:#x}");
                 self.steps += 1;
                 return true;
             }
@@ -299,6 +342,15 @@ impl Victim {
 
 impl Drop for Victim {
     fn drop(&mut self) {
+        if let Some(handle) = self.kept.as_ref().filter(|_| !self.has_ended) {
+            handle.kill();
+            // While it is traced its parent is not told of its end. One that was let go is nobody's here.
+            // SAFETY: no status is asked for.
+            while unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL) } == self.pid {}
+        }
+        if self.kept.is_some() {
+            return;
+        }
         // SAFETY: a child of ours that was not reaped.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
         if self.thread != self.pid {
@@ -410,11 +462,16 @@ impl Victim {
     /// Kills it, and has its memory taken away before it is reaped, as the kernel does when memory runs out.
     pub fn kill_and_take_memory(self) {
         // There may be nothing to take when the process has come to its end by then.
-        kill_and_release(self.pid.cast_unsigned());
+        if !self.has_ended {
+            kill_and_release(self.pid.cast_unsigned());
+        }
     }
 
     /// Leaves it stopped, by a signal like any other process.
     pub fn stop(&self) {
+        if self.has_ended {
+            return;
+        }
         // SAFETY: the call takes integers.
         unsafe { libc::kill(self.pid, libc::SIGSTOP) };
         ptrace(libc::PTRACE_DETACH, self.thread, 0, libc::SIGSTOP as u64);
@@ -422,6 +479,9 @@ impl Victim {
 
     /// Has it become another program, or end its thread, in place of its next instruction.
     pub fn divert(&self, to: extern "C" fn() -> !) {
+        if self.has_ended {
+            return;
+        }
         // SAFETY: registers are integers, for which zero is valid.
         let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
         let registers = &raw mut registers;
@@ -439,6 +499,9 @@ impl Victim {
     }
 
     pub fn go_on(&self) {
+        if self.has_ended {
+            return;
+        }
         // SAFETY: the call takes integers.
         unsafe { libc::kill(self.pid, libc::SIGCONT) };
     }
@@ -479,52 +542,6 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A pool's file, mapped to be looked at: those pieces that anybody has ever written to. The window was gone through before, so what it writes to is among
-/// them.
-struct Image {
-    map: MmapRaw,
-    written: Vec<usize>,
-}
-
-impl Image {
-    fn of(pool: &str) -> Image {
-        let file = File::open(Path::new("/dev/shm").join(format!("taskring.{pool}"))).expect("the pool's file");
-        let len = LOOKED_AT.min(file.metadata().expect("its length").len() as usize);
-        let map = MmapOptions::new().len(len).map_raw_read_only(&file).expect("a mapping");
-        let mut image = Image { map, written: Vec::new() };
-        // To read where there is no memory would bring some.
-        let seek = |from: usize, what: i32| {
-            // SAFETY: the call takes integers.
-            let found = unsafe { libc::lseek(file.as_raw_fd(), from as libc::off_t, what) };
-            usize::try_from(found).unwrap_or(len).min(len)
-        };
-        let mut at = seek(0, libc::SEEK_DATA);
-        while at < len {
-            let end = seek(at, libc::SEEK_HOLE);
-            let written = (at / PIECE..end / PIECE).filter(|&piece| image.words(piece).any(|word| word != 0));
-            let written: Vec<usize> = written.collect();
-            image.written.extend(written);
-            at = seek(end, libc::SEEK_DATA);
-        }
-        image
-    }
-
-    fn words(&self, piece: usize) -> impl Iterator<Item = u64> {
-        let words = self.map.as_ptr().cast::<u64>();
-        // SAFETY: within the mapping, which is aligned to a page. Others write meanwhile, so it is read as a volatile word.
-        (0..PIECE / 8).map(move |i| unsafe { words.add(piece * (PIECE / 8) + i).read_volatile() })
-    }
-
-    fn hash(&self) -> u64 {
-        let mut sums = [0_u64; 4];
-        for (i, word) in self.written.iter().flat_map(|&piece| self.words(piece)).enumerate() {
-            let sum = &mut sums[i % 4];
-            *sum = (*sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        }
-        sums.iter().fold(0, |all, sum| (all ^ sum).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31))
-    }
-}
-
 /// Children of dead victims become children of this process, which it lets go as they end.
 pub fn adopt_orphans() {
     // SAFETY: the calls take integers, and the handler is one of the system's own.
@@ -535,6 +552,16 @@ pub fn adopt_orphans() {
 fn reap_orphans() {
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// Puts a victim on the CPU of this process.
+fn share_cpu_with(pid: i32) {
+    // SAFETY: an all-zero set is a valid one, and the calls write to the local and read it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of_val(&set), &raw mut set);
+        libc::sched_setaffinity(pid, size_of_val(&set), &raw const set);
+    }
 }
 
 /// Puts this process, and the victims it will fork, on one CPU.

@@ -354,20 +354,33 @@ cases! {
 
     fn semantics_b12_events_for_a_dropped_future_go_nowhere(kind) {
         let pool = pool_of(kind, 1);
-        let board = Board::new(3);
-        let future = pool.submit(sends_to_nobody, (board.name(), 0)).unwrap();
-        wait_until("it has sent one", || board[0].load(SeqCst) == 1);
-        drop(future);
-        board[1].store(1, SeqCst);
-        wait_until("it has sent all", || board[2].load(SeqCst) != 0);
-        assert_eq!(board[2].load(SeqCst), 2, "none was refused");
-        assert_eq!(pool.submit(square, 4).unwrap().result(), Ok(16));
+        for has_callback in [false, true] {
+            let board = Board::new(3);
+            let (sender, receiver) = mpsc::channel();
+            let future = pool.submit(sends_to_nobody, (board.name(), 0)).unwrap();
+            wait_until("it has sent one", || board[0].load(SeqCst) == 1);
+            if has_callback {
+                let read = move |it: &Future<()>| sender.send((it.result(), it.next_event::<String>())).unwrap();
+                future.on_done(read).unwrap();
+            }
+            drop(future);
+            board[1].store(1, SeqCst);
+            wait_until("it has sent all", || board[2].load(SeqCst) != 0);
+            assert_eq!(board[2].load(SeqCst), 2, "none was refused");
+            assert_eq!(pool.submit(square, 4).unwrap().result(), Ok(16));
+            if has_callback {
+                assert_eq!(receiver.recv(), Ok((Ok(()), Ok(None))));
+            }
+        }
     }
 
     fn semantics_b12_a_task_reads_the_events_of_another_one(kind) {
         // Alone it runs the other one on top of itself; with another worker it waits for it.
         let alone = pool_of(kind, 1);
         assert_eq!(alone.submit(reads_another, (50, false)).unwrap().result(), Ok(50));
+        // More than are kept it is not to wait for: who would read them waits for its end.
+        let read = alone.submit(reads_another, (2000, false)).unwrap().result().expect("what came is read");
+        assert!((50..2000).contains(&read), "{read}");
         let two = second_pool_of(kind, 2);
         assert_eq!(two.submit(reads_another, (2000, true)).unwrap().result(), Ok(2000));
     }

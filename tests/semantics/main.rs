@@ -5,6 +5,7 @@
 //! cargo test --test semantics                       # all
 //! cargo test --test semantics -- semantics_f1 fork  # those whose name holds the one, with kinds whose name is the other
 //! cargo test --test semantics -- semantics_f C C++  # those, in these languages (the first is Rust)
+//! cargo test --test semantics -- --times=50         # all, so many times in a row, or until one fails
 //! ```
 //!
 //! To add a case: a function in a `cases!` list of a module here, named `semantics_<row>_<what holds>`. What a case needs of tasks, a file of its own has.
@@ -119,8 +120,29 @@ fn main() {
         cells.iter().for_each(|cell| println!("{} [{}, {}]: test", cell.name, cell.kind, cell.language));
         return;
     }
+    let times = args.iter().find_map(|arg| arg.strip_prefix("--times=")).unwrap_or("1");
+    let times: u32 = times.parse().unwrap_or_else(|e| panic!("--times={times}: {e}, and not how many"));
     let chosen = chosen_by(args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect());
-    let left = Mutex::new(cells.into_iter().filter(chosen));
+    let cells: Vec<Cell> = cells.into_iter().filter(chosen).collect();
+    for time in 1..=times {
+        let start = Instant::now();
+        let failed = run_all(&cells);
+        println!(
+            "test result: {}",
+            if failed.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", failed.join(", ")) }
+        );
+        if times > 1 {
+            println!("time {time} of {times}: {} cells in {:.0} s", cells.len(), start.elapsed().as_secs_f64());
+        }
+        if !failed.is_empty() {
+            std::process::exit(101);
+        }
+    }
+}
+
+/// Runs them, and says how many passed. Returns those that did not.
+fn run_all(cells: &[Cell]) -> Vec<String> {
+    let left = Mutex::new(cells.iter());
     let table = Mutex::new(BTreeMap::new());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -128,7 +150,7 @@ fn main() {
             scope.spawn(|| {
                 loop {
                     let Some(cell) = left.lock().expect("no panic").next() else { return };
-                    let Some(passed) = run(&cell) else { continue };
+                    let Some(passed) = run(cell) else { continue };
                     let mut table = table.lock().expect("no panic");
                     let counts: &mut (u32, u32) =
                         table.entry((cell.language, support::section(cell.name), cell.kind)).or_default();
@@ -141,11 +163,7 @@ fn main() {
         }
     });
     print(&table.into_inner().expect("no panic"));
-    let failed = failed.into_inner().expect("no panic");
-    println!("test result: {}", if failed.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", failed.join(", ")) });
-    if !failed.is_empty() {
-        std::process::exit(101);
-    }
+    failed.into_inner().expect("no panic")
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {

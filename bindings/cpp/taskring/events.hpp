@@ -10,7 +10,7 @@ namespace taskring {
 /// What future::events gives: a range, gone through once, of what the task has sent by send_event and nobody has read. It waits for the next one, and
 /// ends when the task is over, however it ended, and all were read. `T` is of the type that was sent: an event that is none is an error with
 /// TASKRING_DECODE at its place, thrown by begin or ++ (and by next), after which begin or next goes on with the one behind it. Of several
-/// ranges of one future each event comes to one. It must not outlive the task's future.
+/// ranges of one future each event comes to one. It must not outlive the task's future. What a wait in another task does: see taskring_next_event.
 template <class T> class task_events {
 public:
     using value_type = T;
@@ -23,7 +23,7 @@ public:
     template <class Rep, class Period> std::optional<T> next_for(std::chrono::duration<Rep, Period> time) {
         return known(detail::nanoseconds(time));
     }
-    /// The same without exceptions: TASKRING_END at the end.
+    /// The same without exceptions but those of the codec: TASKRING_END at the end.
     outcome<T> try_next() { return fetch(TASKRING_INFINITE); }
     template <class Rep, class Period> outcome<T> try_next_for(std::chrono::duration<Rep, Period> time) {
         return fetch(detail::nanoseconds(time));

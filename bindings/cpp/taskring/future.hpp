@@ -138,7 +138,8 @@ public:
         return found;
     }
     /// The task's events as they come: see task_events.
-    template <class T> task_events<T> events() const noexcept { return {pool_, ticket_}; }
+    template <class T> task_events<T> events() const & noexcept { return {pool_, ticket_}; }
+    template <class T> task_events<T> events() const && = delete;
     taskring::state state() const {
         std::uint32_t found = 0;
         detail::check(taskring_state(pool_, ticket_, &found));
