@@ -6,6 +6,7 @@
 namespace {
 
 const taskring::task<std::uint64_t(std::uint64_t)> square{"square"};
+/// Says that it was entered: a task whose worker dies before that is not lost.
 const taskring::task<int()> until_asked{"until_asked"};
 
 struct busy {
@@ -17,7 +18,7 @@ struct busy {
         for (std::uint32_t i = 0; i < chosen.workers; i++)
             running.push_back(pool.submit(until_asked));
         for (auto &future : running)
-            until_running(future);
+            until([&] { return future.progress().has_value(); });
         for (std::uint64_t x = 0; x < 10; x++)
             pending.push_back(pool.submit(square, x));
     }
@@ -99,6 +100,7 @@ void a_death_breaks(std::uint32_t method) {
 int main(int argc, char **argv) {
     taskring::define(square, [](std::uint64_t x) { return x * x; });
     taskring::define(until_asked, [] {
+        taskring::report_progress(1, 1);
         for (int i = 0; i < 20000 && !taskring::cancel_requested(); i++)
             std::this_thread::sleep_for(1ms);
         return taskring::cancel_requested() ? 1 : 0;
