@@ -12,6 +12,7 @@
 //! A submitter has a bitmap in each of its lanes, and one list for all of them, which has the order: that of its lane for normal tasks.
 
 use crate::error::Result;
+use crate::life::Ended;
 use crate::notifier::{Duty, Notifier};
 use crate::pool::{Pool, Ticket, lock};
 use crate::search::Rings;
@@ -172,6 +173,14 @@ pub(crate) fn is_unfinished(state: State, generation: u32) -> bool {
     state.generation() == generation && (state.is(Phase::Pending) || state.is(Phase::Running))
 }
 
+/// So many announcements behind one that is not written yet it is not looked for any more: only the order of the ends is lost by that.
+const HOLE_AGE_MAX: u32 = 64;
+
+/// The last task of a slot that is over, by the word of it.
+fn last_over(state: State) -> u32 {
+    if state.is_finished() { state.generation() } else { state.generation().wrapping_sub(1) }
+}
+
 impl Hub {
     /// Has `key` put into `queue` when the task is finished; at once if it is.
     pub(crate) fn watch(&self, pool: &Pool, ticket: Ticket, queue: &Arc<Queue>, key: usize) {
@@ -218,9 +227,9 @@ impl Hub {
         }
     }
 
-    /// Tells all waits for a finished task, and wakes their threads.
+    /// Tells all waits for a finished task, and wakes their threads. Its slot may hold a later one by now.
     pub(crate) fn deliver(&self, pool: &Pool, ticket: Ticket) {
-        if self.deliver_slot(pool, ticket.slot) {
+        if self.deliver_slot(pool, ticket.slot, |_| Some(ticket.generation)) {
             wake_event(pool);
         }
     }
@@ -230,18 +239,21 @@ impl Hub {
         // First what was announced, in that order: the table of watches has none.
         self.drain_and_tell(pool);
         let slots: Vec<u32> = lock(&self.watches).keys().copied().collect();
-        if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot)).count() != 0 {
+        if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot, |_| None)).count() != 0 {
             wake_event(pool);
         }
     }
 
-    /// Looks at one slot and delivers what is over there. True when anything was.
-    fn deliver_slot(&self, pool: &Pool, slot: u32) -> bool {
+    /// Looks at one slot and delivers what is over there: of the tasks up to a generation, if `up_to` gives one for the word that is found. True when anything
+    /// was.
+    fn deliver_slot(&self, pool: &Pool, slot: u32, up_to: impl FnOnce(State) -> Option<u32>) -> bool {
         let mut watches = lock(&self.watches);
         let Some(of_slot) = watches.get_mut(&slot) else { return false };
         let state = pool.slot(Ticket { slot, generation: 0 }).load();
+        let last = up_to(state);
+        let is_meant = |w: &Watch| last.is_none_or(|last| last.wrapping_sub(w.generation).cast_signed() >= 0);
         let mut delivered = false;
-        for watch in of_slot.extract_if(.., |w| !is_unfinished(state, w.generation)) {
+        for watch in of_slot.extract_if(.., |w| is_meant(w) && !is_unfinished(state, w.generation)) {
             delivered = true;
             self.tell(watch.target);
         }
@@ -289,7 +301,10 @@ impl Hub {
                 }
                 // AcqRel: as the load above; the bit is ours to deliver now.
                 word.fetch_and(!bit, AcqRel);
-                delivered |= self.deliver_slot(pool, segment.slot_number(lane, index));
+                // What ended before the task that is over now is in the list, before it. Of a later one the bit, which may be an old one, says nothing.
+                let last = last_over(slot.load());
+                delivered |= self.drain_in_order(pool);
+                delivered |= self.deliver_slot(pool, segment.slot_number(lane, index), |_| Some(last));
             }
         }
         delivered
@@ -304,17 +319,30 @@ impl Hub {
         if *seen == announced {
             return false;
         }
-        let len = ring.order.len() as u32;
-        if announced.wrapping_sub(*seen) > len {
-            *seen = announced.wrapping_sub(len);
+        let len = ring.order.len();
+        if announced.wrapping_sub(*seen) > len as u32 {
+            *seen = announced.wrapping_sub(len as u32);
         }
         let mut delivered = false;
+        let mut hole = None;
         while *seen != announced {
-            // Acquire: pairs with the Release of the announcer: the slot's end is visible.
-            let slot = ring.order[*seen as usize & (ring.order.len() - 1)].load(Acquire);
+            let position = *seen;
             *seen = seen.wrapping_add(1);
-            // Whatever number stands there: those that we watch are our own.
-            delivered |= self.deliver_slot(pool, slot);
+            // Acquire: pairs with the Release of the announcer: the slot's end is visible.
+            let entry = ring.order[position as usize & (len - 1)].load(Acquire);
+            match Ended::at(position, len, entry) {
+                // Whatever number stands there: those that we watch are our own. An announcement that comes late, when its task was delivered before, says
+                // nothing of a later task in the slot.
+                Some(ended) => {
+                    delivered |=
+                        self.deliver_slot(pool, ended.slot, |state| Some(ended.generation_up_to(state.generation())));
+                }
+                None => drop(hole.get_or_insert(position)),
+            }
+        }
+        // Its announcer is about to write it, or dead.
+        if let Some(hole) = hole.filter(|hole| announced.wrapping_sub(*hole) <= HOLE_AGE_MAX) {
+            *seen = hole;
         }
         delivered
     }

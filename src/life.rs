@@ -2,7 +2,7 @@
 
 use crate::error::{Error, PoolKind, Result};
 use crate::layout::{Record, Slot};
-use crate::limits::START_FAILURES_MAX;
+use crate::limits::{CAPACITY_MAX, LANES_MAX, START_FAILURES_MAX};
 use crate::policy::Policy;
 use crate::priority::Priority;
 use crate::record::{Presence, RecordState};
@@ -166,8 +166,9 @@ impl Segment {
             let submitter = self.records().get(crate::state::Participant::from_bits(request.submitter).index());
             if let Some(list) = submitter.and_then(|record| self.list_of(record)) {
                 // AcqRel, and Release: pair with the drain of the list, which then looks at the slot.
-                let place = list.head.announced.fetch_add(1, AcqRel) as usize & (list.order.len() - 1);
-                list.order[place].store(self.slot_number(lane, index), Release);
+                let (position, len) = (list.head.announced.fetch_add(1, AcqRel), list.order.len());
+                let ended = Ended { slot: self.slot_number(lane, index), generation: old.generation() };
+                list.order[position as usize & (len - 1)].store(ended.bits(position, len), Release);
             }
             // After the list: what the bitmap tells of is in it. Release: pairs with the drain of the bitmap.
             ring.ended[index / 64].fetch_or(1 << (index % 64), Release);
@@ -203,6 +204,43 @@ impl Segment {
     #[inline]
     pub(crate) fn slot_number(&self, lane: usize, slot: usize) -> u32 {
         (lane * self.geometry().capacity + slot) as u32
+    }
+}
+
+/// An announcement in a submitter's list: the slot of the task that ended, and the low bits of its generation.
+///
+/// {lap:3, generation:4, slot:25}. The lap tells an entry that was written for this position from one that was there before: whoever announces takes the
+/// position first. Memory that nobody has written to is of no lap that is read there first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+const ENDED_SLOT_BITS: u32 = 25;
+const _: () = assert!(LANES_MAX * CAPACITY_MAX <= 1 << ENDED_SLOT_BITS);
+const ENDED_GENERATION: u32 = 0xf;
+const ENDED_LAP_SHIFT: u32 = 29;
+
+impl Ended {
+    fn lap(position: u32, len: usize) -> u32 {
+        (position / len as u32).wrapping_add(1) << ENDED_LAP_SHIFT
+    }
+
+    fn bits(&self, position: u32, len: usize) -> u32 {
+        Ended::lap(position, len) | (self.generation & ENDED_GENERATION) << ENDED_SLOT_BITS | self.slot
+    }
+
+    /// What was written at that position of a list of that length. `None`: nothing yet.
+    pub(crate) fn at(position: u32, len: usize, bits: u32) -> Option<Ended> {
+        let is_there = bits >> ENDED_LAP_SHIFT << ENDED_LAP_SHIFT == Ended::lap(position, len);
+        let generation = bits >> ENDED_SLOT_BITS & ENDED_GENERATION;
+        is_there.then_some(Ended { slot: bits & ((1 << ENDED_SLOT_BITS) - 1), generation })
+    }
+
+    /// The last generation with these low bits that is not after this one.
+    pub(crate) fn generation_up_to(&self, now: u32) -> u32 {
+        now.wrapping_sub(now.wrapping_sub(self.generation) & ENDED_GENERATION)
     }
 }
 

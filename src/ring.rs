@@ -31,8 +31,8 @@ pub(crate) struct Lane<'a> {
     pub(crate) slots: &'a [Slot],
     /// One bit for each slot that ended and whose submitter wants to be told.
     pub(crate) ended: &'a [AtomicU64],
-    /// The numbers of the last slots that were announced to submitters whose lane for normal tasks this is, in that order. A hint beside the bitmaps: an
-    /// announcer that dies leaves a hole.
+    /// The last ends that were announced to submitters whose lane for normal tasks this is, in that order (`Ended` in `life.rs`). A hint beside the bitmaps:
+    /// an announcer that dies leaves a hole.
     pub(crate) order: &'a [AtomicU32],
 }
 
