@@ -20,6 +20,7 @@ mod process_support;
 
 mod board;
 mod c_calls;
+mod descriptors;
 mod events;
 mod image;
 mod kept;

@@ -1,6 +1,7 @@
 //! The programs around a victim: who keeps the pool, works and submits in it, and who forks the victims and kills them.
 
 use crate::board::{Note, PLACE, Place, note};
+use crate::descriptors;
 use crate::kept;
 use crate::operations::{self, BLOCK, echo};
 use crate::oracle;
@@ -8,15 +9,12 @@ use crate::process_support::{Role, hear, say};
 use crate::scenes::{leaves_a_pool, makes_a_pool};
 use crate::trace::{self, At};
 use crate::way::Way;
-use std::path::Path;
 use taskring::{Error, Executor, StartMethod};
 
 pub const ROLES: [Role; 5] =
     [("keeper", keeper), ("worker", worker), ("submitter", submitter), ("other", other), ("tracer", tracer)];
 
 pub const CAPACITY: usize = 8;
-/// How the keeper begins the name of a pidfd.
-pub const PIDFD: &str = "pidfd:";
 
 /// Owns the pool.
 fn keeper(args: &[String]) {
@@ -32,33 +30,9 @@ fn keeper(args: &[String]) {
     say("made");
     while let Some(order) = hear() {
         assert_eq!(order, "count");
-        say(&descriptors().join(" "));
+        say(&descriptors::own());
     }
     drop(pool);
-}
-
-/// What is open here: where the links lead, and of a pidfd whose it is, which is -1 once that one is gone. The supervisor has a second one of each worker
-/// while it sleeps.
-fn descriptors() -> Vec<String> {
-    let open = std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
-    let name = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.ok()?.path();
-        // The directory itself is open while it is read, and nothing more after that; a copy may be closed meanwhile.
-        let target = std::fs::read_link(&path).ok()?.to_string_lossy().replace(' ', "_");
-        let facts = std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(path.file_name()?)).ok()?;
-        let pid = facts.lines().find_map(|line| line.strip_prefix("Pid:"));
-        Some(pid.map_or(target, |pid| format!("{PIDFD}{}", pid.trim())))
-    };
-    let mut all: Vec<String> = open.filter_map(name).collect();
-    all.sort_unstable();
-    let mut kept: Vec<String> = Vec::new();
-    for name in all {
-        let before = kept.iter().filter(|other| **other == name).count();
-        if !(name.starts_with(PIDFD) && before == 1 && !name.ends_with("-1")) {
-            kept.push(name);
-        }
-    }
-    kept
 }
 
 fn worker(args: &[String]) {

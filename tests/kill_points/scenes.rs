@@ -2,6 +2,7 @@
 
 use crate::KILL_LIMIT;
 use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
+use crate::descriptors;
 use crate::events::{of_both_attempts, sends, sends_and_holds, wrong_events};
 use crate::kept;
 use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
@@ -10,7 +11,7 @@ use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
     Program, children_of, command_line, cpu_time_of, cpu_time_of_thread, kill, shm_entries, signal, unique,
 };
-use crate::roles::{CAPACITY, PIDFD};
+use crate::roles::CAPACITY;
 use crate::standing::{How, Standing};
 use crate::trace::{At, Survey};
 use std::collections::HashSet;
@@ -57,7 +58,7 @@ pub struct Scene {
     tracer: Program,
     pool: Executor,
     before: Before,
-    fds: String,
+    fds: Vec<String>,
     /// The survivor's tasks that are under way while the victim dies.
     tasks: Vec<(u64, Future<Vec<u8>>)>,
     held: Vec<Future<u64>>,
@@ -149,7 +150,7 @@ impl Scene {
             tracer,
             pool,
             name,
-            fds: String::new(),
+            fds: Vec::new(),
             tasks: Vec::new(),
             held: Vec::new(),
             kills: 0,
@@ -164,50 +165,9 @@ impl Scene {
         // Warm: what is opened once is open.
         let found = scene.after(BEGINNING);
         assert!(found.is_empty(), "{found:?}");
-        scene.fds = scene.first_fds();
+        let come: Vec<u32> = scene.spare.iter().chain(&scene.other).map(Program::pid).chain([std::process::id()]).collect();
+        scene.fds = descriptors::at_rest(&mut scene.keeper, &come);
         scene
-    }
-
-    /// The keeper's descriptors. It may have replaced its worker.
-    fn keepers_fds(&mut self) -> String {
-        self.keeper.tell("count");
-        let fds = self.keeper.line();
-        let workers: Vec<String> = children_of(self.keeper.pid()).iter().map(|pid| format!("{PIDFD}{pid}")).collect();
-        let is_workers = |name: &str| workers.iter().any(|worker| worker == name);
-        let mut names: Vec<&str> = fds.split(' ').map(|name| if is_workers(name) { "worker" } else { name }).collect();
-        names.sort_unstable();
-        names.join(" ")
-    }
-
-    /// The same once it holds one of each that has come: it looks for those every ten milliseconds, if it gets a processor.
-    fn first_fds(&mut self) -> String {
-        let programs = self.spare.iter().chain(&self.other).map(Program::pid);
-        let expected: Vec<String> = programs.chain([std::process::id()]).map(|pid| format!("{PIDFD}{pid}")).collect();
-        let start = Instant::now();
-        loop {
-            let fds = self.keepers_fds();
-            let holds = |name: &String| fds.split(' ').any(|held| held == name);
-            if expected.iter().all(holds) && !holds(&format!("{PIDFD}-1")) {
-                return fds;
-            }
-            assert!(start.elapsed() < 2 * oracle::LIMIT, "the keeper holds {fds}, and not all of {expected:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Of those who came and went it soon holds none.
-    fn wrong_fds(&mut self) -> Option<String> {
-        let start = Instant::now();
-        loop {
-            let fds = self.keepers_fds();
-            if fds == self.fds {
-                return None;
-            }
-            if start.elapsed() > 2 * oracle::LIMIT {
-                return Some(format!("the keeper holds {fds}\ninstead of {}", self.fds));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 
     /// The time of the processor that all but the calling thread have had.
@@ -488,18 +448,22 @@ impl Scene {
         if !files.is_empty() || !temporaries.is_empty() {
             found.push(format!("left behind: {files:?} {temporaries:?}"));
         }
-        let start = Instant::now();
-        // The victim's workers are the tracer's children now. Theirs is a pool without a name and an owner.
+        // The victim's workers are the tracer's children now. Theirs is a pool without a name and an owner. One that gets no processor cannot end.
         let living = |pid: &u32| !command_line(*pid).is_empty();
+        let (start, mut could_end, mut before) = (Instant::now(), Duration::ZERO, (0, None));
         while let Some(pid) = children_of(self.tracer.pid()).into_iter().find(living) {
-            if start.elapsed() > 2 * oracle::LIMIT {
-                let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+            let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+            let now = (pid, of("stat").contains(") R ").then(|| of("schedstat")));
+            let is_starved = now == before && now.1.is_some();
+            before = now;
+            if could_end > 2 * oracle::LIMIT || start.elapsed() > KILL_LIMIT {
                 // Its state, what it waits for, and how long it has run and has waited for a processor, in nanoseconds.
                 let state = format!("{}, {}, {}", of("stat"), of("wchan"), of("schedstat"));
                 found.push(format!("a worker of the dead owner goes on: {state}"));
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
+            could_end += Duration::from_millis(u64::from(!is_starved));
         }
         found
     }
@@ -507,7 +471,7 @@ impl Scene {
     /// Nothing was left behind by all of them together.
     pub fn end(&mut self) -> Vec<String> {
         let mut found = Vec::new();
-        found.extend(self.wrong_fds());
+        found.extend(descriptors::left(&mut self.keeper, &self.fds));
         let files = shm_entries(&self.name);
         if files.len() != 1 {
             found.push(format!("files: {files:?}"));
