@@ -270,3 +270,27 @@ pub(crate) fn broken(segment: &Segment) -> Error {
     };
     Error::Broken { kind: segment.pool_kind(), cause }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_of_its_position_and_of_its_task() {
+        const LEN: usize = 32;
+        assert_eq!(Ended::at(5, LEN, 0), None, "nobody has written there");
+        let last = (LANES_MAX * CAPACITY_MAX - 1) as u32;
+        for position in [0, 5, 31, 32, 37, u32::MAX] {
+            for (slot, generation) in [(0, 0), (7, 3), (last, 0x1234_5679)] {
+                let bits = Ended { slot, generation }.bits(position, LEN);
+                let read = Ended::at(position, LEN, bits).expect("it was written for this position");
+                assert_eq!(read.slot, slot);
+                assert_eq!(Ended::at(position.wrapping_add(LEN as u32), LEN, bits), None, "the one of the lap before");
+                // Of the task itself, and as long as the slot has not come far since.
+                for since in 0..=ENDED_GENERATION {
+                    assert_eq!(read.generation_up_to(generation.wrapping_add(since)), generation);
+                }
+            }
+        }
+    }
+}
