@@ -211,7 +211,10 @@ impl Performer {
             return false;
         }
         let request = slot.read();
-        self.member.requeue(lane, index, self.member.who(), task.claim.state.generation(), &request);
+        let generation = task.claim.state.generation();
+        self.member.requeue(lane, index, self.member.who(), generation, &request);
+        // One that is condemned is left to the reaper, and nothing else is begun: a signal that comes late would hit it.
+        self.fall_if_condemned(slot.load(), generation);
         segment.announce_put_back(slot, &request);
         // Who looked while we had it has not met it.
         self.tell_of_later(request.function, not_before);
@@ -226,17 +229,23 @@ impl Performer {
         let seen = sleepers.prepare(me);
         // After the mark: who cancels one from now on wakes us.
         let now = now_ns();
-        let waits = segment.lanes().any(|(lane, ring)| {
-            ring.slots.iter().enumerate().any(|(index, slot)| {
-                self.can_run(slot.wanted() & !WANTED_LATER) && segment.waits_until(lane, index, now).is_some()
-            })
+        // What the last look has met says only that there is one.
+        let times = segment.lanes().flat_map(|(lane, ring)| {
+            let slots = ring.slots.iter().enumerate();
+            let ours = slots.filter(|(_, slot)| self.can_run(slot.wanted() & !WANTED_LATER));
+            ours.filter_map(move |(index, _)| segment.waits_until(lane, index, now))
         });
+        let first = times.min();
         // One that is due has been missed by a moment. And without a time of ours the next look tells it.
-        if waits && self.member.record().looks_later() && !segment.has(Bit::Broken) && !segment.has(Bit::Corrupt) {
-            let _ = sleepers.sleep(me, seen, deadline.min(self.looks_at()));
+        if let Some(at) = first
+            && self.member.record().looks_later()
+            && !segment.has(Bit::Broken)
+            && !segment.has(Bit::Corrupt)
+        {
+            let _ = sleepers.sleep(me, seen, deadline.min(at));
         }
         sleepers.cancel(me);
-        waits || self.looks_at() <= now
+        first.is_some() || self.looks_at() <= now
     }
 }
 
@@ -280,6 +289,22 @@ mod tests {
         assert!(all.iter().zip(0..).all(|(future, x)| future.result() == Ok(2 * x)));
         let looks = looks_in(pool.pool().segment());
         assert!((1..100).contains(&looks), "{looks} looks at every slot");
+    }
+
+    #[test]
+    fn in_a_pool_that_is_closing_who_waits_for_a_time_sleeps() {
+        let name = "again::at_the_end";
+        let fails_once = |x: u64| if crate::task::attempt() == 0 { Err(TaskError::new("once")) } else { Ok(x) };
+        let fails_once = crate::register_fallible(name, fails_once).unwrap();
+        let pause = Duration::from_millis(300);
+        let retry = crate::Retry::new(2).backoff(pause, pause);
+        let pool = Executor::builder().workers(2).start(StartMethod::Thread).task_retry(retry).build().unwrap();
+        let future = pool.submit(fails_once, 7).unwrap();
+        let segment = pool.pool().member.segment.clone();
+        pool.shutdown(true, false).unwrap();
+        assert_eq!(future.result(), Ok(7));
+        let looks = looks_in(&segment);
+        assert!(looks < 50, "{looks} looks at every slot");
     }
 
     /// So many tasks that fail in their first attempts, in a ring that they nearly fill. How many new epochs that made, and how many looks for those that are due.

@@ -17,12 +17,13 @@ use crate::error::{Error, Result};
 use crate::event_ring::{Event, EventRing, Put, RING_LEN, WORDS, wake_readers};
 use crate::layout::Slot;
 use crate::limits::EVENTS_LEN;
+use crate::outcome;
 use crate::payload::Holder;
 use crate::pool::{Pool, Ticket, lock};
 use crate::registry::Member;
 use crate::search::Rings;
 use crate::segment::Segment;
-use crate::state::{Flag, State};
+use crate::state::{Flag, Phase, State};
 use crate::sync::AtomicU64;
 use crate::sync::Ordering::Relaxed;
 use std::collections::{HashMap, VecDeque};
@@ -50,8 +51,8 @@ impl Segment {
         let name = self.events_block(number);
         let is_others = self.slot_at(number).is_none_or(|(lane, index)| {
             let slot = &self.lane(lane).slots[index];
-            let has_result = slot.result_len.load(Relaxed) != 0;
-            name == slot.args_block.load(Relaxed) || has_result && name == slot.result_block.load(Relaxed)
+            let is_result = || slot.load().is(Phase::Done) && outcome::result_block(slot) == Some(name);
+            name == slot.args_block.load(Relaxed) || is_result()
         });
         if name == 0 || is_others || !self.holds_block(name, Holder::Slot { number, generation }) {
             return Err(self.poison(format!("payload block {name}, the events of slot {number}")));
@@ -411,6 +412,18 @@ mod tests {
             segment.events_name(lane, index).expect("extras").store(other.load(SeqCst), SeqCst);
             assert!(matches!(future.next_event::<u64>(), Err(Error::Corrupt { .. })), "{what}");
         }
+        // What stands in the place of a name is none when there was no memory for the result, nor of a lost task.
+        let pool_of_it = pool(4);
+        let future = pool_of_it.submit(task, Vec::new()).unwrap();
+        wait_until(|| future.is_done());
+        let (lane, index) = pool_of_it.pool().segment().geometry().split(future.core().ticket.slot);
+        let slot = &pool_of_it.pool().segment().lane(lane).slots[index];
+        let name = pool_of_it.pool().segment().events_block(future.core().ticket.slot);
+        let refusal = Error::OutOfMemory { what: "a result", needed: 1 << 20, available: 256 * u64::from(name) };
+        outcome::store_refusal(slot, &refusal);
+        assert_eq!(slot.result_block.load(SeqCst), name);
+        assert_eq!(future.next_event(), Ok(Some(1_u64)));
+        assert!(matches!(future.result(), Err(Error::OutOfMemory { .. })));
         let pool = pool(4);
         let future = pool.submit(task, Vec::new()).unwrap();
         wait_until(|| future.is_done());

@@ -52,6 +52,8 @@ impl Core {
                 self.check_word()?;
                 return Ok(None);
             }
+            // Before it is looked whether this task can begin it: one that is put back after that ends the sleep.
+            let word = pool.slot(self.ticket).load();
             if is_nested {
                 if nested::help_to_read(pool, self.ticket)? {
                     continue;
@@ -81,7 +83,8 @@ impl Core {
             let until = pool.segment().waits_until(lane, index, now).map_or(until, |at| at.min(until));
             // Its end is announced from now on, if it is not over already.
             if pool.slot(self.ticket).flag(self.ticket.generation, Flag::Notify).is_ok() {
-                hub::doze(std::slice::from_ref(pool), until.min(deadline), is_ready);
+                let is_changed = || pool.slot(self.ticket).load().with(Flag::Notify) != word.with(Flag::Notify);
+                hub::doze(std::slice::from_ref(pool), until.min(deadline), || is_ready() || is_changed());
             }
         }
     }
@@ -258,7 +261,7 @@ pub(crate) fn send_event_bytes(bytes: &[u8]) -> Result<()> {
         member.check_fork()?;
         let id = task::id();
         match member.send_event((id >> 32) as u32, id as u32, bytes) {
-            // Then there will be no room as long as this task goes on.
+            // Then that one makes no room as long as this task goes on.
             Err(Error::EventsFull { .. }) if nested::is_read_below(&member.segment, id) => Err(Error::WouldDeadlock),
             sent => sent,
         }

@@ -174,7 +174,7 @@ pub(crate) fn is_unfinished(state: State, generation: u32) -> bool {
 }
 
 /// So many announcements behind one that is not written yet it is not looked for any more: only the order of the ends is lost by that.
-const HOLE_AGE_MAX: u32 = 64;
+const HOLE_AGE_MAX: u32 = 256;
 
 /// The last task of a slot that is over, by the word of it.
 fn last_over(state: State) -> u32 {
@@ -239,7 +239,26 @@ impl Hub {
         // First what was announced, in that order: the table of watches has none.
         self.drain_and_tell(pool);
         let slots: Vec<u32> = lock(&self.watches).keys().copied().collect();
-        if slots.into_iter().filter(|&slot| self.deliver_slot(pool, slot, |_| None)).count() != 0 {
+        let mut delivered = false;
+        for &slot in &slots {
+            // As for a bit: what ended before is in the list.
+            let last = last_over(pool.slot(Ticket { slot, generation: 0 }).load());
+            delivered |= self.drain_in_order(pool);
+            delivered |= self.deliver_slot(pool, slot, |_| Some(last));
+        }
+        // What is left is said to be over by a damaged word alone, or has just ended, and is announced.
+        let is_damaged = |slot: u32| {
+            let state = pool.slot(Ticket { slot, generation: 0 }).load();
+            let is_back = |w: &Watch| state.generation().wrapping_sub(w.generation).cast_signed() < 0;
+            let is_none = state.phase().is_none() || state.is(Phase::Free);
+            lock(&self.watches)
+                .get(&slot)
+                .is_some_and(|of_slot| of_slot.iter().any(|w| is_back(w) || is_none && !is_unfinished(state, w.generation)))
+        };
+        for slot in slots.into_iter().filter(|&slot| is_damaged(slot)) {
+            delivered |= self.deliver_slot(pool, slot, |_| None);
+        }
+        if delivered {
             wake_event(pool);
         }
     }
@@ -337,13 +356,12 @@ impl Hub {
                     delivered |=
                         self.deliver_slot(pool, ended.slot, |state| Some(ended.generation_up_to(state.generation())));
                 }
-                None => drop(hole.get_or_insert(position)),
+                // Its announcer is about to write it, or dead.
+                None if announced.wrapping_sub(position) <= HOLE_AGE_MAX => drop(hole.get_or_insert(position)),
+                None => {}
             }
         }
-        // Its announcer is about to write it, or dead.
-        if let Some(hole) = hole.filter(|hole| announced.wrapping_sub(*hole) <= HOLE_AGE_MAX) {
-            *seen = hole;
-        }
+        *seen = hole.unwrap_or(announced);
         delivered
     }
 

@@ -293,6 +293,15 @@ pub(crate) fn store_refusal(slot: &Slot, error: &Error) {
     slot.outcome.store(kind as u32, Relaxed);
 }
 
+/// The name of the block that a DONE slot's result lies in, if it is one of those that may; what stands there otherwise is no name.
+pub(crate) fn result_block(slot: &Slot) -> Option<u32> {
+    let has_bytes = matches!(
+        Kind::from_bits(slot.outcome.load(Relaxed)),
+        Some(Kind::Value | Kind::Failed | Kind::FailedBecause | Kind::Panicked | Kind::Unstorable)
+    );
+    has_bytes.then(|| slot.result_block.load(Relaxed)).filter(|&name| name != 0)
+}
+
 /// Whether a DONE slot holds anything but a value. A racing look: compare the state word before and after.
 pub(crate) fn has_failed(slot: &Slot) -> bool {
     slot.outcome.load(Relaxed) != Kind::Value as u32

@@ -179,7 +179,7 @@ impl Performer {
     /// A worker does not outlive its condemned task: the signal for it is on its way, and must meet no other task. What it made is dropped, and
     /// its reaper says what became of its tasks.
     #[cold]
-    fn fall_if_condemned(&self, found: State, generation: u32) {
+    pub(crate) fn fall_if_condemned(&self, found: State, generation: u32) {
         if found.is_condemned_with(self.member.who(), generation) && self.member.seat.kind == Kind::Worker {
             crate::sys::kill_self();
         }
