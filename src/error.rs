@@ -158,7 +158,7 @@ pub enum Error {
     /// A task would wait for the end of the pool that runs it, and so for itself. Nothing was changed.
     #[error("a task cannot wait for the end of the pool that runs it")]
     Busy,
-    /// A task would wait for one that waits for it in its turn. Nothing was changed: the task that was waited for goes on.
+    /// A task would wait for one that, itself or by way of others, waits for it in its turn. Nothing was changed: the task that was waited for goes on.
     #[error("this wait could never end: what is waited for waits for the task that waits")]
     WouldDeadlock,
     /// A future is in a state in which this cannot be done. Nothing was changed.

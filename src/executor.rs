@@ -259,7 +259,8 @@ impl Executor {
     /// takes the place of the one that died. When no worker comes to the place within the pool's start time-out, or none is to come any more, they end with
     /// [`Error::NoWorkerFor`]; a pool that is being shut down starts the worker for them if it has to.
     ///
-    /// A task that waits stands in its worker's way: when two tasks wait, each for one that is for the other's worker, neither wait ends, and no error tells.
+    /// A task that waits stands in its worker's way. When several wait, each for one that is for the next one's worker, no wait would end: one of them is told, by
+    /// [`Error::WouldDeadlock`].
     ///
     /// ```
     /// # taskring::test_support!();

@@ -200,6 +200,9 @@ pub(crate) struct Record {
     /// Of a worker: when the time of a task that it runs is up, 0 for never; and which task, {slot:32, generation:32}. Written by it alone.
     pub(crate) hard_at: AtomicU64,
     pub(crate) hard_task: AtomicU64,
+    /// Of a worker that waits in a task: for which ones of its pool, {slot:32, generation:32}. Written by it alone, see `circle.rs`.
+    pub(crate) waits: AtomicU32,
+    pub(crate) awaited: [AtomicU64; AWAITED_MAX],
 }
 
 /// A function name. `ready` is stored last, and the entry never changes after that.
@@ -394,7 +397,7 @@ impl Geometry {
 /// Differs between builds that could not share a segment: sizes, offsets, limits, byte order, word size, kind of mutex.
 pub(crate) const fn format_word(mutexes: MutexKind) -> u64 {
     let facts = [
-        7, // the version of layout and encodings, for changes that no size shows
+        8, // the version of layout and encodings, for changes that no size shows
         size_of::<Header>() as u64,
         size_of::<Record>() as u64,
         size_of::<Function>() as u64,

@@ -31,6 +31,7 @@
 compile_error!("taskring needs 64-bit little-endian Linux");
 
 // The protocol. These files are also compiled into the models, with loom's atomics: they know no processes and no system calls.
+mod circle;
 mod demand;
 mod event_ring;
 mod later;

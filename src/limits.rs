@@ -50,6 +50,8 @@ pub(crate) const COMMIT_STEP: u64 = 1 << 20;
 pub(crate) const SEGMENT_MAX: u64 = 16 << 30;
 /// Worker processes or threads of one pool; the rest of the participants are submitters.
 pub(crate) const WORKERS_MAX: usize = 192;
+/// Tasks that a worker says it waits for: what there is room for in its record. Who waits for more says so once fewer are left.
+pub(crate) const AWAITED_MAX: usize = 8;
 /// Where the owner sits: whoever makes a pool is the first to take a seat in it.
 pub(crate) const OWNER_SEAT: usize = 0;
 /// Workers that follow others and wait for their turn at one time: each has a seat, and submitters are to find one too.

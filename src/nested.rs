@@ -5,19 +5,23 @@
 //! ring it runs what tasks of the same worker have submitted, which know of no task below.
 //! What has begun elsewhere is waited for, and the pool's owner may start another worker meanwhile (`hiring.rs`); a wait that could never end, for what is waited for waits in its turn for the one that waits, is refused.
 //!
-//! A future belongs to one process, so only threads of one process can wait for each other in a circle, and who waits for what stands in private memory.
+//! A future belongs to one process, so what threads of one process wait for, in whichever pool, stands in private memory. Tasks for one worker can lead from
+//! process to process: what each worker of a pool waits for there stands in shared memory as well (`circle.rs`).
 
+use crate::circle;
 use crate::error::{Error, Result};
 use crate::life::Bit;
+use crate::mutex::ShmMutex;
 use crate::perform::Performer;
 use crate::pool::{Pool, Ticket, lock};
+use crate::record::RecordState;
 use crate::registry::Member;
 use crate::ring::Claim;
 use crate::search::{Rings, Task};
 use crate::segment::Segment;
 use crate::setup;
 use crate::slot::WANTED_LATER;
-use crate::state::Phase;
+use crate::state::{Participant, Phase};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task;
@@ -43,8 +47,47 @@ struct Serving {
     below: RefCell<Vec<Key>>,
     /// Of those that run on top of others: the ones whose events these wait for.
     read_below: RefCell<Vec<Key>>,
+    /// What its record says that it waits for.
+    said: RefCell<Vec<u64>>,
     /// What is to be done before the worker leaves its seat.
     at_leave: RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+impl Serving {
+    /// Has the record say what this worker waits for. Returns what it said before.
+    fn say(&self, tasks: Vec<u64>) -> Vec<u64> {
+        let member = &self.performer.member;
+        let before = self.said.replace(tasks);
+        let said = self.said.borrow();
+        if *said != before && member.seat.is_ours(member.record()) {
+            circle::say(member.record(), &said);
+        }
+        before
+    }
+
+    /// The same for a wait that is about to begin. Returns what it said before.
+    ///
+    /// # Errors
+    /// `WouldDeadlock` when the wait could never end; then it says what it said before.
+    fn say_if_it_ends(&self, tasks: Vec<u64>) -> Result<Vec<u64>> {
+        let member = &self.performer.member;
+        let (segment, records) = (&*member.segment, member.segment.records());
+        let before = self.said.borrow().clone();
+        if tasks == before || !member.seat.is_ours(member.record()) {
+            return Ok(before);
+        }
+        let is_dead = |seat: usize| {
+            let state = RecordState::of(&records[seat]);
+            member.is_dead(Participant::new(seat, state.incarnation()))
+        };
+        let turn = || ShmMutex(&segment.header().registry_mutex).lock(member.who(), member).ok();
+        let needs = |task| segment.needed_for(task);
+        if !circle::may_wait(records, member.who().index(), [&before, &tasks], needs, is_dead, turn) {
+            return Err(Error::WouldDeadlock);
+        }
+        self.said.replace(tasks);
+        Ok(before)
+    }
 }
 
 thread_local! {
@@ -59,8 +102,13 @@ pub(crate) struct Served {
 
 /// This thread serves a pool.
 pub(crate) fn serve(performer: Rc<Performer>) -> Served {
-    let serving =
-        Serving { performer, below: RefCell::default(), read_below: RefCell::default(), at_leave: RefCell::default() };
+    let serving = Serving {
+        performer,
+        below: RefCell::default(),
+        read_below: RefCell::default(),
+        said: RefCell::default(),
+        at_leave: RefCell::default(),
+    };
     Served { outer: SERVING.replace(Some(Rc::new(serving))) }
 }
 
@@ -150,6 +198,7 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     serving.below.borrow_mut().push(key_of(segment, task::id()));
     // While it helps it does not wait.
     let waits = performer.member.record().awaits.swap(0, Relaxed);
+    let said = serving.say(Vec::new());
     // With one of these condemned it begins nothing more. The claim has no note yet, so its reaper puts the task back as it was.
     serving.below.borrow().iter().for_each(|&(_, task)| performer.fall_with(task));
     performer.perform(segment, task, &mut Vec::new());
@@ -160,6 +209,8 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     if performer.member.seat.is_ours(performer.member.record()) {
         performer.member.record().awaits.store(waits, Relaxed);
     }
+    // No look for a circle: it waits on for a task that is over, or that it can begin itself.
+    serving.say(said);
     serving.below.borrow_mut().pop();
     Ok(true)
 }
@@ -235,12 +286,15 @@ pub(crate) struct Waits {
     number: u64,
     /// Where the pool's owner is told as well: others may be started meanwhile (`hiring.rs`).
     performer: Option<Rc<Performer>>,
+    /// Whose record says so, and what it said before.
+    serving: Rc<Serving>,
+    before: Vec<u64>,
 }
 
-/// For a task that is about to wait until one of others is over: says so to the threads of this process.
+/// For a task that is about to wait until one of others is over: says so to the threads of this process, and to the workers of its pool.
 ///
 /// # Errors
-/// `WouldDeadlock` when none of them can end before the waiting task does. Of the threads in a circle the last one to wait is told, and no other one.
+/// `WouldDeadlock` when none of them can end before the waiting task does. Of those in a circle one is told, and no other one.
 pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) -> Result<Option<Waits>> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(serving) = serving() else { return Ok(None) };
@@ -249,12 +303,17 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
     let awaits: Vec<Key> = awaited.map(|(pool, ticket)| key_of(pool.segment(), ticket.id())).collect();
     let number = NEXT.fetch_add(1, Relaxed);
     let mut waiters = lock(&WAITERS);
+    let own = serving.performer.member.segment.header().identity.nonce.load(Relaxed);
+    // Of other pools' tasks nobody in this one knows anything.
+    let is_within = awaits.iter().all(|&(nonce, _)| nonce == own);
+    let said = if is_within { awaits.iter().map(|&(_, task)| task).collect() } else { Vec::new() };
     waiters.push(Waiter { number, runs, awaits });
     if is_last_stuck(&waiters) {
         waiters.pop();
         return Err(Error::WouldDeadlock);
     }
     drop(waiters);
+    let before = serving.say_if_it_ends(said).inspect_err(|_| forget(number))?;
     let is_told = |performer: &Rc<Performer>| {
         let member = &performer.member;
         member.segment.demand().is_some_and(|demand| demand.replacements != 0) && member.seat.is_ours(member.record())
@@ -266,12 +325,18 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
         // counts once more, and sees this; then it sets its mark, and looks at the tasks.
         performer.member.ring_owner();
     }
-    Ok(Some(Waits { number, performer }))
+    Ok(Some(Waits { number, performer, serving, before }))
+}
+
+/// A thread that waits no more.
+fn forget(number: u64) {
+    lock(&WAITERS).retain(|waiter| waiter.number != number);
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        lock(&WAITERS).retain(|waiter| waiter.number != self.number);
+        forget(self.number);
+        self.serving.say(std::mem::take(&mut self.before));
         if let Some(performer) = self.performer.take().filter(|p| p.member.seat.is_ours(p.member.record())) {
             let member = &performer.member;
             // Of a word that nobody has written nothing depends but how many are started.

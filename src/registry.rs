@@ -70,6 +70,7 @@ impl Seat {
             record.awaits.store(0, Relaxed);
             record.looked_at.store(0, Relaxed);
             record.hard_at.store(0, Relaxed);
+            crate::circle::say(record, &[]);
             // Not `passed`: workers that follow each other in a seat count on.
             // Release: pairs with `RecordState::of`.
             record.state.store(RecordState::new(kind, Presence::Active, incarnation).0, Release);

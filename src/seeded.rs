@@ -120,6 +120,10 @@ bugs! {
     NeverOverdue,
     /// The count of tasks that have passed a level is never taken back.
     AlwaysOverdue,
+    /// A worker does not order what it says it waits for before its look whether others wait for it.
+    NoFenceInCircle,
+    /// Workers that wait for each other are all told, and not one of them.
+    AllInCircleTold,
 }
 
 /// What can be switched on: its name, and what it is.

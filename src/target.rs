@@ -9,7 +9,7 @@ use crate::limits::{OWNER_SEAT, PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::record::{Presence, RecordState};
 use crate::segment::Segment;
 use crate::slot::{TARGET_SHIFT, WANTED_LATER, WANTED_TARGET};
-use crate::state::Participant;
+use crate::state::{Flag, Participant, Phase};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::turn::Turn;
 use std::collections::{BTreeSet, HashMap};
@@ -133,6 +133,33 @@ impl Segment {
         let stays = |target: &Target| matches!(target, Target::Seat(..)) || self.has(Bit::Orphaned);
         let ready = self.workers_there().filter_map(|(_, is_ready, target)| is_ready.then_some(target));
         kept.chain(ready.filter(stays)).collect()
+    }
+
+    /// The seats of those of whom one has to go on before this task, {slot:32, generation:32}, is over: of who runs it, or of whom alone it is for. None when it is
+    /// over, when anybody may run it or one is to come for it, and when its worker is being killed for it.
+    pub(crate) fn needed_for(&self, task: u64) -> Vec<usize> {
+        let (lane, index) = self.geometry().split((task >> 32) as u32);
+        // A number that another process has written down.
+        let Some((_, ring)) = self.lanes().find(|&(used, _)| used == lane) else { return Vec::new() };
+        let slot = &ring.slots[index];
+        let state = slot.load();
+        if state.generation() != task as u32 {
+            return Vec::new();
+        }
+        let needed: Vec<usize> = if state.is(Phase::Running) {
+            let owner = state.owner();
+            let is_there = self.records().get(owner.index()).is_some_and(|r| RecordState::of(r).is_active_as(owner));
+            if is_there && !state.has(Flag::Kill) { vec![owner.index()] } else { Vec::new() }
+        } else {
+            let target = if state.is(Phase::Pending) { Target::of(slot.wanted()) } else { None };
+            let is_for =
+                |&(seat, worker): &(usize, Target)| Some(worker) == target && Turn::of(&self.records()[seat]).takes_tasks();
+            self.attached_workers().filter(is_for).map(|(seat, _)| seat).collect()
+        };
+        // What it wants was read after the state, whose flags may come and go.
+        let again = slot.load();
+        let is_same = again.generation() == state.generation() && again.phase() == state.phase();
+        if is_same { needed } else { Vec::new() }
     }
 
     /// After a task for this worker was published: the announcement may have woken another one, which leaves it where it is.

@@ -2,6 +2,8 @@
 
 #[path = "../../src/calls.rs"]
 mod calls;
+#[path = "../../src/circle.rs"]
+mod circle;
 #[path = "../../src/event_ring.rs"]
 mod event_ring;
 #[path = "../../src/later.rs"]

@@ -14,8 +14,8 @@ use std::ffi::c_void;
 ///
 /// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once more than twice as
 /// many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to
-/// come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way: when two tasks wait, each for one that is for the other's
-/// worker, neither wait ends.
+/// come any more, they end with TASKRING_NO_WORKER. A task that waits stands in its worker's way: when several wait, each for one that is for the next one's
+/// worker, one of these waits ends with TASKRING_WOULD_DEADLOCK.
 ///
 /// Returns as taskring_submit_timed; TASKRING_INVALID_ARGUMENT also when the pool has no worker of that number.
 ///

@@ -160,6 +160,54 @@ static void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_every
     OK(taskring_free(pool));
 }
 
+/* Waits for a task for worker `worker`, which returns how many were told that their wait would never end; one more when this one is told so. */
+static int32_t wait_for_worker(taskring_call *call, uint32_t worker, const char *task) {
+    taskring_pool *pool = NULL;
+    uint64_t ticket = 0;
+    uint32_t told = 0;
+    OK(taskring_current_pool(&pool));
+    OK(taskring_submit_to(pool, worker, function(pool, task), NULL, 0, NULL, TASKRING_INFINITE, &ticket));
+    const int32_t status = taskring_result(pool, ticket, TASKRING_INFINITE, &told, sizeof told, NULL);
+    if (status == TASKRING_WOULD_DEADLOCK) {
+        /* Nothing was changed: the ticket is good, and the task goes on. */
+        told = 1;
+        OK(taskring_release(pool, ticket));
+    } else {
+        OK(status);
+    }
+    OK(taskring_free(pool));
+    return taskring_call_set_result(call, &told, sizeof told);
+}
+
+static int32_t none_told(taskring_call *call, void *context) {
+    const uint32_t told = 0;
+    (void)context;
+    return taskring_call_set_result(call, &told, sizeof told);
+}
+
+static int32_t waits_for_worker_0(taskring_call *call, void *context) {
+    (void)context;
+    return wait_for_worker(call, 0, "none_told");
+}
+
+static int32_t waits_for_worker_1(taskring_call *call, void *context) {
+    (void)context;
+    return wait_for_worker(call, 1, "waits_for_worker_0");
+}
+
+static void semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    uint64_t ticket = 0;
+    for (int i = 0; i < 3; i++) {
+        OK(taskring_submit_to(pool, 0, function(pool, "waits_for_worker_1"), NULL, 0, NULL, SOON, &ticket));
+        CHECK(number_of(pool, ticket) == 1);
+    }
+    /* Without a circle nobody is told. */
+    OK(taskring_submit_to(pool, 1, function(pool, "waits_for_worker_0"), NULL, 0, NULL, SOON, &ticket));
+    CHECK(number_of(pool, ticket) == 0);
+    OK(taskring_free(pool));
+}
+
 static void semantics_order_tasks_for_workers_come_out_of_a_completion_queue(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 2, 64);
     taskring_completions *queue = NULL;
@@ -318,6 +366,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
+    CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
     CASE(semantics_order_tasks_for_workers_come_out_of_a_completion_queue),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
@@ -335,6 +384,9 @@ int main(int argc, char **argv) {
     OK(taskring_register("fail_with", fail_with, NULL, NULL));
     OK(taskring_register("crash", crash, NULL, NULL));
     OK(taskring_register("worker_number", worker_number, NULL, NULL));
+    OK(taskring_register("none_told", none_told, NULL, NULL));
+    OK(taskring_register("waits_for_worker_0", waits_for_worker_0, NULL, NULL));
+    OK(taskring_register("waits_for_worker_1", waits_for_worker_1, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

@@ -85,6 +85,28 @@ void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere(s
     CHECK(status_of([&] { pool.broadcast(taskring::options(set), worker_number, "nobody"); }) == TASKRING_DISCARDED);
 }
 
+const taskring::task<number()> none_told{"none_told"}, waits_for_worker_0{"waits_for_worker_0"}, waits_for_worker_1{"waits_for_worker_1"};
+
+/// Waits for a task for a worker, which returns how many were told that their wait would never end; one more when this one is told so.
+number wait_for_worker(std::uint32_t worker, taskring::task<number()> which) {
+    auto pool = taskring::pool::current();
+    auto future = pool.submit_to(worker, which);
+    try {
+        return future.get();
+    } catch (const taskring::would_deadlock_error &) {
+        CHECK(future.valid());
+        return 1;
+    }
+}
+
+void semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told(std::uint32_t kind) {
+    auto pool = make_pool(kind, 2);
+    for (int i = 0; i < 3; i++)
+        CHECK(pool.submit_to(0, waits_for_worker_1).get_for(LIMIT) == 1);
+    // Without a circle nobody is told.
+    CHECK(pool.submit_to(1, waits_for_worker_0).get_for(LIMIT) == 0);
+}
+
 void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(std::uint32_t kind) {
     auto pool = make_pool(kind, 1, 8);
     std::vector<std::thread> threads;
@@ -207,6 +229,7 @@ const semantics_case cases[] = {
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
+    CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
@@ -221,5 +244,8 @@ const semantics_case cases[] = {
 
 int main(int argc, char **argv) {
     taskring::define(worker_number, [](std::string) { return taskring::worker_number().value(); });
+    taskring::define(none_told, [] { return number{0}; });
+    taskring::define(waits_for_worker_0, [] { return wait_for_worker(0, none_told); });
+    taskring::define(waits_for_worker_1, [] { return wait_for_worker(1, waits_for_worker_0); });
     return run_cases(argc, argv, cases);
 }

@@ -22,6 +22,7 @@ mod as_completed;
 mod async_await;
 mod better;
 mod callbacks;
+mod circles;
 mod ending;
 mod events;
 mod foreign;
@@ -63,6 +64,7 @@ const FILES: &[&[Case]] = &[
     async_await::CASES,
     better::CASES,
     callbacks::CASES,
+    circles::CASES,
     ending::CASES,
     events::CASES,
     futures::CASES,

@@ -10,6 +10,7 @@
 //! the reaper is the library's own.
 
 mod beside;
+mod circle;
 mod crash;
 mod deaths;
 mod events;
