@@ -2,11 +2,12 @@
 //! so that the survivors know what they may expect.
 
 use crate::board::{GATE, Note, note, note_at, place};
+use crate::oracle::OWN;
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::trace::{begin_window, end_window};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use taskring::{Executor, Future, Priority, SubmitOptions, TaskError, When, as_completed, wait};
+use taskring::{Executor, Future, Priority, SubmitOptions, TaskError, When, as_completed, current_pool, wait};
 
 taskring::task! {
     /// Gives its arguments back, which must be whole.
@@ -41,6 +42,18 @@ taskring::task! {
         tell(2);
         tell(3);
         vec![id as u8]
+    }
+    /// As `mark`, and waits for a task of its own, which its worker runs on top of it.
+    pub fn waits(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
+        // Before the window: at the first call the worker takes another seat.
+        let pool = current_pool()?;
+        note_at(&board, id, Note::Entered);
+        pass_mark();
+        let inner = id - OWN - 16;
+        // What becomes of a task whose submitter dies with its worker nobody is told: it is not to run twice.
+        note_at(&board, inner, Note::Cancelling);
+        assert_eq!(pool.submit(echo, (board, inner, vec![inner as u8]))?.result()?, [inner as u8]);
+        Ok(vec![id as u8])
     }
     pub fn fails(board: String, id: u64) -> Result<Vec<u8>, TaskError> {
         note_at(&board, id, Note::Entered);
@@ -136,6 +149,7 @@ const WORKER: &[&str] = &[
     "put back for later",
     "tells progress",
     "sends events",
+    "task on top",
 ];
 
 pub fn attach() -> Executor {

@@ -5,7 +5,7 @@ use crate::board::{CELLS, GATE, Note, clear, note_at, noted};
 use crate::descriptors;
 use crate::events::{of_both_attempts, sends, sends_and_holds, wrong_events};
 use crate::kept;
-use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells};
+use crate::operations::{BLOCK, FAILS, FAILS_ONCE, TOLD_LEN, echo, hold, mark, tells, waits};
 use crate::oracle::{self, Before, OWN};
 use crate::process_support::common::{Board, SOON, wait_until};
 use crate::process_support::{
@@ -133,6 +133,11 @@ impl Scene {
         let spare = matches!(kind, Kind::Worker | Kind::Recovery).then(|| Program::start("worker", &[&name]));
         let are_there = workers + usize::from(spare.is_some());
         wait_until(SOON, || inspect(&name).is_ok_and(|view| view.participants.len() == 2 + are_there));
+        if context == "task on top" {
+            // It has the seat that it takes for its tasks before anybody counts.
+            let warm = pool.submit(waits, (board.name(), OWN + 16)).expect("submitted");
+            assert!(warm.result().is_ok());
+        }
         let other = (context == "two lanes").then(|| Program::start("other", &[&name, &board.name()]));
         other.iter().for_each(|other| other.expect("attached"));
         let tracer = Program::start("tracer", &[&name, &board.name(), operation, context, &cpu.to_string()]);
@@ -291,6 +296,7 @@ impl Scene {
                 let marked = match &*self.context {
                     "tells progress" => self.pool.submit(tells, (self.board.name(), id)),
                     "sends events" => self.pool.submit(sends, (self.board.name(), id)),
+                    "task on top" => self.pool.submit(waits, (self.board.name(), id)),
                     _ => self.pool.submit_with(&options, mark, (self.board.name(), id, answer, vec![0; len])),
                 };
                 marked.expect("submitted")
