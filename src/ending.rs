@@ -206,8 +206,8 @@ impl Supervisor {
     /// Sends every worker that this process has started the signal, for good, and cancels what is pending.
     fn end_workers(&self, signal: i32) -> Result<()> {
         self.signal_workers(signal);
-        // At once, for those who wait. What is being published meanwhile is cancelled after the lanes were taken; what recovery puts back from then on, by
-        // the supervisor's thread.
+        // At once, for those who wait. What is being published meanwhile is cancelled after the lanes were taken; what recovery has put back just before
+        // the workers' end, by the supervisor's thread.
         self.cancel_rest();
         let closed = self.close();
         self.cancel_rest();
@@ -225,5 +225,55 @@ impl Drop for Executor {
             let _ = self.shutdown(!self.is_inside(), false);
         }
         self.pool().end_notifier(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Kind, RecordState};
+    use crate::registry::Member;
+    use crate::search::Rings;
+    use crate::state::{Progress, Step};
+    use crate::{Future, StartMethod, State, SubmitOptions};
+
+    /// A worker dies in a task that may run again, at this step of it; then the pool's end comes to `end`, and then somebody finds the dead.
+    fn after_a_death(step: Step, end: impl Fn(&Executor)) -> (Executor, Future<()>) {
+        let name = format!("ending::task_{step:?}_{}", crate::sys::now_ns());
+        let task = crate::register::<(), (), _>(&name, |()| ()).unwrap();
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let options = SubmitOptions::new().idempotent(true).attempts_max(5);
+        let future = pool.submit_with(&options, task, ()).unwrap();
+        let segment = pool.pool().member.segment.clone();
+        let worker = move || {
+            let member = Member::join(segment, Kind::ThreadWorker, 0).unwrap();
+            let ring = member.segment.lane(0);
+            ring.claim_in(&mut ring.round(ring.behind_tail(), &mut |_| true), member.who()).expect("it is pending");
+            ring.slots[0].note(Progress::FRESH.at(step));
+            let who = member.who();
+            // As if it had ended without leaving.
+            std::mem::forget(member);
+            who
+        };
+        let dead = std::thread::spawn(worker).join().unwrap();
+        end(&pool);
+        let member = &pool.pool().member;
+        let is_there = || RecordState::of(&member.segment.records()[dead.index()]).is_active_as(dead);
+        while is_there() && !member.reap_now(dead) {
+            std::thread::yield_now();
+        }
+        (pool, future)
+    }
+
+    #[test]
+    fn a_task_of_the_dead_goes_back_only_where_workers_are_not_being_ended() {
+        // Often: the supervisor looks at what has gone back as well.
+        for step in [Step::None, Step::Started].into_iter().cycle().take(20) {
+            let (_pool, future) = after_a_death(step, |_| ());
+            assert_eq!(future.state(), State::Pending, "{step:?}");
+            assert!(future.cancel());
+            let (_pool, future) = after_a_death(step, |pool| pool.kill_workers().unwrap());
+            assert_eq!(future.state(), State::Cancelled, "{step:?}: another worker could have taken it");
+        }
     }
 }

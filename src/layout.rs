@@ -106,7 +106,8 @@ pub(crate) struct Identity {
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct Life {
-    /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone. These are only ever set. Written by the owner alone:
+    /// 0 open; bit 0: closing, no new tasks; bit 1: broken; bit 2: corrupt; bit 3: the owner is gone; bit 6: its
+    /// workers are being ended. These are only ever set. Written by the owner alone:
     /// bit 4: paused; bit 5: workers whose number is not below `wanted`, and `replacements` more, leave.
     pub(crate) flags: AtomicU32,
     /// Goes up when a task became pending anywhere but at a tail: everybody then looks at every slot once.

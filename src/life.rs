@@ -29,6 +29,8 @@ pub(crate) enum Bit {
     Paused = 16,
     /// Workers whose number is not below the wanted one leave. The owner takes it away when they have.
     Shrunk = 32,
+    /// The workers are being ended: nothing that a death leaves goes back into the ring. Set before the first signal.
+    Ended = 64,
 }
 
 /// Bits that say nothing of a pool's end.
@@ -87,7 +89,7 @@ impl Segment {
     }
 
     pub(crate) fn has_unknown_bits(&self) -> bool {
-        let ends = Bit::Closing as u32 | Bit::Broken as u32 | Bit::Corrupt as u32 | Bit::Orphaned as u32;
+        let ends = Bit::Closing as u32 | Bit::Broken as u32 | Bit::Corrupt as u32 | Bit::Orphaned as u32 | Bit::Ended as u32;
         self.life().flags.load(Relaxed) & !(ends | PASSING) != 0
     }
 

@@ -216,7 +216,7 @@ impl Member {
         self.requeue_if(|s| s.may_go_back(who, generation), (lane, index), who, generation, request);
     }
 
-    /// RUNNING -> PENDING if that is allowed, and else cancelled. A set may have been discarded meanwhile, and its sweep have passed by: then the task is
+    /// RUNNING -> PENDING if that is allowed and the pool's workers are not being ended, and else cancelled. A set may have been discarded meanwhile, and its sweep have passed by: then the task is
     /// cancelled here, as by a submitter that has just published.
     fn requeue_if(
         &self,
@@ -230,7 +230,8 @@ impl Member {
         if seeded(Bug::NoRequeue) {
             return;
         }
-        if slot.change(slot.load(), allowed, State::requeued).is_ok() {
+        let goes_back = !self.segment.has(Bit::Ended) && slot.change(slot.load(), allowed, State::requeued).is_ok();
+        if goes_back {
             self.cancel_if_discarded(lane, index, generation, request);
         } else if let Ok(old) = slot.cancel_unstarted(who, generation) {
             self.finish(lane, index, old, request);

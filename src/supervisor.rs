@@ -206,9 +206,10 @@ impl Supervisor {
 
     /// Sends every worker process that this one has started the signal that ends it, and has no other started.
     pub(crate) fn signal_workers(&self, signal: i32) {
-        // Before the signals, so that no death of theirs is a failed start.
+        // Before the signals: so that no death of theirs is a failed start, and whoever acts for the dead gives their tasks to nobody.
         self.pool.segment().set(Bit::Closing);
-        // All under one lock: until they have it nobody learns here that one has died, and gives its task to another.
+        self.pool.segment().set(Bit::Ended);
+        // Under the lock: one that is started meanwhile is sent the signal when it is added.
         let children = lock(&self.children);
         // SIGKILL is not taken back.
         if self.ending.load(Relaxed) != libc::SIGKILL {
