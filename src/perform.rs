@@ -204,7 +204,7 @@ impl Performer {
             segment.poison(format!("slot {number}, which this worker runs, is {found:?}"));
             return;
         }
-        // Who was taken for dead all the same (a thread whose task has closed every descriptor may be) finds its task over, or given to others.
+        // Who was taken for dead all the same (by a process that has lost its own descriptor, or sees other processes than there are) finds its task over, or given to others.
         segment.free_slot_blocks([result, 0], number, generation);
         // And has no seat any more: what it claimed now would be nobody's.
         if !self.member.seat.is_ours(self.member.record()) {

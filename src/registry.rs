@@ -3,7 +3,7 @@
 //! Participant `i` holds byte `i` of the segment's file as an open-file-description lock, through a description of its own.
 //! The kernel gives the byte to one description at a time and takes it back when the last descriptor of it is closed, however the
 //! process ends. So the byte says who may write record `i`, and a free byte raises the suspicion of a death. It is no proof: a task may
-//! have closed every descriptor. Proof is that no process of that pid and start time runs any more.
+//! have closed every descriptor. Proof is that no process of that pid and start time runs any more, or no thread of that number in this process.
 //!
 //! Whoever acts for a dead participant holds the reaper byte `PARTICIPANTS_MAX + i` meanwhile. A reaper that dies gives it back the same
 //! way, and the next one repeats: every step of `recovery.rs` can be repeated.
@@ -32,6 +32,8 @@ pub(crate) struct Seat {
     pub(crate) who: Participant,
     pub(crate) kind: Kind,
     start: u64,
+    /// The segment's file: its inode and device.
+    file: (u64, u64),
     guard_slot: Option<usize>,
 }
 
@@ -39,6 +41,8 @@ impl Seat {
     /// Takes a free seat and becomes a participant of `kind`, with what is known of its number before.
     pub(crate) fn take(segment: &Segment, kind: Kind, number: u32) -> Result<Seat> {
         let lock = sys::reopen(segment.file())?;
+        let file = sys::stat(lock.as_fd())?;
+        let file = (file.inode, file.device);
         let start =
             sys::start_time(sys::pid())?.ok_or(Error::System { call: "open /proc/self/stat", errno: libc::ENOENT })?;
         for (index, record) in segment.records().iter().enumerate() {
@@ -77,7 +81,7 @@ impl Seat {
             let who = Participant::new(index, incarnation);
             let guard_slot = crate::fork::guard(lock.as_raw_fd());
             let (lock, fork) = (ManuallyDrop::new(lock), crate::fork::side());
-            return Ok(Seat { lock, fork, who, kind, start, guard_slot });
+            return Ok(Seat { lock, fork, who, kind, start, file, guard_slot });
         }
         Err(Error::TooMany { what: "participants", max: PARTICIPANTS_MAX })
     }
@@ -101,13 +105,12 @@ impl Seat {
         self.lock.as_fd()
     }
 
-    /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. A failing look says nothing,
-    /// and a descriptor kept by mistake is a leak that nobody can mend.
-    fn has_lost_descriptor(&self, segment: &Segment) -> bool {
-        match (sys::stat(self.fd()), sys::stat(segment.file())) {
-            (Ok(seat), Ok(file)) => (seat.inode, seat.device) != (file.inode, file.device),
-            (Err(error), _) => error.errno == libc::EBADF,
-            (Ok(_), Err(_)) => false,
+    /// Whether the number is known to be somebody else's, or nobody's: a task may have closed all there are. What is asked of another file says nothing of
+    /// the others' bytes. A failing look says nothing either, and a descriptor kept by mistake is a leak that nobody can mend.
+    fn has_lost_descriptor(&self) -> bool {
+        match sys::stat(self.fd()) {
+            Ok(now) => (now.inode, now.device) != self.file,
+            Err(error) => error.errno == libc::EBADF,
         }
     }
 
@@ -218,10 +221,9 @@ impl Member {
         }
         let pid = record.pid.load(Relaxed);
         if pid == sys::pid() {
-            // A thread of ours: it is gone when its descriptor is, or when it ended without closing anything.
+            // A thread of ours. Its byte is no proof either: a task may have closed its descriptor.
             return RecordState::of(record).kind() == Some(Kind::ThreadWorker)
-                && (sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held)
-                    || sys::thread_is_gone(record.thread.load(Relaxed)));
+                && sys::thread_is_gone(record.thread.load(Relaxed));
         }
         if seeded(Bug::ByteIsProof) && sys::is_locked(self.seat.fd(), who.index() as u64).is_ok_and(|held| !held) {
             return true;
@@ -249,7 +251,7 @@ impl Member {
     fn fence_by_kill(&self, who: Participant) -> bool {
         let record = &self.segment.records()[who.index()];
         let held = sys::is_locked(self.seat.fd(), who.index() as u64);
-        if held.unwrap_or(true) || RecordState::of(record).kind() != Some(Kind::Worker) {
+        if held.unwrap_or(true) || RecordState::of(record).kind() != Some(Kind::Worker) || self.seat.has_lost_descriptor() {
             return false;
         }
         let Some(pidfd) = self.pidfd_of(who) else { return false };
@@ -330,7 +332,7 @@ impl Drop for Member {
         // Before the byte is free: a record left behind without one looks like a death. After a panic of a
         // worker's own code that is what it shall look like, for a task may be half done.
         let half_done = matches!(self.seat.kind, Kind::Worker | Kind::ThreadWorker) && std::thread::panicking();
-        if !self.is_foreign() && self.seat.has_lost_descriptor(&self.segment) {
+        if !self.is_foreign() && self.seat.has_lost_descriptor() {
             self.seat.forget_descriptor();
         }
         // Who was taken for dead finds another's record, or a free one.
@@ -348,6 +350,10 @@ impl Peers for Member {
         let mut kept = self.reaping.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         kept.retain(|&byte| sys::unlock(self.seat.fd(), byte).is_err());
         let byte = (PARTICIPANTS_MAX + who.index()) as u64;
+        if self.seat.has_lost_descriptor() {
+            // Everybody could have the byte of another file.
+            return None;
+        }
         if !sys::try_lock(self.seat.fd(), byte).unwrap_or(false) && !seeded(Bug::TwoReapers) {
             return None;
         }
@@ -388,5 +394,39 @@ pub(crate) fn process_is_gone(pid: u32, start: u64) -> bool {
             Err(_) => sys::is_unused_number(pid),
         },
         Err(_) => sys::is_unused_number(pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Executor, StartMethod};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_thread_whose_byte_is_free_is_dead_only_when_it_is_gone() {
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let member = &pool.pool().member;
+        let segment = member.segment.clone();
+        let ((say, hear), (end, ended)) = (channel(), channel::<()>());
+        let worker = std::thread::spawn(move || {
+            let worker = Member::join(segment, Kind::ThreadWorker, 0).unwrap();
+            // As a task that closes the descriptor does.
+            sys::unlock(worker.seat.fd(), worker.who().index() as u64).unwrap();
+            say.send(worker.who()).unwrap();
+            let _ = ended.recv();
+            // It leaves nothing in order.
+            std::mem::forget(worker);
+        });
+        let who = hear.recv().unwrap();
+        assert!(sys::is_locked(member.seat.fd(), who.index() as u64).is_ok_and(|held| !held));
+        assert!(!member.is_dead(who) && !member.reap_now(who));
+        drop(end);
+        worker.join().unwrap();
+        // The system may know the number for some moments yet.
+        while !member.is_dead(who) {
+            std::thread::yield_now();
+        }
+        assert!(member.reap_now(who));
     }
 }

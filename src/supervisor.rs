@@ -6,6 +6,7 @@ use crate::child::Child;
 use crate::demand::Demand;
 use crate::error::{Cause, Error, PoolKind, Result};
 use crate::hiring::Hiring;
+use crate::layout::Record;
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
 use crate::limits::{CAUSE_GRACE_NS, SLEEP_NS_MAX};
 use crate::lookout::{LOOK_AGAIN_MS, Lookout};
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 /// After something that should not happen, before the next look.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a thread that was joined is waited for, until the system knows it no more.
+const GONE_NS_MAX: u64 = 100_000_000;
 
 /// What the owner wants.
 #[derive(Clone, Debug)]
@@ -422,7 +425,9 @@ impl Supervisor {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
             if let Some(thread) = child.thread.take() {
+                let id = thread.id();
                 thread.join();
+                self.await_gone(id);
             }
             // It may have died before we came to see that it was ready.
             let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
@@ -455,6 +460,18 @@ impl Supervisor {
             }
         }
         count
+    }
+
+    /// The system may know a thread that was joined for some moments yet. One that has left its seat needs not be waited for.
+    fn await_gone(&self, thread: u32) {
+        let until = now_ns() + GONE_NS_MAX;
+        let is_it = |(_, state, record): (Participant, RecordState, &Record)| {
+            state.kind() == Some(Kind::ThreadWorker) && record.thread.load(Relaxed) == thread
+        };
+        let is_seated = || self.pool.member.participants().any(is_it);
+        while !sys::thread_is_gone(thread) && is_seated() && now_ns() < until {
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 
     /// Where a worker's death breaks the pool: which ones have died, and of what. Before anybody can see the pool broken, who acts for the dead.

@@ -94,7 +94,7 @@ fn task_execs() {
 fn careless(args: &[String]) {
     let [name, log, gate, how] = args else { panic!("{args:?}") };
     let pool = Executor::attach(name).expect("attached");
-    let _pending = pool.submit(hold, (log.clone(), gate.clone())).expect("submitted");
+    let pending = pool.submit(hold, (log.clone(), gate.clone())).expect("submitted");
     say("submitted");
     assert!(hear().is_some());
     if how == "exec" {
@@ -102,17 +102,21 @@ fn careless(args: &[String]) {
     }
     // SAFETY: the call takes three integers. What it closes belongs to this program, which is meant to suffer for it.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0) };
+    // The numbers are other files' then, and a look at the pool by them finds no lock of anybody's.
+    let _others: Vec<_> = (0..64).filter(|_| how == "reuse").map(|_| tempfile::tempfile().expect("a file")).collect();
+    let _ = pending.result_timeout(Duration::from_secs(2));
     say("closed");
     hear();
 }
 
 fn careless_submitter() {
-    for how in ["close", "exec"] {
+    for how in ["close", "exec", "reuse"] {
         let (name, log, own) = (unique("careless"), Log::new(), Log::new());
         let builder = Executor::builder().workers(1).capacity(8).orphans(taskring::Orphans::CancelPending);
         let pool = builder.create_named(&name).expect("a pool");
         let held = pool.submit(hold, (own.path(), own.gate())).expect("submitted");
         running(&held, &own);
+        let workers = pool.worker_pids();
         let mut submitter = Program::start("careless", &[&name, &log.path(), &log.gate(), how]);
         submitter.expect("submitted");
         submitter.tell("go on");
@@ -123,6 +127,7 @@ fn careless_submitter() {
         assert!(pid_alive(submitter.pid()), "{how}: nobody has killed it");
         assert!(is_unseated(), "{how}: it is not taken for dead: {}", look(&name));
         assert_eq!(slots_in_use(&look(&name)), 2, "{how}: its task is still pending");
+        assert_eq!(pool.worker_pids(), workers, "{how}: it has taken nobody for dead");
         submitter.kill();
         wait_within(LIMIT / 2, "now it is", || count_of(&look(&name), "submitter") == 0);
         own.open_gate();
