@@ -2073,6 +2073,12 @@ const char *taskring_last_source(void);
 taskring_status taskring_last_loss(struct taskring_loss *loss);
 
 /**
+ * The name of the worker that the last TASKRING_WORKER_LOST of this thread tells of, as taskring_worker_name gave it there. Empty when the worker had none,
+ * and after any other error; never NULL. Valid until the next such call in this thread, and not to be freed.
+ */
+const char *taskring_last_worker(void);
+
+/**
  * Tells of what kind the pool is whose TASKRING_BROKEN was the last error of this thread: TASKRING_POOL_OF_PROCESSES and so on.
  *
  * Returns TASKRING_OK; TASKRING_NOT_FOUND when the last error of this thread was another one; TASKRING_INVALID_ARGUMENT when kind is NULL.

@@ -29,6 +29,8 @@ pub(crate) enum What {
     MemoryMax = 6,
 }
 
+/// What workers are called when nobody says otherwise.
+const PREFIX_DEFAULT: &str = "taskring-worker";
 /// Entries at most: one of each of the others.
 const ENTRIES_MAX: usize = SHARED_MAX + 5;
 const HEAD: usize = 16;
@@ -120,6 +122,12 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) at: usize,
     pub(crate) len: usize,
+}
+
+/// What the worker of that number is called.
+pub(crate) fn worker_name(places: &[Place], number: u32) -> String {
+    let prefix = places.iter().find(|place| place.what == What::Prefix as u32);
+    format!("{}_{number}", prefix.map_or(PREFIX_DEFAULT, |place| &place.name))
 }
 
 /// Reads a directory; `None` when the bytes are none that a creator has written. Nothing of them is believed.

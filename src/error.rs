@@ -140,9 +140,10 @@ pub enum Error {
     /// The task panicked. The worker lives on.
     #[error("the task panicked: {message}")]
     Panicked { message: String, backtrace: String },
-    /// The worker died while it ran this task.
-    #[error("worker {pid} died while it ran this task: {cause}; {stage}")]
-    WorkerLost { pid: u32, cause: Cause, stage: Stage },
+    /// The worker died while it ran this task. `name` is that of a worker that the pool's owner has started, as [`task::worker_name`](crate::task::worker_name)
+    /// gives it.
+    #[error("{} died while it ran this task: {cause}; {stage}", worker(name.as_deref(), *pid))]
+    WorkerLost { pid: u32, name: Option<String>, cause: Cause, stage: Stage },
     /// The task ran longer than its hard time limit, and was killed with its worker.
     #[error("the task was killed, for it ran longer than {limit:?}")]
     TimeLimit { limit: Duration },
@@ -235,6 +236,19 @@ impl std::error::Error for TaskSource {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// A worker, in the words of an error. One that came by the pool's name has none of its own.
+fn worker(name: Option<&str>, pid: u32) -> String {
+    match name {
+        Some(name) => format!("worker {}", named(name, pid)),
+        None => format!("the worker in process {pid}"),
+    }
+}
+
+/// A worker that has a name.
+pub(crate) fn named(name: &str, pid: u32) -> String {
+    format!("{name} (process {pid})")
 }
 
 /// A summary and all of its sources in one line.

@@ -128,7 +128,7 @@ pub fn inspect(name: &str) -> Result<Snapshot> {
         };
         let seated = sys::is_locked(segment.file(), index as u64)?;
         let number = record.number.load(Relaxed).checked_sub(1).filter(|_| state.is_worker());
-        let name = number.map(|number| crate::setup::name_of(&segment, number));
+        let name = number.map(|number| segment.worker_name(number));
         let (waits, finished) = (Turn::of(record) == Turn::Waiting, record.finished.load(Relaxed));
         view.participants.push(ParticipantView { pid, role, name, seated, waits, finished });
     }

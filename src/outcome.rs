@@ -3,11 +3,12 @@
 //! ```text
 //! outcome   31      16 15      8 7      0
 //!           code:16    cause:8   kind:8        cause and code only of a lost task, whose worker's pid lies in `result_block`
+//!                                               and its number, plus one, in `result_len`: 0 when it has none
 //! ```
 
 use crate::error::{Cause, Error, Result, Stage, TaskSource};
 use crate::layout::Slot;
-use crate::limits::INLINE_MAX;
+use crate::limits::{INLINE_MAX, WORKERS_MAX};
 use crate::payload::{Held, Lease};
 use crate::registry::Member;
 use crate::segment::Segment;
@@ -351,7 +352,9 @@ pub(crate) fn load(segment: &Segment, slot: &Slot, request: &Request) -> Outcome
     };
     let lost = |stage| {
         let pid = slot.result_block.load(Relaxed);
-        Outcome::error(Error::WorkerLost { pid, cause: lost_cause(outcome), stage })
+        let number = slot.result_len.load(Relaxed).checked_sub(1).filter(|&number| (number as usize) < WORKERS_MAX);
+        let name = number.map(|number| segment.worker_name(number));
+        Outcome::error(Error::WorkerLost { pid, name, cause: lost_cause(outcome), stage })
     };
     match kind {
         Kind::LostMayHaveRun => return lost(Stage::MayHaveRun),

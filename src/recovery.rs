@@ -204,7 +204,9 @@ impl Member {
         }
         let stage = if progress.step == Step::Started { Stage::MayHaveRun } else { Stage::RanResultLost };
         slot.outcome.store(lost_bits(stage, cause), Relaxed);
-        slot.result_len.store(0, Relaxed);
+        let record = &self.segment.records()[who.index()];
+        let number = if RecordState::of(record).is_worker() { record.number.load(Relaxed) } else { 0 };
+        slot.result_len.store(number, Relaxed);
         slot.result_block.store(pid, Relaxed);
         if let Ok(old) = slot.complete(who, generation) {
             self.finish(lane, index, old, &request);

@@ -5,7 +5,7 @@
 //! `named.rs`). Either way the file is as large as the pool can ever get, but sparse: memory is committed by `fallocate` before
 //! anything in it is touched, so a full file system is a typed error and never a SIGBUS.
 
-use crate::constants::Constants;
+use crate::constants::{self, Constants};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::layout::*;
@@ -205,6 +205,11 @@ impl Segment {
         // SAFETY: the range lies in the mapping, by the checked geometry, and was committed before the magic was written; nobody writes to it
         // after that.
         unsafe { std::slice::from_raw_parts(self.base.add(at), len) }
+    }
+
+    /// What the worker of that number is called.
+    pub(crate) fn worker_name(&self, number: u32) -> String {
+        constants::worker_name(&constants::read(self.constants()).unwrap_or_default(), number)
     }
 
     /// Why a worker could not be made ready.

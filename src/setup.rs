@@ -21,8 +21,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What workers are called when nobody says otherwise.
-const PREFIX_DEFAULT: &str = "taskring-worker";
 /// Bytes of a thread's name that Linux keeps.
 const THREAD_NAME_MAX: usize = 15;
 /// How long a worker waits for another one's text, so that the pool does not break without a reason. Longer than writing 496 bytes takes.
@@ -51,16 +49,6 @@ pub(crate) struct Setup {
 /// What the creator has said. An error when nobody can have written what stands there.
 fn places(segment: &Segment) -> Result<Vec<Place>> {
     constants::read(segment.constants()).ok_or_else(|| segment.poison("what the pool's creator said once for every worker"))
-}
-
-/// What the worker of that number is called.
-pub(crate) fn name_of(segment: &Segment, number: u32) -> String {
-    name_from(&constants::read(segment.constants()).unwrap_or_default(), number)
-}
-
-fn name_from(places: &[Place], number: u32) -> String {
-    let prefix = places.iter().find(|place| place.what == What::Prefix as u32);
-    format!("{}_{number}", prefix.map_or(PREFIX_DEFAULT, |place| &place.name))
 }
 
 /// What the worker of that number, which runs in this thread, is given. What the system refuses is logged: it may allow less by now than it did when
@@ -138,7 +126,7 @@ impl Setup {
     /// Before the worker of this thread is ready. `number` is that of a worker that its owner has started.
     pub(crate) fn begin(segment: &Arc<Segment>, number: Option<u32>) -> Result<Setup> {
         let places = places(segment)?;
-        let name = number.map(|number| name_from(&places, number));
+        let name = number.map(|number| constants::worker_name(&places, number));
         if let Some(name) = &name {
             crate::sys::name_thread(&short(name));
         }
@@ -382,6 +370,6 @@ mod tests {
         assert_eq!(short("taskring-worker_191"), "taskring-wo_191");
         assert_eq!(short("a_b_c_12345678901234"), "_12345678901234");
         assert_eq!(short("grünschnäbel-und_12"), "grünschnäb_12");
-        assert_eq!(name_from(&[], 3), "taskring-worker_3");
+        assert_eq!(constants::worker_name(&[], 3), "taskring-worker_3");
     }
 }

@@ -8,7 +8,6 @@ use crate::limits::{PARTICIPANTS_MAX, START_FAILURES_MAX, SUCCESSORS_MAX};
 use crate::pool::lock;
 use crate::record::{Kind, RecordState};
 use crate::seeded::{Bug, seeded};
-use crate::setup;
 use crate::start::{self, StartMethod};
 use crate::state::{Participant, Phase};
 use crate::supervisor::{Supervisor, Watch};
@@ -273,7 +272,7 @@ impl Supervisor {
     }
 
     pub(crate) fn name_of(&self, number: u32) -> String {
-        setup::name_of(self.pool.segment(), number)
+        self.pool.segment().worker_name(number)
     }
 
     fn start_one(&self, watch: &mut Watch, number: u32) -> Result<()> {

@@ -4,7 +4,7 @@
 use crate::bell::Bell;
 use crate::child::Child;
 use crate::demand::Demand;
-use crate::error::{Cause, Error, PoolKind, Result};
+use crate::error::{Cause, Error, PoolKind, Result, named};
 use crate::hiring::Hiring;
 use crate::layout::Record;
 use crate::life::{Bit, Broken, WORKER_ENDED, broken};
@@ -482,7 +482,10 @@ impl Supervisor {
         // One that has left in good order is no participant any more; one that was killed for its task takes nothing with it.
         let is_abrupt = |who: Participant| !self.pool.member.was_condemned(who);
         let abrupt = ended.iter().filter(|child| self.participant_of(child).is_some_and(is_abrupt));
-        let say = |child: &Child| format!("process {}: {}", child.pid, child.ended.unwrap_or(Cause::Unknown));
+        let say = |child: &Child| {
+            let who = named(&self.name_of(child.number), child.pid);
+            format!("{who}: {}", child.ended.unwrap_or(Cause::Unknown))
+        };
         let list: Vec<String> = abrupt.map(say).collect();
         if !list.is_empty() {
             let cause = format!("{WORKER_ENDED}: {}", list.join(", "));

@@ -120,7 +120,7 @@ fn show_verdict(job: &Job, loss: &Loss, checks: &mut Checks) {
     println!("  worker {pid} was killed while it worked on {name}");
     println!("  the verdict on that task: {error}");
     let as_promised = match error {
-        Error::WorkerLost { pid: lost, cause: Cause::Signal(libc::SIGKILL), stage: Stage::MayHaveRun } => lost == pid,
+        Error::WorkerLost { pid: lost, cause: Cause::Signal(libc::SIGKILL), stage: Stage::MayHaveRun, .. } => lost == pid,
         _ => false,
     };
     checks.check(as_promised, format!("the verdict names pid {pid}, signal 9, and that the task may have run"));

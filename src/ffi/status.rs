@@ -220,8 +220,8 @@ impl Fault {
 #[derive(Default)]
 struct Last {
     fault: Option<Fault>,
-    /// Of a failed task, made when it is asked for.
-    source: Option<CString>,
+    /// Of a failed task its source, of a lost worker its name: made when it is asked for.
+    detail: Option<CString>,
     /// Made when it is asked for: time-outs and full rings are frequent, questions about them are not.
     text: Option<CString>,
 }
@@ -234,7 +234,7 @@ thread_local! {
 pub(super) fn remember(fault: Fault) -> taskring_status {
     let status = fault.status();
     // A thread that is ending has nobody to ask.
-    let _ = LAST.try_with(|last| *last.borrow_mut() = Last { fault: Some(fault), source: None, text: None });
+    let _ = LAST.try_with(|last| *last.borrow_mut() = Last { fault: Some(fault), detail: None, text: None });
     status
 }
 
@@ -276,10 +276,10 @@ pub extern "C" fn taskring_last_source() -> *const c_char {
     guard_value(c"".as_ptr(), || {
         LAST.with(|last| {
             let mut last = last.borrow_mut();
-            let Last { fault, source, .. } = &mut *last;
+            let Last { fault, detail, .. } = &mut *last;
             let Some(Fault::Error(Error::TaskFailed { source: Some(found), .. })) = fault else { return c"".as_ptr() };
             let make = || CString::new(found.whole().replace('\0', "\u{fffd}")).unwrap_or_default();
-            source.get_or_insert_with(make).as_ptr()
+            detail.get_or_insert_with(make).as_ptr()
         })
     })
 }
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn taskring_last_loss(loss: *mut taskring_loss) -> taskrin
             return Err(super::null("loss"));
         }
         found = LAST.with(|last| match &last.borrow().fault {
-            Some(Fault::Error(Error::WorkerLost { pid, cause, stage })) => Some((*pid, *cause, *stage)),
+            Some(Fault::Error(Error::WorkerLost { pid, cause, stage, .. })) => Some((*pid, *cause, *stage)),
             _ => None,
         });
         found.map(|_| ()).ok_or(Fault::Error(Error::NotFound { name: "a lost worker".into() }))
@@ -328,6 +328,20 @@ pub unsafe extern "C" fn taskring_last_loss(loss: *mut taskring_loss) -> taskrin
         unsafe { put(loss, taskring_loss { pid, signal, exit_code, may_have_run }) };
     }
     status
+}
+
+/// The name of the worker that the last TASKRING_WORKER_LOST of this thread tells of, as taskring_worker_name gave it there. Empty when the worker had none,
+/// and after any other error; never NULL. Valid until the next such call in this thread, and not to be freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn taskring_last_worker() -> *const c_char {
+    guard_value(c"".as_ptr(), || {
+        LAST.with(|last| {
+            let mut last = last.borrow_mut();
+            let Last { fault, detail, .. } = &mut *last;
+            let Some(Fault::Error(Error::WorkerLost { name: Some(name), .. })) = fault else { return c"".as_ptr() };
+            detail.get_or_insert_with(|| CString::new(name.as_str()).unwrap_or_default()).as_ptr()
+        })
+    })
 }
 
 /// The workers of a pool are processes; or it has none of its own.

@@ -110,7 +110,7 @@ static void a_death_breaks(void) {
     OK(taskring_shutdown(pool, 0, 0));
     STATUS(TASKRING_SHUT_DOWN, taskring_submit(pool, number, "12345678", 8, NULL, &none));
     CHECK(kill((pid_t)pid, SIGKILL) == 0);
-    snprintf(named, sizeof named, "process %" PRIu32 ": signal 9", pid);
+    snprintf(named, sizeof named, "(process %" PRIu32 "): signal 9", pid);
     for (int i = 0; i < 10; i++) {
         STATUS(TASKRING_BROKEN, taskring_result(pool, pending[i], SOON, NULL, 0, NULL));
         CHECK(strstr(taskring_last_error(), "ended abruptly") != NULL && strstr(taskring_last_error(), named) != NULL);

@@ -8,7 +8,7 @@
     X(attach) X(attempt) X(broadcast) X(call_args) X(call_fail) X(call_result) X(call_set_result) X(call_source) X(cancel) X(cancel_hard) X(cancel_requested) \
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(is_paused) X(kill_workers) \
-    X(last_broken) X(last_error) X(last_loss) X(last_source) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
+    X(last_broken) X(last_error) X(last_loss) X(last_source) X(last_worker) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
     X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_join) X(multi_map_async) X(multi_terminate) \
     X(next_event) X(on_done) X(outcome) X(pause) X(peek) X(pool_stats) X(progress) X(promise_cancel_requested) X(promise_free) X(promise_new) \
     X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(purge) X(register) X(register_context) \
@@ -295,7 +295,7 @@ static void lost(taskring_pool *spawned, uint32_t function) {
     if (CALL(submit, spawned, function, NULL, 0, NULL, &ticket) != TASKRING_OK)
         return;
     if (counted(F_result, taskring_result(spawned, ticket, SOON, NULL, 0, NULL)) == TASKRING_WORKER_LOST)
-        CALL(last_loss, &loss);
+        CALL(last_loss, &loss), count(F_last_worker, strcmp(taskring_last_worker(), "taskring-worker_0") == 0);
 }
 
 static int32_t some_input(void *context, taskring_bytes *args) {

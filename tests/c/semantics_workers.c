@@ -2,6 +2,8 @@
 #include "check.h"
 #include "semantics_main.h"
 
+#include <sys/syscall.h>
+
 /* The thread that runs it, and its worker's number. */
 struct self {
     int64_t thread;
@@ -279,6 +281,45 @@ static void semantics_b1_what_is_pending_is_cancelled_at_once_and_the_pool_goes_
     OK(taskring_free(pool));
 }
 
+/* Takes its worker with it: the process, or, in that of the argument, the thread alone. */
+static int32_t die_alone(taskring_call *call, void *context) {
+    pid_t owner = 0;
+    (void)context;
+    memcpy(&owner, taskring_call_args(call, NULL), sizeof owner);
+    if (getpid() != owner)
+        kill(getpid(), SIGKILL);
+    syscall(SYS_exit, 0);
+    return 0;
+}
+
+static void semantics_s10_an_error_names_the_worker_that_died_and_its_process(uint32_t kind) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_pool *pool = NULL;
+    taskring_loss loss;
+    const pid_t owner = getpid();
+    char prefix[193], name[200], wanted[300];
+    /* As long as it may be: ps shows 15 bytes of the name, the error all of it. */
+    memset(prefix, 'p', sizeof prefix - 1);
+    prefix[sizeof prefix - 1] = 0;
+    config.start_method = kind;
+    config.workers = 1;
+    config.worker_names = prefix;
+    OK(taskring_create(&config, &pool));
+    snprintf(name, sizeof name, "%s_0", prefix);
+    /* The second one is another worker's, with the same number. */
+    for (int i = 0; i < 2; i++) {
+        STATUS(TASKRING_WORKER_LOST, taskring_result(pool, submit(pool, "die_alone", &owner, sizeof owner), SOON, NULL, 0, NULL));
+        CHECK(strcmp(taskring_last_worker(), name) == 0);
+        OK(taskring_last_loss(&loss));
+        CHECK(((pid_t)loss.pid == owner) == in_threads(kind));
+        snprintf(wanted, sizeof wanted, "worker %s (process %" PRIu32 ") died while it ran this task: ", name, loss.pid);
+        CHECK(strncmp(taskring_last_error(), wanted, strlen(wanted)) == 0);
+    }
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "fail_code", NULL, 0), SOON, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_worker(), "") == 0);
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_p4_a_number_of_tasks_that_is_too_large_is_refused_and_0_is_no_limit),
@@ -293,11 +334,13 @@ static const struct semantics_case cases[] = {
     CASE(semantics_b4_another_worker_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_no_task_and_one_that_ends_runs_them),
     CASE(semantics_b1_what_is_pending_is_cancelled_at_once_and_the_pool_goes_on),
+    CASE(semantics_s10_an_error_names_the_worker_that_died_and_its_process),
 };
 
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("who", who, NULL, NULL));
+    OK(taskring_register("die_alone", die_alone, NULL, NULL));
     OK(taskring_register("wait_for_another", wait_for_another, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);

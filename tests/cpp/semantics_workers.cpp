@@ -2,12 +2,16 @@
 #include "semantics_shared.hpp"
 
 #include <atomic>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace {
 
 /// The thread that runs it, and its worker's number.
 const taskring::task<std::pair<number, std::uint32_t>()> who{"who"};
+
+/// Takes its worker with it: the process, or, in that of the argument, the thread alone.
+const taskring::task<void(std::int32_t)> die_alone{"die_alone"};
 
 /// Waits without a limit for one that somebody else has begun with, and says that it does.
 const taskring::task<void(std::uint32_t)> wait_for_another{"wait_for_another"};
@@ -156,6 +160,25 @@ void semantics_b1_cancelling_all_is_heard_of_at_once(std::uint32_t kind) {
     CHECK(pool.submit(square, 6).get() == 36);
 }
 
+void semantics_s10_an_error_names_the_worker_that_died_and_its_process(std::uint32_t kind) {
+    // As long as it may be: ps shows 15 bytes of the name, the error all of it.
+    const std::string prefix(192, 'p');
+    taskring::pool pool(taskring::setup().names(prefix).apply(make_config(kind, 1)));
+    // The second one is another worker's, with the same number.
+    for (int i = 0; i < 2; i++) {
+        try {
+            pool.submit(die_alone, getpid()).get();
+            CHECK(!"it dies");
+        } catch (const taskring::worker_lost &lost) {
+            CHECK(lost.name() == prefix + "_0" && (static_cast<pid_t>(lost.loss().pid) == getpid()) == (in_threads(kind) != 0));
+            const std::string wanted = "worker " + lost.name() + " (process " + std::to_string(lost.loss().pid) + ") died while it ran this task: ";
+            CHECK(std::string(lost.what()).compare(0, wanted.size(), wanted) == 0);
+        }
+    }
+    const auto told = pool.submit(die_alone, getpid()).try_get();
+    CHECK(told.status() == TASKRING_WORKER_LOST && told.message().find(prefix + "_0 (process ") != std::string::npos);
+}
+
 const semantics_case cases[] = {
     CASE(semantics_p4_a_number_of_tasks_below_1_is_refused),
     CASE(semantics_p5_a_worker_runs_its_tasks_and_another_one_comes_with_its_number),
@@ -168,11 +191,17 @@ const semantics_case cases[] = {
     CASE(semantics_b4_another_one_comes_for_one_that_waits),
     CASE(semantics_p34_a_pool_that_is_paused_starts_nothing_and_its_end_runs_the_rest),
     CASE(semantics_b1_cancelling_all_is_heard_of_at_once),
+    CASE(semantics_s10_an_error_names_the_worker_that_died_and_its_process),
 };
 
 } // namespace
 
 int main(int argc, char **argv) {
+    taskring::define(die_alone, [](std::int32_t owner) {
+        if (getpid() != owner)
+            std::raise(SIGKILL);
+        syscall(SYS_exit, 0);
+    });
     taskring::define(who, [] { return std::pair<number, std::uint32_t>(gettid(), taskring::worker_number().value()); });
     taskring::define(wait_for_another, [](std::uint32_t ms) {
         auto pool = taskring::pool::current();

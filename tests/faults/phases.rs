@@ -4,7 +4,7 @@
 use crate::process_support::common::Board;
 use crate::process_support::{Random, Test, kill, unique};
 use crate::steps::Led;
-use crate::support::{Apart, KILLED, assert_whole, count_once, go_on, ready_workers, stop, woken_first};
+use crate::support::{Apart, KILLED, assert_whole, count_once, go_on, nameless, ready_workers, stop, woken_first};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use taskring::{Bytes, Error, Executor, Future, Stage, State, SubmitOptions};
@@ -60,7 +60,7 @@ fn judge(found: &mut Found, cell: &AtomicU64, victim: u32, result: Result<u32, E
     match result {
         Ok(pid) if pid == victim => found.done += 1,
         Ok(_) => found.not_entered += 1,
-        Err(Error::WorkerLost { pid, cause, stage }) => {
+        Err(Error::WorkerLost { pid, cause, stage, .. }) => {
             assert_eq!((pid, cause), (victim, KILLED));
             match stage {
                 Stage::MayHaveRun => found.may_have_run += 1,
@@ -198,8 +198,8 @@ fn killed_when_returned() {
         led.leave_stopped();
         if future.state() == State::Running {
             kill(first);
-            let lost = |stage| Err(Error::WorkerLost { pid: first, cause: KILLED, stage });
-            let result = future.result();
+            let lost = |stage| Err(Error::WorkerLost { pid: first, name: None, cause: KILLED, stage });
+            let result = nameless(future.result());
             if result == lost(Stage::RanResultLost) {
                 caught += 1;
                 counted = known;

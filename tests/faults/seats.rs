@@ -78,7 +78,7 @@ fn task_execs() {
     let worker = *ready_workers(&pool, 1).first().expect("one worker");
     let start = Instant::now();
     match pool.submit(become_sleep, ()).expect("submitted").result() {
-        Err(Error::WorkerLost { pid, cause: Cause::Signal(libc::SIGKILL), stage: Stage::MayHaveRun }) => {
+        Err(Error::WorkerLost { pid, cause: Cause::Signal(libc::SIGKILL), stage: Stage::MayHaveRun, .. }) => {
             assert_eq!(pid, worker);
         }
         other => panic!("{other:?}"),

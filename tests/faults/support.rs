@@ -99,7 +99,15 @@ pub fn running<R>(future: &Future<R>, log: &Log) -> u32 {
 }
 
 pub fn lost(pid: u32, cause: Cause) -> Error {
-    Error::WorkerLost { pid, cause, stage: Stage::MayHaveRun }
+    Error::WorkerLost { pid, name: None, cause, stage: Stage::MayHaveRun }
+}
+
+/// The result without the name of a lost worker: which process has which name is not known here.
+pub fn nameless<R>(result: Result<R, Error>) -> Result<R, Error> {
+    result.map_err(|error| match error {
+        Error::WorkerLost { pid, cause, stage, .. } => Error::WorkerLost { pid, name: None, cause, stage },
+        other => other,
+    })
 }
 
 /// What `/proc` says that a process is doing: `R`, `S`, `T` and so on; `X` when it is gone.

@@ -70,8 +70,9 @@ cases! {
         if can_die(kind) {
             let pid = victim.worker_pid().unwrap();
             kill(pid);
-            let cause = Cause::Signal(libc::SIGKILL);
-            assert_eq!(victim.result(), Err(Error::WorkerLost { pid, cause, stage: Stage::MayHaveRun }));
+            let lost = victim.result().unwrap_err();
+            let Error::WorkerLost { pid: found, cause, stage, .. } = lost else { panic!("{lost:?}") };
+            assert_eq!((found, cause, stage), (pid, Cause::Signal(libc::SIGKILL), Stage::MayHaveRun));
         } else {
             assert!(matches!(victim.result(), Err(Error::Panicked { .. })));
         }
@@ -93,7 +94,8 @@ cases! {
         for code in [0, 3] {
             let worker = pool.submit(own_pid, ()).unwrap().result().unwrap();
             let future = pool.submit(exits, code).unwrap();
-            let lost = Error::WorkerLost { pid: worker, cause: Cause::Exit(code), stage: Stage::MayHaveRun };
+            let (name, cause) = (Some("taskring-worker_0".to_owned()), Cause::Exit(code));
+            let lost = Error::WorkerLost { pid: worker, name, cause, stage: Stage::MayHaveRun };
             assert_eq!(future.result_timeout(LIMIT), Err(lost));
         }
     }

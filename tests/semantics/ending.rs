@@ -1,6 +1,6 @@
 //! How pools end: rows of the sections on process pools, thread pools, and what is better on purpose.
 
-use crate::process_support::common::{Board, count_in, hold, nap, square};
+use crate::process_support::common::{Board, count_in, hold, nap, square, unique_name};
 use crate::process_support::{signal, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::path::{Path, PathBuf};
@@ -95,6 +95,8 @@ fn matrix(kind: StartMethod, wait: bool, cancel: bool) {
 
 /// In the environment of a program that is run by a case: the folder for its files.
 const FOLDER: &str = "TASKRING_SEMANTICS_FOLDER";
+/// In the environment of a program that comes to work: the name of the pool.
+const SERVES: &str = "TASKRING_SEMANTICS_SERVES";
 /// A pool that nobody drops.
 static POOL: OnceLock<Executor> = OnceLock::new();
 
@@ -195,11 +197,61 @@ cases! {
         signal(victim, libc::SIGKILL);
         for future in &busy.pending {
             let text = text(future.result().unwrap_err());
-            let wanted = format!("ended abruptly while a task was running or pending: process {victim}: signal 9 killed it");
+            let named = format!("taskring-worker_0 (process {victim})");
+            let wanted = format!("ended abruptly while a task was running or pending: {named}: signal 9 killed it");
             assert!(text.ends_with(&wanted), "{text}");
         }
         let later = text(busy.pool.submit(square, 1).map(|_| ()).unwrap_err());
         assert!(later.contains(&format!("process {victim}")), "{later}");
+    }
+
+    fn semantics_s10_an_error_names_the_worker_that_died_and_its_process(kind) {
+        // As long as a prefix may be: `ps` shows 15 bytes of the name, the error all of it.
+        for prefix in ["crew".to_owned(), "\u{e4}".repeat(96)] {
+            // In a process that has other threads by now there is no fork.
+            let method = if kind == StartMethod::Fork && prefix != "crew" { StartMethod::Spawn } else { kind };
+            let pool = Executor::builder().workers(1).start(method).worker_names(&prefix).build().expect("a pool");
+            let name = format!("{prefix}_0");
+            // The second one is another worker's, with the same number.
+            for round in 0..2 {
+                let board = Board::new(2);
+                let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+                wait_until("it runs", || board[0].load(SeqCst) == 1);
+                let pid = victim.worker_pid().expect("somebody runs it");
+                assert_eq!(pid == std::process::id(), is_thread(kind));
+                board[1].store(1, SeqCst);
+                let lost = victim.result().unwrap_err();
+                let wanted = format!("worker {name} (process {pid}) died while it ran this task: ");
+                assert!(lost.to_string().starts_with(&wanted), "round {round}: {lost}");
+                let Error::WorkerLost { pid: found, name: called, .. } = lost else { panic!("{lost:?}") };
+                assert_eq!((found, called.as_ref()), (pid, Some(&name)));
+            }
+        }
+    }
+
+    /// The names of a pool are those of the workers that its owner has started.
+    fn semantics_s10_of_a_worker_that_came_by_the_pools_name_an_error_has_the_process(kind) {
+        if std::env::var_os(SERVES).is_some() {
+            return taskring::work(&std::env::var(SERVES).expect("a name")).expect("it serves until it dies");
+        }
+        let name = unique_name();
+        // With a worker of its own, which is busy, so that somebody else runs the task.
+        let pool = Executor::builder().workers(1).start(kind).worker_names("crew").create_named(&name).expect("a pool");
+        let board = Board::new(4);
+        let busy = pool.submit(hold, (board.name(), 0)).unwrap();
+        wait_until("the pool's worker is busy", || board[0].load(SeqCst) == 1);
+        let case = std::env::args().nth(1).expect("the case");
+        let mut program = Command::new(std::env::current_exe().expect("this program"));
+        let mut other = program.arg(case).env(SERVES, &name).spawn().expect("it starts");
+        let victim = pool.submit(die, (board.name(), 2, std::process::id())).unwrap();
+        board[3].store(1, SeqCst);
+        let lost = victim.result().unwrap_err();
+        other.wait().expect("it has ended");
+        let wanted = format!("the worker in process {} died while it ran this task: ", other.id());
+        assert!(lost.to_string().starts_with(&wanted), "{lost}");
+        assert!(matches!(&lost, Error::WorkerLost { name: None, .. }), "{lost:?}");
+        board[1].store(1, SeqCst);
+        assert_eq!(busy.result(), Ok(0));
     }
 
     fn semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns(kind) {

@@ -129,7 +129,7 @@ cases! {
                 (pool.submit(exits, 3).unwrap(), Cause::Exit(3)),
             ] {
                 let lost = future.result().unwrap_err();
-                let Error::WorkerLost { pid, cause, stage } = lost else { panic!("{lost:?}") };
+                let Error::WorkerLost { pid, cause, stage, .. } = lost else { panic!("{lost:?}") };
                 assert_eq!((Some(pid), cause, stage), (future.worker_pid(), wanted, Stage::MayHaveRun));
             }
         }

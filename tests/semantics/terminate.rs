@@ -46,7 +46,7 @@ fn check_ended(busy: &Busy, pids: &[u32], by: i32) {
     assert!(busy.pending.iter().all(|f| f.result() == Err(Error::Cancelled)));
     for future in &busy.running {
         match future.result() {
-            Err(Error::WorkerLost { pid, cause, stage: Stage::MayHaveRun }) => {
+            Err(Error::WorkerLost { pid, cause, stage: Stage::MayHaveRun, .. }) => {
                 assert!(pids.contains(&pid) && cause == Cause::Signal(by), "{pid} {cause}");
             }
             other => panic!("{other:?}"),
@@ -108,7 +108,7 @@ cases! {
         busy.pool.kill_workers().expect("ended");
         for (future, pid) in busy.running.iter().zip(pids) {
             let text = text(future);
-            assert!(text.contains(&format!("worker {pid} died")) && text.contains("signal 9"), "{text}");
+            assert!(text.contains(&format!("(process {pid}) died")) && text.contains("signal 9"), "{text}");
         }
         assert!(busy.pending.iter().all(|future| text(future) == "the task was cancelled"));
         assert!(busy.pool.submit(square, 3).unwrap_err().to_string().contains("shut down"));

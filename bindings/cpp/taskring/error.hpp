@@ -50,11 +50,15 @@ class timeout_error : public error {
 /// The worker died while it ran the task.
 class worker_lost : public error {
 public:
-    worker_lost(const std::string &text, const taskring_loss &loss) : error(TASKRING_WORKER_LOST, text), loss_(loss) {}
+    worker_lost(const std::string &text, const taskring_loss &loss, std::string name = {})
+        : error(TASKRING_WORKER_LOST, text), loss_(loss), name_(std::move(name)) {}
     const taskring_loss &loss() const noexcept { return loss_; }
+    /// The worker's name, as worker_name gave it there. Empty when it had none.
+    const std::string &name() const noexcept { return name_; }
 
 private:
     taskring_loss loss_;
+    std::string name_;
 };
 
 /// The pool cannot run tasks any more.
@@ -107,17 +111,19 @@ struct failure {
     taskring_loss loss{};
     /// Of a broken pool: what its workers are.
     std::uint32_t pool_kind = TASKRING_POOL_OF_PROCESSES;
-    /// Of a failed task.
-    std::string source{};
+    /// Of a failed task what brought it about, of a lost worker its name.
+    std::string detail{};
 };
 
 /// What the library has to say of the call that this thread just made.
 inline failure last_failure(taskring_status status) {
     failure why{status, taskring_last_error()};
-    if (status == TASKRING_WORKER_LOST)
+    if (status == TASKRING_WORKER_LOST) {
         taskring_last_loss(&why.loss);
+        why.detail = taskring_last_worker();
+    }
     if (status == TASKRING_TASK_FAILED)
-        why.source = taskring_last_source();
+        why.detail = taskring_last_source();
     if (status == TASKRING_BROKEN)
         taskring_last_broken(&why.pool_kind);
     return why;
@@ -126,7 +132,7 @@ inline failure last_failure(taskring_status status) {
 [[noreturn]] inline void fail(const failure &why) {
     switch (why.status) {
     case TASKRING_TASK_FAILED:
-        throw task_error(why.status, why.message, why.source);
+        throw task_error(why.status, why.message, why.detail);
     case TASKRING_PANICKED:
         throw panicked_error(why.status, why.message);
     case TASKRING_CANCELLED:
@@ -134,7 +140,7 @@ inline failure last_failure(taskring_status status) {
     case TASKRING_TIMED_OUT:
         throw timeout_error(why.status, why.message);
     case TASKRING_WORKER_LOST:
-        throw worker_lost(why.message, why.loss);
+        throw worker_lost(why.message, why.loss, why.detail);
     case TASKRING_BROKEN:
         if (why.pool_kind == TASKRING_POOL_OF_INTERPRETERS)
             throw broken_interpreter_pool(why.status, why.message);
