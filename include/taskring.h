@@ -22,8 +22,8 @@
  *   Of one task: taskring_result copies it and uses the ticket up; taskring_peek copies it and may be called again; taskring_view lends it;
  *   taskring_outcome tells how the task ended, taskring_describe says it in words, and both take nothing. Of many:
  *   taskring_wait_many; a completion queue, which gives tasks as they end and has a descriptor for epoll; taskring_on_done, which calls back;
- *   taskring_map_new, which runs one function over an input and gives the results in order or as they end; taskring_multi_map_async, in the style of
- *   Python's multiprocessing.Pool, which has its own kind of pool. Of a task that still runs: taskring_progress and taskring_reported give what it
+ *   taskring_map_new, which runs one function over an input and gives the results in order or as they end; taskring_multi_map_async and
+ *   taskring_multi_imap, in the style of Python's multiprocessing.Pool, which has its own kind of pool. Of a task that still runs: taskring_progress and taskring_reported give what it
  *   has told last, taskring_next_event gives everything that it has sent, once and in order.
  *
  * Caveats
@@ -679,8 +679,8 @@ typedef struct taskring_map_options {
      */
     uint32_t unordered;
     /**
-     * Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; with
-     * TASKRING_CHUNK_AUTO, twice as many as there are workers.
+     * Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; of
+     * taskring_multi_imap, and with TASKRING_CHUNK_AUTO, twice as many as there are workers. UINT64_MAX: no limit.
      */
     uint64_t window;
     /**
@@ -1656,7 +1656,27 @@ taskring_status taskring_multi_map_async(struct taskring_multi *multi,
                                          struct taskring_async **result);
 
 /**
- * Takes no new work from now on; what was submitted runs. May be called again.
+ * Maps a function over inputs, and gives the results one by one: the map is asked for them with taskring_map_next, also in time, and ended with
+ * taskring_map_free. function is a name that was registered. options may be NULL: results come in the order of the inputs, each input is a task, and as
+ * results are taken so many are read that twice as many tasks as there are workers are in the pool.
+ *
+ * The pool may be closed meanwhile: the map goes on with its inputs. What has no result when the pool is terminated or freed is TASKRING_TERMINATED at its
+ * place. When it is joined with inputs left, the next of them is TASKRING_SHUT_DOWN, and the last. The map may outlive the pool.
+ *
+ * Returns as taskring_map_new; TASKRING_UNKNOWN_FUNCTION.
+ *
+ * Requires:
+ * multi is NULL or a handle of this library; function is NULL or a string; the others as of taskring_map_new.
+ */
+taskring_status taskring_multi_imap(struct taskring_multi *multi,
+                                    const char *function,
+                                    taskring_input input,
+                                    void *context,
+                                    const struct taskring_map_options *options,
+                                    struct taskring_map **map);
+
+/**
+ * Takes no new work from now on; what was submitted runs, and maps that go on read the rest of their inputs. May be called again.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.
  *
@@ -1677,7 +1697,7 @@ taskring_status taskring_multi_close(struct taskring_multi *multi);
 taskring_status taskring_multi_terminate(struct taskring_multi *multi);
 
 /**
- * Waits until all work is over and the workers have left.
+ * Waits until all work is over and the workers have left. Of a map that has inputs left only what it has submitted runs.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_STATE before taskring_multi_close or taskring_multi_terminate; TASKRING_BUSY in a task of this very pool;
  * TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.

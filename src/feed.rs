@@ -5,12 +5,14 @@ use crate::completion::Completions;
 use crate::error::{Error, Result};
 use crate::future::Core;
 use crate::limits::nanos;
+use crate::multi::Keep;
 use crate::options::{SubmitOptions, request};
 use crate::outcome::{Bytes, Kind, Outcome, item_result};
 use crate::pool::Pool;
 use crate::slot::OPTION_CHUNK;
 use crate::submit::WhenFull;
-use crate::sync::now_ns;
+use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::{fence, now_ns};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +170,8 @@ pub(crate) struct Feed<S> {
     out: HashMap<u64, Batch>,
     /// Results to be given next.
     opened: Opened,
+    /// A closed pool takes inputs until it is dropped.
+    keep: Option<Keep>,
     /// The inputs of a task that is not submitted yet: the number of the first, and how many; and their bytes.
     gathered: Option<(u64, usize)>,
     bytes: Vec<u8>,
@@ -221,11 +225,20 @@ impl<S: Source> Feed<S> {
             ended: Completions::default(),
             out: HashMap::new(),
             opened: Opened::new(Err(Error::Stale), false, 0, 0, 0),
+            keep: None,
             gathered: None,
             bytes: Vec::new(),
         };
         feed.feed(None);
         Ok(feed)
+    }
+
+    /// Has a pool that is closed while inputs are left take them all the same.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.keep = Some(keep);
+        if !self.reading && self.gathered.is_none() {
+            self.keep = None;
+        }
     }
 
     /// Right after the start: the error, if the pool refused one of the first window's inputs. Those before it run.
@@ -250,6 +263,7 @@ impl<S: Source> Feed<S> {
             } else if let Some(e) = self.input_error.take() {
                 self.tasks.push_back(InFlight::Failed(self.read, 1, *e));
             } else {
+                self.keep = None;
                 return;
             }
         }
@@ -268,6 +282,7 @@ impl<S: Source> Feed<S> {
                 let of_input =
                     matches!(e, Error::PayloadTooLarge { .. } | Error::OutOfMemory { .. } | Error::TimedOut { .. });
                 self.refused = !of_input;
+                let e = self.explain(e);
                 self.tasks.push_back(InFlight::Failed(first, inputs, e));
                 (self.reading, self.input_error) = (false, None);
             }
@@ -437,10 +452,10 @@ impl<S: Source> Feed<S> {
         let outcome = match batch.core.wait(None).map(|_| ()) {
             Ok(()) => match batch.core.take_outcome() {
                 Some(Outcome::Value(bytes)) => Ok(bytes),
-                Some(Outcome::Error(e)) => Err(*e),
+                Some(Outcome::Error(e)) => Err(self.explain(*e)),
                 None => Err(Error::Stale),
             },
-            Err(e) => Err(e),
+            Err(e) => Err(self.explain(e)),
         };
         let is_chunk = self.plan.chunk != Chunk::Of(1);
         let at = if self.plan.chunk == Chunk::Auto { TIME_LEN } else { 0 };
@@ -450,6 +465,14 @@ impl<S: Source> Feed<S> {
             self.chunk = chunk_after(u64::from_le_bytes(*ns), batch.inputs);
         }
         self.opened = Opened::new(outcome, is_chunk, batch.first, batch.inputs, at);
+    }
+
+    /// Why there is no result is that the pool was terminated, where it was.
+    fn explain(&self, e: Error) -> Error {
+        let by_end = matches!(e, Error::Cancelled | Error::WorkerLost { .. } | Error::Broken { .. } | Error::ShutDown);
+        // Pairs with the fence in `MultiPool::terminate`: whoever sees what the end has done sees that it was said before.
+        fence(Acquire);
+        if by_end && self.pool.terminated.load(Relaxed) { Error::Terminated } else { e }
     }
 
     /// For who needs no further results: the rest is cancelled, if any result was asked for. Otherwise what was submitted runs.
@@ -470,7 +493,7 @@ impl<S: Source> Feed<S> {
 
     /// Reads no more, cancels what has not started, and asks what runs to stop. What came of the inputs that were read is still given.
     pub(crate) fn stop(&mut self) {
-        self.reading = false;
+        (self.reading, self.keep) = (false, None);
         if let Some((first, inputs)) = self.gathered.take() {
             self.tasks.push_back(InFlight::Failed(first, inputs, Error::Cancelled));
         }

@@ -4,6 +4,7 @@ use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::feed::{Chunk, Feed, Next, Plan, Source};
+use crate::multi::Keep;
 use crate::options::SubmitOptions;
 use crate::pool::Pool;
 use crate::task::Task;
@@ -268,6 +269,11 @@ where
     /// then gives the rest of what was read: results of what was done, and [`Error::Cancelled`] for the others.
     pub fn cancel(&mut self) {
         self.feed.stop();
+    }
+
+    /// As `Feed::keep`.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        self.feed.keep(keep);
     }
 
     /// The next result when it is an error, or not there yet.

@@ -11,8 +11,10 @@ use crate::options::{SubmitOptions, request};
 use crate::pool::lock;
 use crate::slot::OPTION_CHUNK;
 use crate::submit::WhenFull;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Relaxed, Release};
+use crate::sync::fence;
 use crate::task::Task;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 
 /// A pool whose calls are those of `multiprocessing.Pool`. Threads share it by reference.
@@ -41,8 +43,35 @@ use std::sync::{Arc, Mutex, Weak};
 /// ```
 #[derive(Debug)]
 pub struct MultiPool {
-    executor: Executor,
+    shared: Arc<Shared>,
     under_way: Mutex<UnderWay>,
+}
+
+/// What maps have to do with their pool while they read their inputs.
+#[derive(Debug)]
+struct Shared {
+    executor: Executor,
+    /// No new work is taken, whether the executor was told so or is still fed by a map. For a close under the mutex below.
+    closed: AtomicBool,
+    /// Maps that have inputs left.
+    maps: Mutex<usize>,
+}
+
+/// Of a map that has inputs left: a pool that is closed takes them still. It does not keep the pool itself.
+pub(crate) struct Keep(Weak<Shared>);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.upgrade().filter(|shared| !shared.executor.pool().member.is_foreign()) else { return };
+        let mut maps = lock(&shared.maps);
+        *maps -= 1;
+        let is_last = *maps == 0 && shared.closed.load(Relaxed);
+        drop(maps);
+        if is_last {
+            // Its only error is that somebody holds a lane and stands still; `join` is told as well.
+            let _ = shared.executor.shutdown(false, false);
+        }
+    }
 }
 
 /// What is to be told of the pool's end.
@@ -67,13 +96,14 @@ impl MultiPool {
     /// # Errors
     /// Those of [`Builder::build`].
     pub fn with(builder: Builder) -> Result<MultiPool> {
-        Ok(MultiPool { executor: builder.build()?, under_way: Mutex::default() })
+        let shared = Shared { executor: builder.build()?, closed: AtomicBool::new(false), maps: Mutex::new(0) };
+        Ok(MultiPool { shared: Arc::new(shared), under_way: Mutex::default() })
     }
 
     /// The same pool as an executor, for all that this interface does not have.
     #[must_use]
     pub fn executor(&self) -> &Executor {
-        &self.executor
+        &self.shared.executor
     }
 
     /// Runs a task and waits for its result.
@@ -143,7 +173,8 @@ impl MultiPool {
         AsyncResult::calling(self.work(self.submit_chunks(task, inputs, chunk)?), Work::all, callback)
     }
 
-    /// Results one by one in the order of the inputs, which are read as results are taken: [`Executor::map_with`].
+    /// Results one by one in the order of the inputs, which are read as results are taken: [`Executor::map_with`]. The pool may be closed meanwhile; what
+    /// has no result when it is [terminated](MultiPool::terminate), or [joined](MultiPool::join) with inputs left, is an error at its place.
     ///
     /// # Errors
     /// Those of [`Executor::map_with`].
@@ -153,7 +184,7 @@ impl MultiPool {
         R: Payload,
         I: IntoIterator<Item = A>,
     {
-        self.executor.map_with(&MapOptions::new().chunk(chunk), task, inputs)
+        self.start_map(&MapOptions::new().chunk(chunk), task, inputs)
     }
 
     /// The same as their tasks end.
@@ -166,15 +197,51 @@ impl MultiPool {
         R: Payload,
         I: IntoIterator<Item = A>,
     {
-        self.executor.map_with(&MapOptions::new().chunk(chunk).ordered(false), task, inputs)
+        self.start_map(&MapOptions::new().chunk(chunk).ordered(false), task, inputs)
     }
 
-    /// Takes no new work from now on ([`Error::ShutDown`]); what was submitted runs.
+    fn start_map<A, R, I>(&self, options: &MapOptions, task: Task<A, R>, inputs: I) -> Result<Map<A, R, I::IntoIter>>
+    where
+        A: Payload,
+        R: Payload,
+        I: IntoIterator<Item = A>,
+    {
+        let keep = self.begin_map()?;
+        let mut map = self.executor().map_with(options, task, inputs)?;
+        map.keep(keep);
+        Ok(map)
+    }
+
+    /// Before a map begins.
+    pub(crate) fn begin_map(&self) -> Result<Keep> {
+        let mut maps = lock(&self.shared.maps);
+        self.check_open()?;
+        *maps += 1;
+        Ok(Keep(Arc::downgrade(&self.shared)))
+    }
+
+    fn is_closed(&self) -> bool {
+        // Relaxed: who must not be late for a close reads it under the mutex.
+        self.shared.closed.load(Relaxed)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.is_closed() { Err(self.executor().pool().why_shut()) } else { Ok(()) }
+    }
+
+    /// Takes no new work from now on ([`Error::ShutDown`]); what was submitted runs, and maps that go on read the rest of their inputs.
     ///
     /// # Errors
     /// Those of [`Executor::shutdown`].
     pub fn close(&self) -> Result<()> {
-        self.executor.shutdown(false, false)
+        self.executor().pool().member.check_fork()?;
+        let maps = lock(&self.shared.maps);
+        // Relaxed: as `is_closed` says.
+        self.shared.closed.store(true, Relaxed);
+        let is_fed = *maps != 0;
+        drop(maps);
+        // The last map says it otherwise.
+        if is_fed { Ok(()) } else { self.executor().shutdown(false, false) }
     }
 
     /// Ends the pool at once: what has not started is cancelled, and what runs in processes is killed with them. Results that are not there
@@ -183,27 +250,33 @@ impl MultiPool {
     /// # Errors
     /// Those of [`Executor::shutdown`].
     pub fn terminate(&self) -> Result<()> {
+        self.executor().pool().member.check_fork()?;
         lock(&self.under_way).works.iter().filter_map(Weak::upgrade).for_each(|work| work.terminate());
-        match self.executor.kill_workers() {
-            Err(Error::Unsupported { .. }) => self.executor.shutdown(false, true),
+        self.shared.closed.store(true, Relaxed);
+        self.executor().pool().terminated.store(true, Relaxed);
+        // Pairs with the fence of a map that meets what follows.
+        fence(Release);
+        match self.executor().kill_workers() {
+            Err(Error::Unsupported { .. }) => self.executor().shutdown(false, true),
             ended => ended,
         }
     }
 
-    /// Waits until all work is over and the workers have left.
+    /// Waits until all work is over and the workers have left. Of a map that has inputs left only what it has submitted runs: the next input is
+    /// [`Error::ShutDown`] at its place, and the last.
     ///
     /// # Errors
     /// [`Error::InvalidState`] before [`close`](MultiPool::close) or [`terminate`](MultiPool::terminate); those of [`Executor::shutdown`].
     pub fn join(&self) -> Result<()> {
-        if !self.executor.pool().shut.load(Relaxed) {
+        if !self.is_closed() && !self.executor().pool().shut.load(Relaxed) {
             return Err(Error::InvalidState { state: "running", wanted: "closed or terminated" });
         }
-        self.executor.shutdown(true, false)
+        self.executor().shutdown(true, false)
     }
 
     /// What has been submitted, to be told of the pool's end.
     pub(crate) fn work(&self, tasks: Vec<Core>) -> Arc<Work> {
-        let work = Arc::new(Work::new(self.executor.pool().clone(), tasks));
+        let work = Arc::new(Work::new(self.executor().pool().clone(), tasks));
         let mut under_way = lock(&self.under_way);
         if under_way.works.len() >= under_way.most {
             under_way.works.retain(|work| work.strong_count() != 0);
@@ -214,7 +287,8 @@ impl MultiPool {
     }
 
     fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: &A) -> Result<Core> {
-        Ok(self.executor.submit_ref(task, args)?.into_core())
+        self.check_open()?;
+        Ok(self.executor().submit_ref(task, args)?.into_core())
     }
 
     fn submit_chunks<A: Payload, R: Payload>(
@@ -227,7 +301,7 @@ impl MultiPool {
             return Err(Error::invalid("the map's chunk", 0, "at least 1"));
         }
         let inputs: Vec<A> = inputs.into_iter().collect();
-        let function = self.executor.pool().function(&task)?;
+        let function = self.executor().pool().function(&task)?;
         self.submit_encoded(function, inputs.len(), chunk, |nth, into| {
             inputs[nth].encode(into).map_err(|message| Error::Encode { message })
         })
@@ -235,8 +309,9 @@ impl MultiPool {
 
     /// One task, of arguments that are bytes already.
     pub(crate) fn submit_bytes(&self, function: u16, args: &[u8]) -> Result<Core> {
-        let pool = self.executor.pool();
+        let pool = self.executor().pool();
         pool.member.check_fork()?;
+        self.check_open()?;
         let ticket = pool.submit_bytes(&request(pool, &SubmitOptions::new(), function)?, args, WhenFull::Wait)?;
         Ok(Core::new(pool.clone(), ticket))
     }
@@ -249,9 +324,10 @@ impl MultiPool {
         chunk: Option<usize>,
         encode: impl Fn(usize, &mut Vec<u8>) -> Result<()>,
     ) -> Result<Vec<Core>> {
-        let chunk = chunk.unwrap_or_else(|| count.div_ceil(4 * self.executor.workers().max(1)).max(1));
-        let pool = self.executor.pool();
+        let chunk = chunk.unwrap_or_else(|| count.div_ceil(4 * self.executor().workers().max(1)).max(1));
+        let pool = self.executor().pool();
         pool.member.check_fork()?;
+        self.check_open()?;
         let mut request = request(pool, &SubmitOptions::new(), function)?;
         request.options |= OPTION_CHUNK;
         let (mut tasks, mut bytes) = (Vec::with_capacity(count.div_ceil(chunk)), Vec::new());
@@ -273,7 +349,7 @@ impl MultiPool {
 
 impl Drop for MultiPool {
     fn drop(&mut self) {
-        if !self.executor.pool().member.is_foreign() {
+        if !self.executor().pool().member.is_foreign() {
             // Its only error is that somebody holds a lane and stands still; the pool ends without the wait for it.
             let _ = self.terminate();
         }

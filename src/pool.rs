@@ -88,6 +88,8 @@ pub(crate) struct Pool {
     /// When a wait for an event of a task did what waiting threads do; 0 before the first one.
     looked_in_event_waits: AtomicU64,
     pub(crate) shut: AtomicBool,
+    /// It was ended as a `MultiPool` is terminated: maps tell that of what has no result by then.
+    pub(crate) terminated: AtomicBool,
     /// Of a worker, for its tasks: no handle of it ends anything.
     pub(crate) of_tasks: bool,
     /// This process completes the tasks itself: they are promises (`promise.rs`), and the pool has no workers and no end.
@@ -176,6 +178,7 @@ impl Pool {
             looked_in_event_waits: AtomicU64::new(0),
             unserved: Mutex::default(),
             shut: AtomicBool::new(false),
+            terminated: AtomicBool::new(false),
             of_tasks: false,
             by_hand: false,
             start_timeout,

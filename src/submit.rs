@@ -170,7 +170,7 @@ impl Pool {
 
     /// What is wrong with the pool itself comes before the shutdown.
     #[cold]
-    fn why_shut(&self) -> Error {
+    pub(crate) fn why_shut(&self) -> Error {
         self.segment().check_open().map_or_else(|e| self.explain(e), |()| Error::ShutDown)
     }
 

@@ -28,6 +28,7 @@
 //     in threads that share nothing    taskring::interpreter_pool<counter> pool(counters, taskring::config(), 100); pool.submit(add, 7)
 //     a result of the program's own    taskring::promise<int> promise; auto future = promise.get_future(); promise.set_result(7)
 //     as multiprocessing.Pool does    taskring::multi_pool pool; auto squares = pool.map(square, xs)
+//     the same, one by one             for (auto y : pool.imap(square, xs))
 //     large arguments, uncopied        pool.submit(task, std::move(loan)), where auto loan = pool.loan(len)
 //     large results, uncopied          future.view()
 //     what workers are given first     taskring::pool pool(taskring::setup().initializer(open, path).share("table", bytes).apply())

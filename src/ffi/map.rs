@@ -6,6 +6,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_bytes, taskring_options};
 use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
 use crate::error::{Error, Result};
+use crate::executor::Executor;
 use crate::feed::{Chunk, Feed, Next, Plan, Source};
 use crate::pool::{Pool, lock};
 use std::ffi::c_void;
@@ -34,8 +35,8 @@ pub struct taskring_map_options {
     pub struct_size: u32,
     /// Not 0: results come as their tasks end, not in the order of the inputs.
     pub unordered: u32,
-    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; with
-    /// TASKRING_CHUNK_AUTO, twice as many as there are workers.
+    /// Tasks that are in the pool at a time; the input is read no further. Default: no limit, all of the input is submitted at once; of
+    /// taskring_multi_imap, and with TASKRING_CHUNK_AUTO, twice as many as there are workers. UINT64_MAX: no limit.
     pub window: u64,
     /// Inputs that go into one task: for functions of less than a few microseconds; or TASKRING_CHUNK_AUTO. Default: 1.
     /// A time limit counts for the whole chunk: at the soft one the inputs that have not begun end as cancelled, and at the hard one all of the chunk with
@@ -50,7 +51,7 @@ pub struct taskring_map_options {
 // SAFETY: `repr(C)`, the size first, and all fields are integers and raw pointers.
 unsafe impl Sized32 for taskring_map_options {}
 
-struct Input {
+pub(super) struct Input {
     function: u16,
     read: unsafe extern "C" fn(*mut c_void, *mut taskring_bytes) -> i32,
     context: *mut c_void,
@@ -165,37 +166,55 @@ pub unsafe extern "C" fn taskring_map_new(
 ) -> taskring_status {
     guard(|| {
         // SAFETY: as this function's contract says.
-        let (executor, options) = unsafe { (executor(pool)?, read_struct("options", options)?) };
-        let read = input.ok_or(null("input"))?;
-        if map.is_null() {
-            return Err(null("map"));
-        }
+        let executor = unsafe { executor(pool) }?;
         executor.pool().member.check_fork()?;
-        let mut plan =
-            Plan { window: usize::MAX, chunk: Chunk::Of(1), ordered: true, timeout: None, submit: Default::default() };
-        if let Some(options) = options {
-            // SAFETY: as this function's contract says.
-            let chosen = unsafe { read_options(options.submit) }?;
-            if chosen.has_queue() {
-                return Err(Error::invalid("completions", "set", "NULL: a map gives its own results").into());
-            }
-            let size =
-                |value: u64, otherwise| if value == 0 { otherwise } else { usize::try_from(value).unwrap_or(usize::MAX) };
-            plan.submit = chosen.submit;
-            (plan.window, plan.chunk) = match options.chunk {
-                TASKRING_CHUNK_AUTO => (size(options.window, 2 * executor.workers().max(1)), Chunk::Auto),
-                chunk => (size(options.window, plan.window), Chunk::Of(size(chunk, 1))),
-            };
-            plan.ordered = options.unordered == 0;
-            plan.timeout = if options.timeout_ns == 0 { None } else { timeout(options.timeout_ns) };
-        }
-        let source = Input { function: checked_function(executor, function)?, read, context };
-        let feed = Feed::start(executor.pool().clone(), source, plan)?.unless_refused()?;
-        let new = handle::new(Going { pool: executor.pool().clone(), feed: Mutex::new(feed), thread: AtomicUsize::new(0) })?;
-        // SAFETY: valid for a write by this function's contract.
-        unsafe { put(map, new) };
-        Ok(())
+        let function = checked_function(executor, function)?;
+        // SAFETY: as this function's contract says.
+        unsafe { start(executor, function, (input, context), options, usize::MAX, |_| (), map) }
     })
+}
+
+/// Starts a map and hands it out. `window` is for options that say none, and `each` is called with the new one.
+///
+/// # Safety
+/// That of taskring_map_new.
+pub(super) unsafe fn start(
+    executor: &Executor,
+    function: u16,
+    (input, context): (taskring_input, *mut c_void),
+    options: *const taskring_map_options,
+    window: usize,
+    each: impl FnOnce(&mut Feed<Input>),
+    map: *mut *mut taskring_map,
+) -> Result<(), Fault> {
+    // SAFETY: as this function's contract says.
+    let options = unsafe { read_struct("options", options) }?;
+    let read = input.ok_or(null("input"))?;
+    if map.is_null() {
+        return Err(null("map"));
+    }
+    let mut plan = Plan { window, chunk: Chunk::Of(1), ordered: true, timeout: None, submit: Default::default() };
+    if let Some(options) = options {
+        // SAFETY: as this function's contract says.
+        let chosen = unsafe { read_options(options.submit) }?;
+        if chosen.has_queue() {
+            return Err(Error::invalid("completions", "set", "NULL: a map gives its own results").into());
+        }
+        let size = |value: u64, otherwise| if value == 0 { otherwise } else { usize::try_from(value).unwrap_or(usize::MAX) };
+        plan.submit = chosen.submit;
+        (plan.window, plan.chunk) = match options.chunk {
+            TASKRING_CHUNK_AUTO => (size(options.window, 2 * executor.workers().max(1)), Chunk::Auto),
+            chunk => (size(options.window, plan.window), Chunk::Of(size(chunk, 1))),
+        };
+        plan.ordered = options.unordered == 0;
+        plan.timeout = if options.timeout_ns == 0 { None } else { timeout(options.timeout_ns) };
+    }
+    let mut feed = Feed::start(executor.pool().clone(), Input { function, read, context }, plan)?.unless_refused()?;
+    each(&mut feed);
+    let new = handle::new(Going { pool: executor.pool().clone(), feed: Mutex::new(feed), thread: AtomicUsize::new(0) })?;
+    // SAFETY: valid for a write by this function's contract.
+    unsafe { put(map, new) };
+    Ok(())
 }
 
 /// Gives the next result, waiting no longer than `timeout_ns` for it: copies it into `buffer`, which may be NULL when `capacity` is 0. `len` and

@@ -2,6 +2,7 @@
 
 use super::call::taskring_destructor;
 use super::handle::{self, Kind};
+use super::map::{self, taskring_input, taskring_map, taskring_map_options};
 use super::pool::{builder, taskring_config};
 use super::status::{Fault, remember, taskring_status};
 use super::submit::taskring_bytes;
@@ -347,7 +348,37 @@ pub unsafe extern "C" fn taskring_multi_map_async(
     })
 }
 
-/// Takes no new work from now on; what was submitted runs. May be called again.
+/// Maps a function over inputs, and gives the results one by one: the map is asked for them with taskring_map_next, also in time, and ended with
+/// taskring_map_free. `function` is a name that was registered. `options` may be NULL: results come in the order of the inputs, each input is a task, and as
+/// results are taken so many are read that twice as many tasks as there are workers are in the pool.
+///
+/// The pool may be closed meanwhile: the map goes on with its inputs. What has no result when the pool is terminated or freed is TASKRING_TERMINATED at its
+/// place. When it is joined with inputs left, the next of them is TASKRING_SHUT_DOWN, and the last. The map may outlive the pool.
+///
+/// Returns as taskring_map_new; TASKRING_UNKNOWN_FUNCTION.
+///
+/// # Safety
+/// `multi` is NULL or a handle of this library; `function` is NULL or a string; the others as of taskring_map_new.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_multi_imap(
+    multi: *mut taskring_multi,
+    function: *const c_char,
+    input: taskring_input,
+    context: *mut c_void,
+    options: *const taskring_map_options,
+    map: *mut *mut taskring_map,
+) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let (multi, function) = unsafe { find(multi, function) }?;
+        let keep = multi.begin_map()?;
+        let window = 2 * multi.executor().workers().max(1);
+        // SAFETY: as this function's contract says.
+        unsafe { map::start(multi.executor(), function, (input, context), options, window, |feed| feed.keep(keep), map) }
+    })
+}
+
+/// Takes no new work from now on; what was submitted runs, and maps that go on read the rest of their inputs. May be called again.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.
 ///
@@ -372,7 +403,7 @@ pub unsafe extern "C" fn taskring_multi_terminate(multi: *mut taskring_multi) ->
     guard(|| unsafe { Ok(handle::get::<MultiPool, _>(multi)?.terminate()?) })
 }
 
-/// Waits until all work is over and the workers have left.
+/// Waits until all work is over and the workers have left. Of a map that has inputs left only what it has submitted runs.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_STATE before taskring_multi_close or taskring_multi_terminate; TASKRING_BUSY in a task of this very pool;
 /// TASKRING_INVALID_ARGUMENT, TASKRING_FORKED, TASKRING_STALLED.

@@ -9,7 +9,7 @@
     X(check_version) X(completions_add) X(completions_fd) X(completions_free) X(completions_new) X(completions_next) \
     X(create) X(create_named) X(current_pool) X(describe) X(free) X(function) X(init) X(is_paused) X(kill_workers) \
     X(last_broken) X(last_error) X(last_loss) X(last_source) X(last_worker) X(loan) X(loan_return) X(log) X(map_cancel) X(map_free) X(map_new) X(map_next) \
-    X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_join) X(multi_map_async) X(multi_terminate) \
+    X(multi_apply) X(multi_apply_async) X(multi_close) X(multi_create) X(multi_free) X(multi_imap) X(multi_join) X(multi_map_async) X(multi_terminate) \
     X(next_event) X(on_done) X(outcome) X(pause) X(peek) X(pool_stats) X(progress) X(promise_cancel_requested) X(promise_free) X(promise_new) \
     X(promise_set_error) X(promise_set_result) X(promise_set_running_or_notify_cancel) X(purge) X(register) X(register_context) \
     X(register_in_context) X(release) X(report) X(report_progress) X(reported) X(resize) X(resume) X(result) X(send_event) X(set_discard) X(set_free) X(set_log) X(set_new) X(shared) X(shutdown) X(shutdown_within) \
@@ -527,6 +527,7 @@ int main(int argc, char **argv) {
         CALL(promise_free, promises[i]);
     for (int i = 0; i < ASYNCS; i++)
         CALL(async_free, asyncs[i]);
+    CALL(map_free, lazy);
     CALL(multi_free, multi);
     CALL(free, spawned);
     uint64_t all = 0, good = 0, least = UINT64_MAX;

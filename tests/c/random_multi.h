@@ -5,6 +5,7 @@
 enum { ASYNCS = 8 };
 static taskring_multi *multi;
 static taskring_async *asyncs[ASYNCS];
+static taskring_map *lazy;
 
 static void got_values(const taskring_bytes *values, size_t n, void *context) {
     (void)context;
@@ -32,6 +33,22 @@ static void renew_multi(void) {
     CALL(multi_create, &config, &multi);
 }
 
+static void use_lazy_map(const char *function) {
+    static uint32_t left;
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    char buffer[400];
+    if (!one_in(8)) {
+        CALL(map_next, lazy, below(2) * 20000, buffer, sizeof buffer, NULL, NULL);
+        return;
+    }
+    CALL(map_free, lazy);
+    lazy = NULL;
+    left = (uint32_t)below(30);
+    options.unordered = (uint32_t)below(2);
+    options.chunk = one_in(8) ? TASKRING_CHUNK_AUTO : below(4);
+    CALL(multi_imap, one_in(16) ? NULL : multi, function, some_input, &left, one_in(2) ? NULL : &options, &lazy);
+}
+
 static void use_multi(void) {
     static const uint8_t bytes[90] = {3};
     unsigned i = (unsigned)below(ASYNCS);
@@ -43,7 +60,7 @@ static void use_multi(void) {
     const char *function = one_in(16) ? "no such function" : "any";
     callbacks.callback = one_in(2) ? NULL : got_values;
     callbacks.error_callback = one_in(2) ? NULL : got_error;
-    switch (below(8)) {
+    switch (below(9)) {
     case 0:
         if (one_in(8))
             renew_multi();
@@ -67,6 +84,9 @@ static void use_multi(void) {
         return;
     case 5:
         CALL(async_successful, asyncs[i], one_in(32) ? NULL : &word);
+        return;
+    case 7:
+        use_lazy_map(function);
         return;
     case 6:
         CALL(async_wait, asyncs[i], below(2) * 20000);

@@ -15,8 +15,8 @@ pub struct Program {
 }
 
 /// Each is there in C and in C++.
-const SUBJECTS: [&str; 10] =
-    ["futures", "waits", "maps", "pools", "multi", "interpreters", "running", "events", "workers", "order"];
+const SUBJECTS: [&str; 11] =
+    ["futures", "waits", "maps", "pools", "multi", "imap", "interpreters", "running", "events", "workers", "order"];
 
 pub fn programs() -> Vec<Program> {
     let sources = |(language, folder, ending)| {

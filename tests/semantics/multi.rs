@@ -20,6 +20,19 @@ fn multi_pool(kind: StartMethod, workers: usize) -> MultiPool {
     MultiPool::with(Executor::builder().workers(workers).start(kind)).expect("a pool")
 }
 
+/// A board for `first_of`.
+fn first_held() -> Board {
+    let board = Board::new(4);
+    board[3].store(1, SeqCst);
+    board
+}
+
+/// Inputs of `hold`, of which the first is held until cell 1 is set, and gives 0. The others give 2.
+fn first_of(board: &Board, count: u64) -> impl Iterator<Item = (String, u64)> {
+    let name = board.name();
+    (0..count).map(move |n| (name.clone(), if n == 0 { 0 } else { 2 }))
+}
+
 /// The results that a callback was called with.
 type Told<T> = Arc<Mutex<Vec<Result<T, Error>>>>;
 
@@ -133,6 +146,14 @@ cases! {
             let found: Vec<u64> = pool.imap(square, 0..50, chunk).unwrap().map(Result::unwrap).collect();
             assert_eq!(found, (0..50).map(|x| x * x).collect::<Vec<_>>());
         }
+        // Those that end before the first one wait for it.
+        let board = first_held();
+        let mut map = pool.imap(hold, first_of(&board, 20), 1).unwrap();
+        wait_until("the first one runs", || board[0].load(SeqCst) == 1);
+        assert!(matches!(map.next_timeout(Duration::from_millis(20)), Some(Err(Error::TimedOut { .. }))));
+        board[1].store(1, SeqCst);
+        assert_eq!(map.next(), Some(Ok(0)));
+        assert_eq!(map.filter(|y| *y == Ok(2)).count(), 19);
         assert!(matches!(pool.imap(square, 0..5, 0).map(|_| ()), Err(Error::InvalidArgument { .. })));
     }
 
@@ -141,6 +162,72 @@ cases! {
         let mut found: Vec<u64> = pool.imap_unordered(square, 0..50, 1).unwrap().map(Result::unwrap).collect();
         found.sort_unstable();
         assert_eq!(found, (0..50).map(|x| x * x).collect::<Vec<_>>());
+        // One worker has the first, the other one all the rest.
+        let board = first_held();
+        let mut map = pool.imap_unordered(hold, first_of(&board, 50), 1).unwrap();
+        wait_until("the first one runs", || board[0].load(SeqCst) == 1);
+        (1..50).for_each(|_| assert_eq!(map.next(), Some(Ok(2))));
+        assert!(matches!(map.next_timeout(Duration::from_millis(20)), Some(Err(Error::TimedOut { .. }))));
+        board[1].store(1, SeqCst);
+        assert_eq!((map.next(), map.next()), (Some(Ok(0)), None));
+    }
+
+    fn semantics_l14_a_result_of_imap_that_is_not_there_in_time_may_be_asked_for_again(kind) {
+        let pool = multi_pool(kind, 1);
+        for chunk in [1, 3] {
+            let board = first_held();
+            let mut map = pool.imap(hold, first_of(&board, 5), chunk).unwrap();
+            wait_until("the first one runs", || board[0].load(SeqCst) == 1);
+            for limit in [0, 20] {
+                assert!(matches!(map.next_timeout(Duration::from_millis(limit)), Some(Err(Error::TimedOut { .. }))));
+            }
+            board[1].store(1, SeqCst);
+            assert_eq!(map.collect::<Result<Vec<_>, _>>(), Ok(vec![0, 2, 2, 2, 2]));
+        }
+    }
+
+    fn semantics_l18_a_map_that_goes_on_at_the_close_reads_the_rest_of_its_inputs(kind) {
+        let pool = multi_pool(kind, 2);
+        let (mut map, other) = (pool.imap(square, 0..50, 1).unwrap(), pool.imap_unordered(square, 0..30, 1).unwrap());
+        assert_eq!(map.next(), Some(Ok(0)));
+        pool.close().unwrap();
+        assert!(matches!(pool.imap(square, 0..5, 1).map(|_| ()), Err(Error::ShutDown)));
+        assert!(matches!(pool.imap_unordered(square, 0..5, 1).map(|_| ()), Err(Error::ShutDown)));
+        assert_eq!(pool.apply(square, 1), Err(Error::ShutDown));
+        assert_eq!(pool.map(square, 0..3), Err(Error::ShutDown));
+        assert!(map.zip(1..).all(|(y, x)| y == Ok(x * x)));
+        // One that is dropped with inputs left keeps the pool no longer.
+        drop(other);
+        let workers = || pool.executor().worker_pids().len();
+        wait_until("the workers have left", || workers() == 0 || is_thread(kind));
+        pool.join().unwrap();
+    }
+
+    fn semantics_l18_joining_does_not_wait_for_inputs_that_nobody_reads(kind) {
+        let pool = multi_pool(kind, 2);
+        let mut map = pool.imap(square, 0..50, 1).unwrap();
+        pool.close().unwrap();
+        pool.join().unwrap();
+        (0..4).for_each(|x| assert_eq!(map.next(), Some(Ok(x * x))));
+        assert_eq!((map.next(), map.next()), (Some(Err(Error::ShutDown)), None));
+    }
+
+    fn semantics_l19_what_a_map_has_not_given_ends_with_its_pool(kind) {
+        let board = first_held();
+        let mut map = {
+            let pool = multi_pool(kind, 1);
+            let map = pool.imap(hold, first_of(&board, 1000), 1).unwrap();
+            wait_until("the first one runs", || board[0].load(SeqCst) == 1);
+            map
+        };
+        if is_thread(kind) {
+            // A thread goes on, and so does what it runs.
+            board[1].store(1, SeqCst);
+            assert_eq!(map.next(), Some(Ok(0)));
+        }
+        // Those in the window, and the first one that was refused.
+        let rest: Vec<_> = map.collect();
+        assert_eq!(rest, vec![Err(Error::Terminated); if is_thread(kind) { 2 } else { 3 }]);
     }
 
     fn semantics_l18_a_closed_pool_runs_what_it_has_and_takes_nothing(kind) {

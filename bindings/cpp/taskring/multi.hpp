@@ -211,7 +211,23 @@ public:
         return send_all<R>(&calls, which.name(), described, chunk);
     }
 
-    /// Takes no new work from now on; what was submitted runs.
+    /// Gives the results one by one, in the order of the inputs, which are read as results are taken: no further than for twice as many tasks as there are
+    /// workers. `chunk` inputs go into one task. The pool may be closed meanwhile; what has no result when it is terminated is terminated_error at its place.
+    /// Inputs as of map; `inputs` must outlive the results, if it is not moved in.
+    template <class R, class... A, class Range> results<R> imap(task<R(A...)> which, Range &&inputs, std::size_t chunk = 1) {
+        return imap(which, std::forward<Range>(inputs), in_chunks(chunk));
+    }
+    /// The same as their tasks end.
+    template <class R, class... A, class Range> results<R> imap_unordered(task<R(A...)> which, Range &&inputs, std::size_t chunk = 1) {
+        return imap(which, std::forward<Range>(inputs), in_chunks(chunk).unordered());
+    }
+    /// The same with options: another window, or a time for all results.
+    template <class R, class... A, class Range> results<R> imap(task<R(A...)> which, Range &&inputs, const map_options &how) {
+        using source = detail::inputs_of<task<R(A...)>, Range>;
+        return results<R>(get(), which.name(), std::make_unique<source>(std::forward<Range>(inputs)), how);
+    }
+
+    /// Takes no new work from now on; what was submitted runs, and maps that go on read the rest of their inputs.
     void close() { detail::check(taskring_multi_close(get())); }
     /// Ends the pool at once: see taskring_multi_terminate.
     void terminate() { detail::check(taskring_multi_terminate(get())); }
@@ -220,6 +236,12 @@ public:
     taskring_multi *get() const noexcept { return multi_.get(); }
 
 private:
+    /// For C a chunk of 0 is its default.
+    static map_options in_chunks(std::size_t inputs) {
+        if (inputs == 0)
+            throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, "the map's chunk is 0; wanted at least 1");
+        return map_options().chunk(inputs);
+    }
     struct free_multi {
         void operator()(taskring_multi *multi) const noexcept { taskring_multi_free(multi); }
     };

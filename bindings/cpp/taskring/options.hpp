@@ -131,7 +131,8 @@ class map_options {
 public:
     /// Results come as their tasks end, not in the order of the inputs.
     map_options &unordered(bool is = true) noexcept { return raw_.unordered = is, *this; }
-    /// Tasks that are in the pool at a time; the input is read no further. Unsaid, all of the input is submitted at once.
+    /// Tasks that are in the pool at a time; the input is read no further. Unsaid, all of the input is submitted at once; by multi_pool::imap, twice as many as
+    /// there are workers.
     map_options &window(std::uint64_t tasks) noexcept { return raw_.window = tasks, *this; }
     /// Inputs that go into one task: for functions of less than a few microseconds. A time limit counts for all of them together: see taskring_map_options.
     map_options &chunk(std::uint64_t inputs) noexcept { return raw_.chunk = inputs, *this; }

@@ -85,7 +85,7 @@ template <class It, class End> struct between {
 
 } // namespace detail
 
-/// What pool::map gives: a range, gone through once, of results; std::monostate for tasks that give nothing. What a task or the inputs threw is thrown
+/// What pool::map and multi_pool::imap give: a range, gone through once, of results; std::monostate for tasks that give nothing. What a task or the inputs threw is thrown
 /// at its place by begin or ++ (and by next): after a task's exception begin or next goes on with the next result, after that of the inputs nothing is
 /// left. timeout_error is the end. Destroyed early, it cancels what has not started, if any result was asked for; otherwise what was submitted runs.
 /// It must not outlive its inputs. A pool that refuses an input right away is an error of pool::map, after which what was submitted before runs.
@@ -98,6 +98,13 @@ public:
         taskring_map *made = nullptr;
         const taskring_map_options all = how.get();
         detail::check(taskring_map_new(pool, function, detail::inputs::read, inputs_.get(), &all, &made));
+        map_.reset(made);
+    }
+    /// Started by multi_pool::imap.
+    results(taskring_multi *multi, const char *function, std::unique_ptr<detail::inputs> from, const map_options &how) : inputs_(std::move(from)) {
+        taskring_map *made = nullptr;
+        const taskring_map_options all = how.get();
+        detail::check(taskring_multi_imap(multi, function, detail::inputs::read, inputs_.get(), &all, &made));
         map_.reset(made);
     }
     /// The next result; nothing at the end.
