@@ -5,7 +5,7 @@
 //! its initializer until after its exit hook.
 
 use crate::constants::{self, Place, What};
-use crate::error::{Error, Result, whole};
+use crate::error::{Error, Result, named, whole};
 use crate::life::Broken;
 use crate::limits::FAILURE_TEXT_MAX;
 use crate::outcome::{Kind, text_error};
@@ -96,9 +96,11 @@ impl Segment {
 }
 
 impl Segment {
-    /// A worker could not be made ready: nobody may start another. `text` says why, unless another worker has said so before.
+    /// The worker of this thread could not be made ready: nobody may start another. `text` says why, unless another worker has said so before.
     fn fail_setup(&self, text: &str) {
         let failure = self.failure();
+        let name = own(|worker| worker.name.as_ref().map(|name| named(&name.to_string_lossy(), std::process::id())));
+        let text = name.map_or_else(|| text.to_owned(), |name| format!("{name}: {text}"));
         // Acquire and Release: as the texts' order needs; who loses reads nothing but the word.
         if failure.ready.compare_exchange(0, 1, AcqRel, Relaxed).is_ok() {
             let cut = (0..=text.len().min(FAILURE_TEXT_MAX)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);

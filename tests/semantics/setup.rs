@@ -255,6 +255,20 @@ cases! {
         worker.join().unwrap().expect("it served until the end");
     }
 
+    fn semantics_s10_the_error_of_a_pool_whose_worker_could_not_be_made_ready_names_it(kind) {
+        let board = Board::new(3);
+        board[1].store(1, SeqCst);
+        let builder = Executor::builder().workers(1).start(kind).worker_names("crew");
+        let pool = builder.initializer(fail_when_told, (board.name(), false)).build().expect("a pool");
+        // It may be broken before the task comes.
+        let error = pool.submit(square, 3).and_then(|future| future.result()).unwrap_err();
+        let text = cause_of(error);
+        let behind = text.strip_prefix("a worker could not be made ready: crew_0 (process ").unwrap_or_else(|| panic!("{text}"));
+        let (pid, why) = behind.split_once("): ").expect("a process");
+        assert_eq!(pid == std::process::id().to_string(), is_thread(kind), "{text}");
+        assert!(why.starts_with("initializer") && why.ends_with("no database anywhere"), "{text}");
+    }
+
     fn semantics_s1_shared_values_are_read_by_every_worker_where_they_lie(kind) {
         let builder = Executor::builder().workers(2).start(kind).shared("sevens", vec![7; 100_000]);
         let pool = builder.shared("nothing", Vec::new()).shared("\u{e4}", "text").build().expect("a pool");
