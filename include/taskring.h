@@ -5,7 +5,8 @@
  * Made by cbindgen from src/ffi. Do not edit.
  *
  * Conventions
- *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Out-parameters are written
+ *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Beside what it names, each may return
+ *   TASKRING_INVALID_ARGUMENT for a handle or a pointer, and TASKRING_INTERNAL for a defect of the library. Out-parameters are written
  *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set, taskring_completions, taskring_map and so on) are freed once,
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
@@ -30,6 +31,7 @@
  *   functions Only registered functions can be tasks, under the same name in every program: no closures, no addresses.
  *   init      main begins with the registrations and taskring_init, for a spawned worker is this program. What main does before, each worker does.
  *   kill -9   A worker's running task ends with TASKRING_WORKER_LOST; taskring_last_loss says how. Everything else goes on. A new worker starts.
+ *   stack     A task that uses its stack up ends its worker, as any fault does. In Rust the runtime says so on standard error; the library prints nothing.
  *   fork      In the child every handle is TASKRING_FORKED: attach anew. TASKRING_FORK wants a pool made before the second thread.
  *   full      taskring_submit waits for room. A ticket that is never used up keeps its slot, or memory of the submitter.
  *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
@@ -1282,7 +1284,8 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  * be NULL; it becomes the length of the result.
  *
  * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
- * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
+ * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN; TASKRING_ENCODE, TASKRING_PAYLOAD_TOO_LARGE and
+ * TASKRING_OUT_OF_MEMORY when its result could not be stored. The ticket
  * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
@@ -1414,6 +1417,8 @@ taskring_status taskring_check_version(uint32_t header);
  *
  * The parameters are those of main. They are not read today.
  *
+ * Returns TASKRING_OK.
+ *
  * Requires:
  * Called while the process has one thread.
  */
@@ -1426,7 +1431,8 @@ taskring_status taskring_init(int argc,
  * else: a pool that it owns, or another that it serves, would go as well.
  *
  * Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
- * TASKRING_INVALID_ARGUMENT for a bad name.
+ * TASKRING_INVALID_ARGUMENT for a bad name; TASKRING_UNKNOWN_FUNCTION when this program lacks the pool's initializer; TASKRING_BROKEN when the initializer
+ * fails, or the pool is broken already; TASKRING_SHUT_DOWN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * name is NULL or a string.
@@ -1752,7 +1758,8 @@ taskring_status taskring_async_free(struct taskring_async *result);
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
  * own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
- * main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ * main does not begin with taskring_init; TASKRING_UNSUPPORTED for a hard time limit with workers that are threads, and for workers on demand where others
+ * start them; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
  *
  * Requires:
  * config is NULL or points to a config whose pointers are NULL or valid; pool is NULL or valid for a write.
@@ -1776,7 +1783,8 @@ taskring_status taskring_create_named(const struct taskring_config *config,
  * Attaches to a named pool as a further submitter.
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT, TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE,
- * TASKRING_TOO_MANY.
+ * TASKRING_TOO_MANY; of a pool that has ended and has its name still TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT; TASKRING_OUT_OF_MEMORY,
+ * TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * name is NULL or a string; pool is NULL or valid for a write.
@@ -1802,7 +1810,7 @@ taskring_status taskring_free(struct taskring_pool *pool);
  * and the workers have left. Running tasks are never interrupted. May be called again.
  *
  * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with wait; TASKRING_UNSUPPORTED for the pool of the
- * promises.
+ * promises; TASKRING_INVALID_ARGUMENT. Of an attached pool, which waits for its own tasks: TASKRING_CORRUPT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -1816,7 +1824,8 @@ taskring_status taskring_shutdown(struct taskring_pool *pool,
  * kills the workers that are left, and writes how many there were of each: 0 and 0 when everything had ended in time. Either pointer may be NULL.
  *
  * Returns TASKRING_OK; TASKRING_TIMED_OUT when somebody still works two seconds after the limit whom this process cannot kill: workers that are
- * threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool.
+ * threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool; TASKRING_UNSUPPORTED for the pool of
+ * the promises; TASKRING_INVALID_ARGUMENT. Of an attached pool: TASKRING_CORRUPT.
  *
  * Requires:
  * pool is NULL or a handle of this library; cancelled and killed are NULL or valid for a write.
@@ -1831,7 +1840,8 @@ taskring_status taskring_shutdown_within(struct taskring_pool *pool,
  * another. Does not wait: taskring_shutdown with wait does. A running task ends with TASKRING_WORKER_LOST. May be called again, and for a pool without
  * workers or a broken one. Workers that another process has started are left alone; they leave after their running task.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads: nothing was changed then; TASKRING_FORKED; TASKRING_STALLED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads, and for the pool of the promises: nothing was changed then; TASKRING_FORKED;
+ * TASKRING_STALLED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -2014,7 +2024,8 @@ taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
  * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
- * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
+ * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and
+ * in one that came by taskring_work.
  */
 int32_t taskring_worker_number(void);
 
@@ -2083,9 +2094,10 @@ taskring_status taskring_last_loss(struct taskring_loss *loss);
 taskring_status taskring_last_broken(uint32_t *kind);
 
 /**
- * From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there are to be fewer, those with the highest numbers leave after the
- * task that they are running, and this does not wait for them. Nothing is lost but what
- * waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
+ * From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there
+ * are to be fewer, those with the highest numbers leave after the task that they are running, and this does not wait for them. Nothing is lost but what waits
+ * for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any
+ * thread of the owner.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a number out of range; TASKRING_UNSUPPORTED for an attached pool, and in one whose workers others
  * start; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
@@ -2103,7 +2115,8 @@ taskring_status taskring_resize(struct taskring_pool *pool,
  * thread of the owner; a second pause changes nothing.
  *
  * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_STALLED when a worker that runs no task does not answer for 5 seconds, as a
- * stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
+ * stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED,
+ * TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -2113,7 +2126,7 @@ taskring_status taskring_pause(struct taskring_pool *pool);
 /**
  * Ends a pause: workers start tasks again. Without one it changes nothing.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -2135,7 +2148,7 @@ taskring_status taskring_is_paused(struct taskring_pool *pool, uint32_t *paused)
  * waits for such a task is told at once. What runs goes on, and the pool takes new tasks. cancelled may be NULL. From any thread; a task that is
  * submitted meanwhile may be cancelled or not.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
@@ -2147,7 +2160,7 @@ taskring_status taskring_purge(struct taskring_pool *pool,
  * Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
  *
  * Returns TASKRING_OK and writes *function; TASKRING_UNKNOWN_FUNCTION when neither this process nor any worker has it;
- * TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED.
+ * TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_CORRUPT, TASKRING_STALLED.
  *
  * Requires:
  * pool is NULL or a handle of this library; name is NULL or a string; function is NULL or valid for a write.
@@ -2161,7 +2174,9 @@ taskring_status taskring_function(struct taskring_pool *pool,
  * its result is taken (taskring_result, taskring_view) or it is released; a ticket that is neither keeps its slot, or memory of this process.
  *
  * Returns TASKRING_OK and writes *ticket, which is never 0; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
- * TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED. Nothing was submitted then.
+ * TASKRING_TOO_MANY of payload blocks, TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM,
+ * TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises, and for a hard time limit while the pool has workers that are threads. In a task that
+ * waits for room in a ring of its own pool also what a wait there returns. Nothing was submitted then.
  *
  * Requires:
  * pool is NULL or a handle of this library; args is NULL or valid for reads of len bytes; options is NULL or points to options;
@@ -2227,8 +2242,8 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 
 /**
  * Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
- * the task. Numbers begin with 0 and are below the number of workers that the pool was made with; workers that came by the pool's name have none. Waits no
- * longer than timeout_ns for room.
+ * the task. Numbers begin with 0 and are below the number of workers that the pool has, by taskring_config or the last taskring_resize; workers that came by
+ * the pool's name have none. Waits no longer than timeout_ns for room.
  *
  * Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once more than twice as
  * many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to
