@@ -1448,7 +1448,8 @@ taskring_status taskring_work(const char *name);
  * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
  * to its limit, and helps nobody.
  *
- * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT.
+ * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT;
+ * TASKRING_OUT_OF_MEMORY, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * pool is NULL or valid for a write.
@@ -1529,8 +1530,9 @@ taskring_status taskring_log(uint32_t level,
  * Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. options may be NULL.
  *
  * Returns TASKRING_OK and writes *map; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY. When the pool refuses an input in this call: TASKRING_SHUT_DOWN,
- * TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED; inputs submitted before it run. An input that fails, or is
- * too large, is an error at its place among the results, and the last; so is one that the pool refuses later.
+ * TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED and whatever else taskring_submit returns, but for an input that
+ * is too large; inputs submitted before it run. An input that fails, or is too large, is an error at its place among the results, and the last; so is one
+ * that the pool refuses later.
  *
  * Requires:
  * pool is NULL or a handle of this library; input may be called with context until the map is freed; options is NULL or points to options;
@@ -1924,7 +1926,7 @@ taskring_status taskring_reported(struct taskring_pool *pool,
  * normal end of the process waits for the callbacks of promises that are over, and not for others.
  *
  * Returns TASKRING_OK and writes *promise and *future; TASKRING_FULL when 16384 promises are unfinished; TASKRING_INVALID_ARGUMENT,
- * TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ * TASKRING_TOO_MANY, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
  *
  * Requires:
  * promise and future are NULL or valid for a write.
@@ -2004,7 +2006,7 @@ taskring_status taskring_set_new(struct taskring_pool *pool, struct taskring_set
  * Stops a set: no task of it starts any more once this has returned, those that were pending are cancelled, and the pool goes on with
  * other tasks. discarded may be NULL. Called again, it tells what is still running.
  *
- * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
  *
  * Requires:
  * set is NULL or a handle of this library; discarded is NULL or valid for a write.
