@@ -5,7 +5,8 @@
  * Made by cbindgen from src/ffi. Do not edit.
  *
  * Conventions
- *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Out-parameters are written
+ *   A function returns TASKRING_OK or says why not; taskring_last_error has the text, with the value that was wrong. Beside what it names, each may return
+ *   TASKRING_INVALID_ARGUMENT for a handle or a pointer, and TASKRING_INTERNAL for a defect of the library. Out-parameters are written
  *   only on TASKRING_OK, unless the function says otherwise. Handles (taskring_pool, taskring_set, taskring_completions, taskring_map and so on) are freed once,
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
@@ -30,6 +31,7 @@
  *   functions Only registered functions can be tasks, under the same name in every program: no closures, no addresses.
  *   init      main begins with the registrations and taskring_init, for a spawned worker is this program. What main does before, each worker does.
  *   kill -9   A worker's running task ends with TASKRING_WORKER_LOST; taskring_last_loss says how. Everything else goes on. A new worker starts.
+ *   stack     A task that uses its stack up ends its worker, as any fault does. In Rust the runtime says so on standard error; the library prints nothing.
  *   fork      In the child every handle is TASKRING_FORKED: attach anew. TASKRING_FORK wants a pool made before the second thread.
  *   full      taskring_submit waits for room. A ticket that is never used up keeps its slot, or memory of the submitter.
  *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
@@ -1281,7 +1283,7 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  * Waits for a task and takes its result: copies it into buffer, which may be NULL when capacity is 0, and uses the ticket up. len may
  * be NULL; it becomes the length of the result.
  *
- * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
+ * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED, TASKRING_ENCODE,
  * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
  * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
@@ -1414,6 +1416,8 @@ taskring_status taskring_check_version(uint32_t header);
  *
  * The parameters are those of main. They are not read today.
  *
+ * Returns TASKRING_OK.
+ *
  * Requires:
  * Called while the process has one thread.
  */
@@ -1426,7 +1430,8 @@ taskring_status taskring_init(int argc,
  * else: a pool that it owns, or another that it serves, would go as well.
  *
  * Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
- * TASKRING_INVALID_ARGUMENT for a bad name.
+ * TASKRING_INVALID_ARGUMENT for a bad name; TASKRING_UNKNOWN_FUNCTION when this program lacks the pool's initializer; TASKRING_BROKEN when the initializer
+ * fails, or the pool is broken already; TASKRING_SHUT_DOWN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * name is NULL or a string.
@@ -1442,7 +1447,8 @@ taskring_status taskring_work(const char *name);
  * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
  * to its limit, and helps nobody.
  *
- * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT.
+ * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT;
+ * TASKRING_OUT_OF_MEMORY, TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * pool is NULL or valid for a write.
@@ -1523,8 +1529,9 @@ taskring_status taskring_log(uint32_t level,
  * Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. options may be NULL.
  *
  * Returns TASKRING_OK and writes *map; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY. When the pool refuses an input in this call: TASKRING_SHUT_DOWN,
- * TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED; inputs submitted before it run. An input that fails, or is
- * too large, is an error at its place among the results, and the last; so is one that the pool refuses later.
+ * TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED and whatever else taskring_submit returns, but for an input that
+ * is too large; inputs submitted before it run. An input that fails, or is too large, is an error at its place among the results, and the last; so is one
+ * that the pool refuses later.
  *
  * Requires:
  * pool is NULL or a handle of this library; input may be called with context until the map is freed; options is NULL or points to options;
@@ -1772,7 +1779,8 @@ taskring_status taskring_async_free(struct taskring_async *result);
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
  * own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
- * main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ * main does not begin with taskring_init; TASKRING_UNSUPPORTED for a hard time limit with workers that are threads, and for workers on demand where others
+ * start them; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
  *
  * Requires:
  * config is NULL or points to a config whose pointers are NULL or valid; pool is NULL or valid for a write.
@@ -1796,7 +1804,8 @@ taskring_status taskring_create_named(const struct taskring_config *config,
  * Attaches to a named pool as a further submitter.
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_INVALID_ARGUMENT, TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE,
- * TASKRING_TOO_MANY.
+ * TASKRING_TOO_MANY; of a pool that has ended and has its name still TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT; TASKRING_OUT_OF_MEMORY,
+ * TASKRING_STALLED, TASKRING_SYSTEM.
  *
  * Requires:
  * name is NULL or a string; pool is NULL or valid for a write.
@@ -1822,7 +1831,7 @@ taskring_status taskring_free(struct taskring_pool *pool);
  * and the workers have left. Running tasks are never interrupted. May be called again.
  *
  * Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with wait; TASKRING_UNSUPPORTED for the pool of the
- * promises.
+ * promises; TASKRING_INVALID_ARGUMENT. Of an attached pool, which waits for its own tasks: TASKRING_CORRUPT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -1836,7 +1845,8 @@ taskring_status taskring_shutdown(struct taskring_pool *pool,
  * kills the workers that are left, and writes how many there were of each: 0 and 0 when everything had ended in time. Either pointer may be NULL.
  *
  * Returns TASKRING_OK; TASKRING_TIMED_OUT when somebody still works two seconds after the limit whom this process cannot kill: workers that are
- * threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool.
+ * threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool; TASKRING_UNSUPPORTED for the pool of
+ * the promises; TASKRING_INVALID_ARGUMENT. Of an attached pool: TASKRING_CORRUPT.
  *
  * Requires:
  * pool is NULL or a handle of this library; cancelled and killed are NULL or valid for a write.
@@ -1851,7 +1861,8 @@ taskring_status taskring_shutdown_within(struct taskring_pool *pool,
  * another. Does not wait: taskring_shutdown with wait does. A running task ends with TASKRING_WORKER_LOST. May be called again, and for a pool without
  * workers or a broken one. Workers that another process has started are left alone; they leave after their running task.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads: nothing was changed then; TASKRING_FORKED; TASKRING_STALLED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads, and for the pool of the promises: nothing was changed then; TASKRING_FORKED;
+ * TASKRING_STALLED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -1934,7 +1945,7 @@ taskring_status taskring_reported(struct taskring_pool *pool,
  * normal end of the process waits for the callbacks of promises that are over, and not for others.
  *
  * Returns TASKRING_OK and writes *promise and *future; TASKRING_FULL when 16384 promises are unfinished; TASKRING_INVALID_ARGUMENT,
- * TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+ * TASKRING_TOO_MANY, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
  *
  * Requires:
  * promise and future are NULL or valid for a write.
@@ -2014,7 +2025,7 @@ taskring_status taskring_set_new(struct taskring_pool *pool, struct taskring_set
  * Stops a set: no task of it starts any more once this has returned, those that were pending are cancelled, and the pool goes on with
  * other tasks. discarded may be NULL. Called again, it tells what is still running.
  *
- * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
  *
  * Requires:
  * set is NULL or a handle of this library; discarded is NULL or valid for a write.
@@ -2034,7 +2045,8 @@ taskring_status taskring_set_free(struct taskring_set *set);
 
 /**
  * The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
- * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
+ * that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and
+ * in one that came by taskring_work.
  */
 int32_t taskring_worker_number(void);
 
@@ -2109,9 +2121,10 @@ const char *taskring_last_worker(void);
 taskring_status taskring_last_broken(uint32_t *kind);
 
 /**
- * From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there are to be fewer, those with the highest numbers leave after the
- * task that they are running, and this does not wait for them. Nothing is lost but what
- * waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
+ * From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there
+ * are to be fewer, those with the highest numbers leave after the task that they are running, and this does not wait for them. Nothing is lost but what waits
+ * for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any
+ * thread of the owner.
  *
  * Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a number out of range; TASKRING_UNSUPPORTED for an attached pool, and in one whose workers others
  * start; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
@@ -2129,7 +2142,8 @@ taskring_status taskring_resize(struct taskring_pool *pool,
  * thread of the owner; a second pause changes nothing.
  *
  * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_STALLED when a worker that runs no task does not answer for 5 seconds, as a
- * stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
+ * stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED,
+ * TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -2139,7 +2153,7 @@ taskring_status taskring_pause(struct taskring_pool *pool);
 /**
  * Ends a pause: workers start tasks again. Without one it changes nothing.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library.
@@ -2161,7 +2175,7 @@ taskring_status taskring_is_paused(struct taskring_pool *pool, uint32_t *paused)
  * waits for such a task is told at once. What runs goes on, and the pool takes new tasks. cancelled may be NULL. From any thread; a task that is
  * submitted meanwhile may be cancelled or not.
  *
- * Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED.
+ * Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
  *
  * Requires:
  * pool is NULL or a handle of this library; cancelled is NULL or valid for a write.
@@ -2173,7 +2187,7 @@ taskring_status taskring_purge(struct taskring_pool *pool,
  * Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
  *
  * Returns TASKRING_OK and writes *function; TASKRING_UNKNOWN_FUNCTION when neither this process nor any worker has it;
- * TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED.
+ * TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_CORRUPT, TASKRING_STALLED.
  *
  * Requires:
  * pool is NULL or a handle of this library; name is NULL or a string; function is NULL or valid for a write.
@@ -2187,7 +2201,9 @@ taskring_status taskring_function(struct taskring_pool *pool,
  * its result is taken (taskring_result, taskring_view) or it is released; a ticket that is neither keeps its slot, or memory of this process.
  *
  * Returns TASKRING_OK and writes *ticket, which is never 0; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
- * TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED. Nothing was submitted then.
+ * TASKRING_TOO_MANY of payload blocks, TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM,
+ * TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises, and for a hard time limit while the pool has workers that are threads. In a task that
+ * waits for room in a ring of its own pool also what a wait there returns. Nothing was submitted then.
  *
  * Requires:
  * pool is NULL or a handle of this library; args is NULL or valid for reads of len bytes; options is NULL or points to options;
@@ -2253,8 +2269,8 @@ taskring_status taskring_submit_bulk(struct taskring_pool *pool,
 
 /**
  * Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
- * the task. Numbers begin with 0 and are below the number of workers that the pool was made with; workers that came by the pool's name have none. Waits no
- * longer than timeout_ns for room.
+ * the task. Numbers begin with 0 and are below the number of workers that the pool has, by taskring_config or the last taskring_resize; workers that came by
+ * the pool's name have none. Waits no longer than timeout_ns for room.
  *
  * Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once more than twice as
  * many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to

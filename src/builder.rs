@@ -162,7 +162,8 @@ impl Builder {
         self.replacements = workers;
         self
     }
-    /// Slots of each submitter's lane, 1 to 1048576; rounded up to a power of two. The default is 1024. A slot takes 128 bytes.
+    /// Slots of each submitter's lane, 1 to 1048576; rounded up to a power of two. The default is 1024. A slot takes 128 bytes,
+    /// and 16 more for the order in which tasks end; another 196 once a task of its lane has a time limit or a [`Retry`], or tells of its progress, or sends events.
     pub fn capacity(mut self, slots: usize) -> Builder {
         self.capacity = slots;
         self
@@ -460,7 +461,9 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`]; [`Error::NotInitialized`], [`Error::NotAWorker`], [`Error::ManyThreads`];
-    /// [`Error::OutOfMemory`]; [`Error::System`] when a worker cannot be started.
+    /// [`Error::OutOfMemory`]; [`Error::System`] when a worker cannot be started. [`Error::UnknownFunction`] and [`Error::Encode`] of the initializer and the exit
+    /// hook; [`Error::TooMany`] and [`Error::PayloadTooLarge`] of shared values; [`Error::Unsupported`] for a hard time limit with workers that are threads, and
+    /// for workers on demand where others start them.
     pub fn build(mut self) -> Result<Executor> {
         let (segment_plan, plan) = self.check()?;
         let segment = Arc::new(Segment::anonymous(&segment_plan)?);

@@ -34,7 +34,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread
-    /// would wait for its own pool.
+    /// would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
         let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());

@@ -152,7 +152,9 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Encode`], [`Error::PayloadTooLarge`], [`Error::OutOfMemory`], [`Error::UnknownFunction`], [`Error::ShutDown`],
-    /// [`Error::Broken`], [`Error::Corrupt`], [`Error::Stalled`], [`Error::Forked`]. Nothing was submitted then.
+    /// [`Error::Broken`], [`Error::Corrupt`], [`Error::Stalled`], [`Error::System`], [`Error::Forked`]; [`Error::TooMany`] of function names and payload blocks. In
+    /// a task that waits for room in a ring of its own pool also [`Error::WouldDeadlock`], [`Error::TooMany`] and [`Error::Unsupported`], as of
+    /// [`wait`](crate::wait). Nothing was submitted then.
     #[inline]
     pub fn submit<A: Payload, R: Payload>(&self, task: Task<A, R>, args: A) -> Result<Future<R>> {
         submit_plain(&self.pool, task, &args, WhenFull::Wait)
@@ -201,7 +203,9 @@ impl Executor {
     /// Submits a task with options.
     ///
     /// # Errors
-    /// [`Error::Discarded`] when the options name a discarded set, and those of [`submit`](Executor::submit).
+    /// [`Error::Discarded`] when the options name a discarded set; [`Error::InvalidArgument`] for what they ask and cannot have: a set of another pool, a worker
+    /// that the pool has not, a time limit or a [`Retry`](crate::Retry) that makes no sense; [`Error::Unsupported`] for a hard time limit while the pool has
+    /// workers that are threads; and those of [`submit`](Executor::submit).
     pub fn submit_with<A: Payload, R: Payload>(
         &self,
         options: &SubmitOptions,
@@ -308,8 +312,7 @@ impl Executor {
     /// The same with options.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when the options name a worker, [`Error::Discarded`] when they name a discarded set, and those of
-    /// [`submit`](Executor::submit).
+    /// [`Error::InvalidArgument`] when the options name a worker, and those of [`submit_with`](Executor::submit_with).
     pub fn broadcast_with<A: Payload, R: Payload>(
         &self,
         options: &SubmitOptions,

@@ -101,7 +101,8 @@ impl<R: Payload> Future<R> {
     /// Waits for the task and gives its result.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`], [`Error::TimeLimit`]);
+    /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`], [`Error::TimeLimit`]; [`Error::Encode`],
+    /// [`Error::PayloadTooLarge`] and [`Error::OutOfMemory`] when its result could not be stored); [`Error::Forked`];
     /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
     /// [`Error::WouldDeadlock`] and [`Error::TooMany`], after which it goes on, see [`current_pool`](crate::current_pool).
     #[inline]
@@ -113,8 +114,7 @@ impl<R: Payload> Future<R> {
     /// process is copying it just then, that is waited for.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], after which the task goes on and the result may be asked for again; and those of
-    /// [`result`](Future::result).
+    /// [`Error::TimedOut`], after which the task goes on and the result may be asked for again; and those of [`result`](Future::result).
     pub fn result_timeout(&self, timeout: Duration) -> Result<R> {
         decode(self.core.wait(Some(timeout))?)
     }
@@ -245,7 +245,8 @@ impl<R> Future<R> {
     /// Waits for the task, no longer than `timeout`, and gives the error that it ended with; `None` when it has a result, which is not decoded.
     ///
     /// # Errors
-    /// What is no end of the task's own: [`Error::Cancelled`], [`Error::TimedOut`], [`Error::Corrupt`], [`Error::Forked`].
+    /// What is no end of the task's own: [`Error::Cancelled`], [`Error::TimedOut`], [`Error::Corrupt`], [`Error::Forked`]; in a task those of a wait there, as
+    /// [`result`](Future::result) has them.
     ///
     /// ```
     /// # taskring::test_support!();
@@ -323,8 +324,7 @@ impl Core {
     #[inline(never)]
     fn any_outcome_fitting(&self, room: usize) -> Option<Fit<'_>> {
         let mut too_large = None;
-        // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and only this future asks
-        // for it.
+        // SAFETY: an outcome is given to one thread only, by the slot's taken mark or out of the table, and only this future asks for it.
         let keep = |outcome| unsafe { self.outcome.set(outcome) };
         let state = self.pool.slot(self.ticket).load();
         if state.generation() == self.ticket.generation {

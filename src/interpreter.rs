@@ -197,8 +197,7 @@ impl<C: 'static> InterpreterPool<C> {
     /// Submits a task. Waits while the ring is full of unfinished tasks.
     ///
     /// # Errors
-    /// [`Error::ShutDown`], [`Error::Broken`], [`Error::Corrupt`], [`Error::Forked`], [`Error::Encode`], [`Error::PayloadTooLarge`],
-    /// [`Error::OutOfMemory`].
+    /// Those of [`Executor::submit`].
     pub fn submit<A: Payload, R: Payload>(&self, code: fn(&mut C, A) -> R, args: A) -> Result<Future<R>> {
         self.launch(numbered(code), args, WhenFull::Wait)
     }

@@ -4,8 +4,12 @@
 //! Any participant may be killed at any instruction, and every task is still accounted for exactly once.
 //!
 //! ```text
-//! submit -> encode -> publish under the lane's mutex -> (wake) -> claim -> run -> complete -> (wake) -> collect
-//! submit.rs  codec.rs  ring.rs, mutex.rs, slot.rs      sleep.rs  search.rs  worker.rs            hub.rs    future.rs, pool.rs
+//! submit     executor.rs           claim      search.rs, ring.rs
+//! encode     codec.rs              run        worker.rs, perform.rs, task.rs
+//! publish    submit.rs, ring.rs    complete   slot.rs, outcome.rs
+//!            under mutex.rs        announce   life.rs
+//! wake       sleep.rs              wait       future.rs, hub.rs
+//!                                  collect    collect.rs
 //! ```
 //! The shared memory is described in `layout.rs`, the state word of a slot in `state.rs`, what happens after a death in `recovery.rs`.
 //!

@@ -261,7 +261,8 @@ impl Executor {
     /// Attaches to a named pool as another submitter, from any process of the same user.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NotOwner`], [`Error::Incompatible`], [`Error::ShutDown`], [`Error::TooMany`].
+    /// [`Error::NotFound`], [`Error::NotOwner`], [`Error::Incompatible`], [`Error::ShutDown`], [`Error::TooMany`]; [`Error::InvalidArgument`] for what is no
+    /// pool's name; [`Error::Broken`], [`Error::Corrupt`], [`Error::Stalled`], [`Error::OutOfMemory`], [`Error::System`].
     pub fn attach(name: &str) -> Result<Executor> {
         let segment = Arc::new(open(name)?);
         check_still_named(&segment, name)?;
@@ -286,7 +287,7 @@ impl Executor {
 /// part in the same pool in another way; but a pool of its own, or another that it serves, goes with it. So let a process that serves a pool do nothing else.
 ///
 /// # Errors
-/// As [`Executor::attach`].
+/// As [`Executor::attach`]; [`Error::UnknownFunction`] when this program lacks the pool's initializer, and [`Error::Broken`] when that fails.
 pub fn work(name: &str) -> Result<()> {
     let segment = Arc::new(open(name)?);
     check_still_named(&segment, name)?;

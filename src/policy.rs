@@ -12,7 +12,7 @@ pub enum OnWorkerDeath {
     #[default]
     FailTask,
     /// It is run again, up to this many times, for the pool's tasks may run more than once; with a rule for retries that allows more attempts, up to these.
-    /// A task that has killed two workers is given up all the same.
+    /// A task that has killed as many workers as [`Builder::kills_max`](crate::Builder::kills_max) says is given up all the same: two, unless that says otherwise.
     Retry(u8),
     /// The pool is broken: every pending task and every later submit fails with [`Error::Broken`](crate::Error::Broken), which in the owner's process names
     /// the dead worker and its cause. The dead worker's own task gets its verdict, [`Error::WorkerLost`](crate::Error::WorkerLost), and what runs

@@ -86,7 +86,8 @@ impl<T> CompletionQueue<T> {
     /// be over: a task may be done a moment before that is announced. `None` when all have come out.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], after which the queue is as before; [`Error::Corrupt`], [`Error::Forked`].
+    /// [`Error::TimedOut`], after which the queue is as before; [`Error::Corrupt`], [`Error::Forked`]; in a task [`Error::WouldDeadlock`], [`Error::TooMany`] and
+    /// [`Error::Unsupported`] as of [`wait`](crate::wait), after which it is as before too.
     pub fn next(&self, timeout: Option<Duration>) -> Result<Option<T>> {
         self.completions.next(timeout)
     }

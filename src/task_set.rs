@@ -73,7 +73,7 @@ impl TaskSet {
     /// The same with options; the set that they name does not count.
     ///
     /// # Errors
-    /// As [`submit`](TaskSet::submit).
+    /// [`Error::Discarded`], and those of [`Executor::submit_with`](crate::Executor::submit_with).
     pub fn submit_with<A: Payload, R: Payload>(
         &self,
         options: &SubmitOptions,

@@ -145,7 +145,8 @@ impl ThreadPool {
     /// Submits a closure. Waits while the ring is full of unfinished tasks.
     ///
     /// # Errors
-    /// [`Error::ShutDown`], [`Error::Broken`], [`Error::Corrupt`], [`Error::Forked`]. The closure was dropped then.
+    /// [`Error::ShutDown`], [`Error::Broken`], [`Error::Corrupt`], [`Error::Forked`]; in one of its own tasks what [`Executor::submit`](crate::Executor::submit)
+    /// says of one that waits for room. The closure was dropped then.
     pub fn submit<R, F>(&self, code: F) -> Result<ThreadFuture<R>>
     where
         R: Send + 'static,

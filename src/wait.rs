@@ -157,7 +157,9 @@ impl Waiting {
 /// Waits for futures, of one pool or several, until `when` holds or the time is over. A time-out is no error: it leaves more in `not_done`.
 ///
 /// # Errors
-/// [`Error::Forked`] and [`Error::Corrupt`].
+/// [`Error::Forked`] and [`Error::Corrupt`]. In a task that waits without a time limit for others of its pool also [`Error::WouldDeadlock`],
+/// [`Error::TooMany`], and [`Error::Unsupported`] when both it and one of these take the context of their worker: nothing was changed then, see
+/// [`current_pool`](crate::current_pool).
 pub fn wait<'a, R: 'a>(
     futures: impl IntoIterator<Item = &'a Future<R>>,
     timeout: Option<Duration>,
@@ -217,7 +219,8 @@ fn unfinished(left: usize, given: usize) -> &'static str {
 
 /// Gives futures back as they are over: first those that are already, then in the order in which they end. The clock of `timeout`
 /// starts at this call. When the time is over, what has ended is still given, and then one [`Error::TimedOut`], whose text says how many of how many futures
-/// are unfinished ([`remaining`](AsCompleted::remaining) has the number).
+/// are unfinished ([`remaining`](AsCompleted::remaining) has the number). An error of [`wait`] comes last as well; [`into_rest`](AsCompleted::into_rest) has the
+/// futures then.
 ///
 /// Python takes the same future twice; here each is given away, and comes once.
 pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>, timeout: Option<Duration>) -> AsCompleted<R> {

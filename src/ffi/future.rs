@@ -192,7 +192,7 @@ pub unsafe extern "C" fn taskring_wait(pool: *mut taskring_pool, ticket: u64, ti
 /// Waits for a task and takes its result: copies it into `buffer`, which may be NULL when `capacity` is 0, and uses the ticket up. `len` may
 /// be NULL; it becomes the length of the result.
 ///
-/// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
+/// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED, TASKRING_ENCODE,
 /// TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
 /// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.

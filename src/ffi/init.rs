@@ -35,6 +35,8 @@ pub extern "C" fn taskring_check_version(header: u32) -> taskring_status {
 ///
 /// The parameters are those of main. They are not read today.
 ///
+/// Returns TASKRING_OK.
+///
 /// # Safety
 /// Called while the process has one thread.
 #[unsafe(no_mangle)]
@@ -51,7 +53,8 @@ pub unsafe extern "C" fn taskring_init(argc: c_int, argv: *mut *mut c_char) -> t
 /// else: a pool that it owns, or another that it serves, would go as well.
 ///
 /// Returns TASKRING_OK when the pool has ended; TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE, TASKRING_TOO_MANY;
-/// TASKRING_INVALID_ARGUMENT for a bad name.
+/// TASKRING_INVALID_ARGUMENT for a bad name; TASKRING_UNKNOWN_FUNCTION when this program lacks the pool's initializer; TASKRING_BROKEN when the initializer
+/// fails, or the pool is broken already; TASKRING_SHUT_DOWN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `name` is NULL or a string.

@@ -12,7 +12,8 @@ use super::status::taskring_status;
 /// threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
 /// to its limit, and helps nobody.
 ///
-/// Returns TASKRING_OK and writes `*pool`; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT.
+/// Returns TASKRING_OK and writes `*pool`; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT;
+/// TASKRING_OUT_OF_MEMORY, TASKRING_STALLED, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `pool` is NULL or valid for a write.

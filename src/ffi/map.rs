@@ -149,8 +149,9 @@ fn this_thread() -> usize {
 /// Maps a function over inputs. Work starts at this call: it submits a window of inputs, or all of them. `options` may be NULL.
 ///
 /// Returns TASKRING_OK and writes `*map`; TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY. When the pool refuses an input in this call: TASKRING_SHUT_DOWN,
-/// TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED; inputs submitted before it run. An input that fails, or is
-/// too large, is an error at its place among the results, and the last; so is one that the pool refuses later.
+/// TASKRING_BROKEN, TASKRING_DISCARDED, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED and whatever else taskring_submit returns, but for an input that
+/// is too large; inputs submitted before it run. An input that fails, or is too large, is an error at its place among the results, and the last; so is one
+/// that the pool refuses later.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `input` may be called with `context` until the map is freed; `options` is NULL or points to options;

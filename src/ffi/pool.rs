@@ -263,7 +263,8 @@ pub(super) unsafe fn make(
 ///
 /// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT; TASKRING_UNKNOWN_FUNCTION for an initializer or exit hook that this program, its
 /// own worker, lacks; TASKRING_TOO_MANY and TASKRING_PAYLOAD_TOO_LARGE of shared values; TASKRING_NOT_INITIALIZED when workers are to be spawned and
-/// main does not begin with taskring_init; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+/// main does not begin with taskring_init; TASKRING_UNSUPPORTED for a hard time limit with workers that are threads, and for workers on demand where others
+/// start them; TASKRING_NOT_A_WORKER, TASKRING_MANY_THREADS, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `config` is NULL or points to a config whose pointers are NULL or valid; `pool` is NULL or valid for a write.
@@ -292,7 +293,8 @@ pub unsafe extern "C" fn taskring_create_named(
 /// Attaches to a named pool as a further submitter.
 ///
 /// Returns TASKRING_OK and writes `*pool`; TASKRING_INVALID_ARGUMENT, TASKRING_NOT_FOUND, TASKRING_NOT_OWNER, TASKRING_INCOMPATIBLE,
-/// TASKRING_TOO_MANY.
+/// TASKRING_TOO_MANY; of a pool that has ended and has its name still TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT; TASKRING_OUT_OF_MEMORY,
+/// TASKRING_STALLED, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `name` is NULL or a string; `pool` is NULL or valid for a write.
@@ -335,7 +337,7 @@ pub unsafe extern "C" fn taskring_free(pool: *mut taskring_pool) -> taskring_sta
 /// and the workers have left. Running tasks are never interrupted. May be called again.
 ///
 /// Returns TASKRING_OK; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool, with `wait`; TASKRING_UNSUPPORTED for the pool of the
-/// promises.
+/// promises; TASKRING_INVALID_ARGUMENT. Of an attached pool, which waits for its own tasks: TASKRING_CORRUPT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.
@@ -352,7 +354,8 @@ pub unsafe extern "C" fn taskring_shutdown(pool: *mut taskring_pool, wait: i32, 
 /// kills the workers that are left, and writes how many there were of each: 0 and 0 when everything had ended in time. Either pointer may be NULL.
 ///
 /// Returns TASKRING_OK; TASKRING_TIMED_OUT when somebody still works two seconds after the limit whom this process cannot kill: workers that are
-/// threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool.
+/// threads, or that others have started; TASKRING_FORKED; TASKRING_STALLED; TASKRING_BUSY in a task of this very pool; TASKRING_UNSUPPORTED for the pool of
+/// the promises; TASKRING_INVALID_ARGUMENT. Of an attached pool: TASKRING_CORRUPT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `cancelled` and `killed` are NULL or valid for a write.
@@ -380,7 +383,8 @@ pub unsafe extern "C" fn taskring_shutdown_within(
 /// another. Does not wait: taskring_shutdown with `wait` does. A running task ends with TASKRING_WORKER_LOST. May be called again, and for a pool without
 /// workers or a broken one. Workers that another process has started are left alone; they leave after their running task.
 ///
-/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads: nothing was changed then; TASKRING_FORKED; TASKRING_STALLED.
+/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for workers that are threads, and for the pool of the promises: nothing was changed then; TASKRING_FORKED;
+/// TASKRING_STALLED; TASKRING_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.

@@ -33,7 +33,7 @@ unsafe fn maker<'a>(promise: *const taskring_promise) -> Result<&'a Maker, Fault
 /// normal end of the process waits for the callbacks of promises that are over, and not for others.
 ///
 /// Returns TASKRING_OK and writes `*promise` and `*future`; TASKRING_FULL when 16384 promises are unfinished; TASKRING_INVALID_ARGUMENT,
-/// TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
+/// TASKRING_TOO_MANY, TASKRING_OUT_OF_MEMORY, TASKRING_SYSTEM.
 ///
 /// # Safety
 /// `promise` and `future` are NULL or valid for a write.

@@ -52,7 +52,7 @@ pub unsafe extern "C" fn taskring_set_new(pool: *mut taskring_pool, set: *mut *m
 /// Stops a set: no task of it starts any more once this has returned, those that were pending are cancelled, and the pool goes on with
 /// other tasks. `discarded` may be NULL. Called again, it tells what is still running.
 ///
-/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
+/// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT, TASKRING_FORKED.
 ///
 /// # Safety
 /// `set` is NULL or a handle of this library; `discarded` is NULL or valid for a write.

@@ -92,7 +92,8 @@ unsafe fn named<'a>(given: &taskring_named_bytes) -> Result<(&'a str, &'a [u8]),
 }
 
 /// The number of the worker that runs in this thread: below the pool's number of workers, no other worker's at the same time, and kept by the worker
-/// that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and in one that came by taskring_work.
+/// that takes its place when it dies; not below it of one that is there for another that waits (taskring_config's replacements). -1 outside a worker, and
+/// in one that came by taskring_work.
 #[unsafe(no_mangle)]
 pub extern "C" fn taskring_worker_number() -> i32 {
     guard_value(-1, || crate::task::worker_number().map_or(-1, |number| number as i32))

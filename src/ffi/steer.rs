@@ -4,9 +4,10 @@ use super::pool::{executor, taskring_pool};
 use super::status::taskring_status;
 use super::{guard, null, put};
 
-/// From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there are to be fewer, those with the highest numbers leave after the
-/// task that they are running, and this does not wait for them. Nothing is lost but what
-/// waits for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any thread of the owner.
+/// From now on the pool has so many workers, 1 to 192. More are started at once, those beyond taskring_config's min_workers when they are needed. When there
+/// are to be fewer, those with the highest numbers leave after the task that they are running, and this does not wait for them. Nothing is lost but what waits
+/// for one of them alone (taskring_submit_to): that ends with TASKRING_NO_WORKER after the start time-out. Workers that came by the pool's name stay. From any
+/// thread of the owner.
 ///
 /// Returns TASKRING_OK; TASKRING_INVALID_ARGUMENT for a number out of range; TASKRING_UNSUPPORTED for an attached pool, and in one whose workers others
 /// start; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
@@ -28,7 +29,8 @@ pub unsafe extern "C" fn taskring_resize(pool: *mut taskring_pool, workers: u32)
 /// thread of the owner; a second pause changes nothing.
 ///
 /// Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_STALLED when a worker that runs no task does not answer for 5 seconds, as a
-/// stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED.
+/// stopped one: the pool is paused, but that one may start one more task; TASKRING_SHUT_DOWN, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_FORKED,
+/// TASKRING_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.
@@ -43,7 +45,7 @@ pub unsafe extern "C" fn taskring_pause(pool: *mut taskring_pool) -> taskring_st
 
 /// Ends a pause: workers start tasks again. Without one it changes nothing.
 ///
-/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED.
+/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for an attached pool; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library.
@@ -78,7 +80,7 @@ pub unsafe extern "C" fn taskring_is_paused(pool: *mut taskring_pool, paused: *m
 /// waits for such a task is told at once. What runs goes on, and the pool takes new tasks. `cancelled` may be NULL. From any thread; a task that is
 /// submitted meanwhile may be cancelled or not.
 ///
-/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED.
+/// Returns TASKRING_OK; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_FORKED; TASKRING_INVALID_ARGUMENT.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `cancelled` is NULL or valid for a write.

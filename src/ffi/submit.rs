@@ -249,7 +249,7 @@ pub(super) unsafe fn read_options<'a>(options: *const taskring_options) -> Resul
 /// Gives the pool's number of a function, for submitting. It stays the same as long as the pool lives.
 ///
 /// Returns TASKRING_OK and writes `*function`; TASKRING_UNKNOWN_FUNCTION when neither this process nor any worker has it;
-/// TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED.
+/// TASKRING_INVALID_ARGUMENT, TASKRING_TOO_MANY, TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises; TASKRING_CORRUPT, TASKRING_STALLED.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `name` is NULL or a string; `function` is NULL or valid for a write.
@@ -334,7 +334,9 @@ pub(super) fn checked_function(executor: &Executor, number: u32) -> Result<u16, 
 /// its result is taken (taskring_result, taskring_view) or it is released; a ticket that is neither keeps its slot, or memory of this process.
 ///
 /// Returns TASKRING_OK and writes `*ticket`, which is never 0; TASKRING_INVALID_ARGUMENT, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY,
-/// TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_FORKED. Nothing was submitted then.
+/// TASKRING_TOO_MANY of payload blocks, TASKRING_SHUT_DOWN, TASKRING_DISCARDED, TASKRING_BROKEN, TASKRING_CORRUPT, TASKRING_STALLED, TASKRING_SYSTEM,
+/// TASKRING_FORKED; TASKRING_UNSUPPORTED for the pool of the promises, and for a hard time limit while the pool has workers that are threads. In a task that
+/// waits for room in a ring of its own pool also what a wait there returns. Nothing was submitted then.
 ///
 /// # Safety
 /// `pool` is NULL or a handle of this library; `args` is NULL or valid for reads of `len` bytes; `options` is NULL or points to options;

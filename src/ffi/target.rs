@@ -9,8 +9,8 @@ use crate::options::requests_of_all;
 use std::ffi::c_void;
 
 /// Submits a task for one worker: that of this number, as taskring_worker_number tells it, or whoever takes its place when it dies before it has begun with
-/// the task. Numbers begin with 0 and are below the number of workers that the pool was made with; workers that came by the pool's name have none. Waits no
-/// longer than `timeout_ns` for room.
+/// the task. Numbers begin with 0 and are below the number of workers that the pool has, by taskring_config or the last taskring_resize; workers that came by
+/// the pool's name have none. Waits no longer than `timeout_ns` for room.
 ///
 /// Such tasks wait while their worker is busy, and run in the order in which this submitter submitted them; other tasks go past them. Once more than twice as
 /// many of those as the ring has slots have gone past, the order may break. When no worker comes to the place within the pool's start time-out, or none is to
