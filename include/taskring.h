@@ -10,8 +10,8 @@
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
  *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
- *   In a task every wait for tasks of its own pool with TASKRING_INFINITE may also return TASKRING_WOULD_DEADLOCK or TASKRING_TOO_MANY: see
- *   taskring_current_pool. Nothing was changed then, and the tickets are as good as before.
+ *   In a task every wait for tasks of its own pool with TASKRING_INFINITE may also return TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY or
+ *   TASKRING_UNSUPPORTED: see taskring_current_pool. Nothing was changed then, and the tickets are as good as before.
  *
  * Threads and processes
  *   Any thread may call any function with any handle. Freeing a handle while another thread uses it is the only exception. A spawned worker is
@@ -1283,7 +1283,8 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  *
  * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
  * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
- * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT, and after a wait in a task that was refused
+ * (TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY, TASKRING_UNSUPPORTED). TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
  * Requires:
@@ -1439,8 +1440,9 @@ taskring_status taskring_work(const char *name);
  *
  * A task that waits with TASKRING_INFINITE for one of its own pool runs it on top of itself when nobody has started it, so one worker is
  * enough for tasks that wait for tasks. Up to 64 of them lie on each other; one more is TASKRING_TOO_MANY. A wait that could never end, for
- * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
- * to its limit, and helps nobody.
+ * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A task that has its worker's context
+ * (taskring_register_in_context) waits for none that takes one: that is TASKRING_UNSUPPORTED. A wait with a time limit keeps to its limit,
+ * and helps nobody.
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT.
  *

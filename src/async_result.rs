@@ -104,7 +104,7 @@ impl Work {
         for task in &self.tasks {
             // The task's own end, and that there will be none, are told with the result.
             if let Err(e) = task.wait_over(left())
-                && matches!(e, Error::TimedOut { .. } | Error::WouldDeadlock | Error::TooMany { .. })
+                && (matches!(e, Error::TimedOut { .. }) || e.is_refused_wait())
             {
                 return Err(e);
             }
@@ -187,7 +187,8 @@ impl<R: 'static> AsyncResult<R> {
     /// Waits until it is [`ready`](AsyncResult::ready), or the time is over.
     ///
     /// # Errors
-    /// [`Error::TimedOut`]; in a task also [`Error::WouldDeadlock`] and [`Error::TooMany`], see [`current_pool`](crate::current_pool).
+    /// [`Error::TimedOut`]; in a task also [`Error::WouldDeadlock`], [`Error::TooMany`] and [`Error::Unsupported`], see
+    /// [`current_pool`](crate::current_pool).
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.work.wait(timeout)
     }

@@ -103,7 +103,7 @@ impl<R: Payload> Future<R> {
     /// # Errors
     /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`], [`Error::TimeLimit`]);
     /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
-    /// [`Error::WouldDeadlock`] and [`Error::TooMany`], after which it goes on, see [`current_pool`](crate::current_pool).
+    /// [`Error::WouldDeadlock`], [`Error::TooMany`] and [`Error::Unsupported`], after which it goes on, see [`current_pool`](crate::current_pool).
     #[inline]
     pub fn result(&self) -> Result<R> {
         decode(self.core.wait(None)?)

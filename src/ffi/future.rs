@@ -194,7 +194,8 @@ pub unsafe extern "C" fn taskring_wait(pool: *mut taskring_pool, ticket: u64, ti
 ///
 /// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED,
 /// TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
-/// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT, and after a wait in a task that was refused
+/// (TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY, TASKRING_UNSUPPORTED). TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.
 ///
 /// # Safety

@@ -260,7 +260,8 @@ private:
 
     /// The call has used the ticket up, unless it gave up before the task was over.
     void ended(taskring_status status) noexcept {
-        const bool goes_on = status == TASKRING_TIMED_OUT || status == TASKRING_WOULD_DEADLOCK || status == TASKRING_TOO_MANY;
+        const bool is_refused = status == TASKRING_WOULD_DEADLOCK || status == TASKRING_TOO_MANY || status == TASKRING_UNSUPPORTED;
+        const bool goes_on = is_refused || status == TASKRING_TIMED_OUT;
         if (!goes_on)
             ticket_ = 0;
     }
