@@ -477,7 +477,7 @@ pub unsafe extern "C" fn taskring_worker_pid(pool: *mut taskring_pool, ticket: u
             return Err(null("pid"));
         }
         core.known_state().ok_or(Error::Stale)?;
-        let found = core.running_in().ok_or_else(|| Error::NotFound { name: "a worker that runs the task".into() })?;
+        let found = core.running_in().ok_or(Fault::Absent { what: "worker that runs the task" })?;
         // SAFETY: as this function's contract says.
         unsafe { put(pid, found) };
         Ok(())

@@ -4,7 +4,6 @@ use super::future::live;
 use super::pool::taskring_pool;
 use super::status::{Fault, taskring_status};
 use super::{bytes, guard, null, put};
-use crate::error::Error;
 use crate::progress::{self, Progress, Told};
 use std::ffi::c_void;
 
@@ -45,7 +44,7 @@ unsafe fn told(pool: *mut taskring_pool, ticket: u64) -> Result<Told, Fault> {
 }
 
 fn nothing() -> Fault {
-    Error::NotFound { name: "a report of the task".into() }.into()
+    Fault::Absent { what: "report of the task" }
 }
 
 /// How far a task has said last that it has come, also when it is over or its worker was killed. `done` and `total` may be NULL.

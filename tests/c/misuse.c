@@ -24,6 +24,7 @@ static void says(const char *part) {
 
 static void nulls(taskring_pool *pool, uint64_t ticket) {
     taskring_pool *none = NULL;
+    taskring_loss loss;
     uint32_t word = 1;
     uint64_t number = 1;
     size_t count = 1;
@@ -68,6 +69,17 @@ static void nulls(taskring_pool *pool, uint64_t ticket) {
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, ticket, 0, NULL, 8, &count));
     says("buffer is NULL");
     STATUS(TASKRING_END, taskring_next_event(pool, ticket, TASKRING_INFINITE, NULL, 0, NULL));
+    /* Nothing of what was asked for: no pool's name is meant. */
+    STATUS(TASKRING_NOT_FOUND, taskring_progress(pool, ticket, &number, &number));
+    CHECK(strcmp(taskring_last_error(), "there is no report of the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_reported(pool, ticket, NULL, 0, &count));
+    CHECK(strcmp(taskring_last_error(), "there is no report of the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_worker_pid(pool, ticket, &word));
+    CHECK(strcmp(taskring_last_error(), "there is no worker that runs the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_last_loss(&loss));
+    CHECK(strcmp(taskring_last_error(), "there is no lost worker: the last error of this thread was another one") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_last_broken(&word));
+    CHECK(strcmp(taskring_last_error(), "there is no broken pool: the last error of this thread was another one") == 0);
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_send_event(NULL, 8));
     says("data is NULL");
     STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_send_event(&number, SIZE_MAX));
