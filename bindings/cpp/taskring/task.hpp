@@ -94,10 +94,7 @@ template <class F, class R, class... A> std::int32_t run(taskring_call *call, co
     return answer(call, [call, &function] {
         std::size_t len = 0;
         const void *args = taskring_call_args(call, &len);
-        reader from(args, len);
-        auto kept = codec<std::tuple<stored_t<std::decay_t<A>>...>>::decode(from);
-        if (from.left() != 0)
-            throw error(TASKRING_DECODE, "bytes are left over: the other side encodes another type");
+        auto kept = decode_all<std::tuple<stored_t<std::decay_t<A>>...>>(args, len);
         return encoded_result<R>(
             [&] { return std::apply([&](auto &...one) -> R { return function(as_parameter<std::decay_t<A>>(one)...); }, kept); });
     });
