@@ -45,7 +45,8 @@ impl SubmitOptions {
         self.idempotent = Some(may_run_again);
         self
     }
-    /// How often an idempotent task is started at most, counting the first time. The default is what the pool says
+    /// How often an idempotent task is started at most, counting the first time: 1 to 255, else a submit is refused with
+    /// [`Error::InvalidArgument`]. The default is what the pool says
     /// ([`OnWorkerDeath::Retry`](crate::OnWorkerDeath::Retry)) and else 2; or as often as its rule for retries allows, when that is more.
     #[must_use]
     pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
@@ -202,6 +203,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
             if idempotent { request.options | OPTION_IDEMPOTENT } else { request.options & !OPTION_IDEMPOTENT };
     }
     if let Some(attempts) = options.attempts_max {
+        if attempts == 0 {
+            return Err(Error::invalid("attempts_max", 0, "1 to 255, counting the first"));
+        }
         request.attempts_max = attempts;
     }
     if options.priority != Priority::Normal {
