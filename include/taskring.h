@@ -623,12 +623,12 @@ typedef struct taskring_options {
      */
     uint64_t user_data;
     /**
-     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map, for each chunk of
-     * inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds, rounded up: up to 49 days,
+     * and TASKRING_INFINITE is refused, for 0 is no limit of its own. In a map, for each chunk of inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
-     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT: up to 49 days. Default: the pool's.
      * What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
      * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
@@ -821,7 +821,8 @@ typedef struct taskring_config {
      */
     uint64_t worker_memory_max;
     /**
-     * The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
+     * The time limits of tasks that have none of their own: see taskring_options. Up to 49 days, rounded up to whole milliseconds; TASKRING_INFINITE
+     * is refused. In a map each chunk of inputs is one task. Default: none.
      */
     uint64_t task_soft_limit_ns;
     /**

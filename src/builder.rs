@@ -224,14 +224,14 @@ impl Builder {
         self.policy.kills_max = kills;
         self
     }
-    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). The default is none.
-    /// In a map each chunk of inputs is one task.
+    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). More than 0 and up to
+    /// 49 days, rounded up to whole milliseconds. The default is none. In a map each chunk of inputs is one task.
     pub fn task_soft_limit(mut self, limit: Duration) -> Builder {
         self.limits[0] = Some(limit);
         self
     }
-    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). The default is
-    /// none, and where the workers are threads that is all there is.
+    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). As long as the
+    /// soft one. The default is none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
         self

@@ -112,7 +112,8 @@ pub struct taskring_config {
     /// Bytes of memory of its own that each worker process may have: heap, private mappings and globals. What goes beyond fails to be allocated. 0: no
     /// limit. Refused with threads.
     pub worker_memory_max: u64,
-    /// The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
+    /// The time limits of tasks that have none of their own: see taskring_options. Up to 49 days, rounded up to whole milliseconds; TASKRING_INFINITE
+    /// is refused. In a map each chunk of inputs is one task. Default: none.
     pub task_soft_limit_ns: u64,
     /// TASKRING_UNSUPPORTED with TASKRING_THREAD and TASKRING_INTERPRETER.
     pub task_hard_limit_ns: u64,

@@ -124,6 +124,8 @@ static void configs(void) {
     REFUSED(attempts_max, 256, "attempts_max is 256");
     REFUSED(orphans, 2, "orphans is 2");
     REFUSED(kills_max, 300, "kills_max is 300");
+    REFUSED(task_soft_limit_ns, TASKRING_INFINITE, "more than 0 and up to 49 days");
+    REFUSED(task_hard_limit_ns, TASKRING_INFINITE, "more than 0 and up to 49 days");
     REFUSED(reserved, 1, "reserved is 1");
     const char *list[] = {"x", NULL};
     REFUSED(worker_args, list, "worker_path is NULL");
@@ -191,6 +193,10 @@ static void submits(taskring_pool *pool) {
     options.attempts_max = 256;
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
     options.attempts_max = 0;
+    options.soft_limit_ns = TASKRING_INFINITE;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
+    says("more than 0 and up to 49 days");
+    options.soft_limit_ns = 0;
     options.struct_size = 3;
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
     CHECK(number == 1);
