@@ -1,6 +1,6 @@
 //! A result that is waited for, of one task or of all those of a map, in the style of `multiprocessing.pool`.
 
-use crate::codec::{Payload, first_item};
+use crate::codec::{Payload, decoded, first_item};
 use crate::error::{Error, Result};
 use crate::future::Core;
 use crate::outcome::{Outcome, item_result};
@@ -42,14 +42,14 @@ impl Work {
 
     /// The value that one task gave.
     pub(crate) fn one<R: Payload>(&self) -> Result<R> {
-        decode(self.bytes_of_one()?)
+        decoded(self.bytes_of_one()?)
     }
 
     /// The values that all tasks gave, each of them those of a chunk, in the order of the inputs; or the first error in that order.
     pub(crate) fn all<R: Payload>(&self) -> Result<Vec<R>> {
         let mut all = Vec::new();
         self.each_of_all(|bytes| {
-            all.push(decode(bytes)?);
+            all.push(decoded(bytes)?);
             Ok(())
         })?;
         Ok(all)
@@ -127,10 +127,6 @@ fn bytes(outcome: &Outcome) -> Result<&[u8]> {
         Outcome::Value(bytes) => Ok(bytes),
         Outcome::Error(e) => Err((**e).clone()),
     }
-}
-
-fn decode<R: Payload>(bytes: &[u8]) -> Result<R> {
-    R::decode(bytes).map_err(|message| Error::Decode { message })
 }
 
 impl<R: 'static> AsyncResult<R> {

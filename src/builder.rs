@@ -1,6 +1,6 @@
 //! The builder: a pool's options, checked before anything is made.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, encoded};
 use crate::constants::{Constants, What};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
@@ -342,10 +342,10 @@ impl Builder {
     }
 
     fn run_once<A: Payload>(mut self, what: What, task: Task<A, ()>, args: &A) -> Builder {
-        let mut bytes = Vec::new();
-        if let Err(message) = args.encode(&mut bytes) {
-            self.refused.get_or_insert(Error::Encode { message });
-        }
+        let bytes = encoded(args).unwrap_or_else(|e| {
+            self.refused.get_or_insert(e);
+            Vec::new()
+        });
         self.run_encoded(what, task.name(), bytes)
     }
 

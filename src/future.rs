@@ -1,6 +1,6 @@
 //! The future: a value that names a slot and its generation, and the one way to a task's result.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, decoded};
 use crate::error::{Error, Result};
 use crate::nested;
 use crate::once::Once;
@@ -123,7 +123,7 @@ impl<R: Payload> Future<R> {
 #[inline]
 fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
     match outcome {
-        Outcome::Value(bytes) => R::decode(bytes).map_err(|message| Error::Decode { message }),
+        Outcome::Value(bytes) => decoded(bytes),
         Outcome::Error(e) => Err((**e).clone()),
     }
 }
