@@ -35,6 +35,7 @@
  *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
  *   exit      A normal end of the owner (return from main, exit) waits for what was submitted; see exit_wait_max_ns and detach_on_exit. A long task
  *             delays it, and taskring_free and taskring_shutdown: tasks are not interrupted.
+ *   Rust      A look at a pool from outside (inspect), the processes of all workers and the choice of the lanes' mutex are there in Rust alone.
  *   platform  64-bit little-endian Linux only. Tested on x86-64.
  *
  * A whole program: cc square.c $(pkg-config --cflags --libs taskring)
@@ -268,6 +269,11 @@
  * And after a panic, which is a failure of functions in Rust.
  */
 #define TASKRING_RETRY_PANICS 2
+
+/**
+ * Tasks that one broadcast submits at most: for all workers of the owner's, and as many that came by name as there can be participants.
+ */
+#define TASKRING_BROADCAST_MAX 448
 
 /**
  * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
@@ -1788,6 +1794,19 @@ taskring_status taskring_attach(const char *name,
                                 struct taskring_pool **pool);
 
 /**
+ * Removes the file of a named pool to which nobody is attached any more, as after a kill of the last one. removed may be NULL; it becomes 1, or 0 when
+ * there was none.
+ *
+ * Returns TASKRING_OK; TASKRING_EXISTS when somebody is attached, or it belongs to another user; TASKRING_INVALID_ARGUMENT; TASKRING_SYSTEM when that
+ * cannot be found out.
+ *
+ * Requires:
+ * name is NULL or a string; removed is NULL or valid for a write.
+ */
+taskring_status taskring_remove_dead(const char *name,
+                                     uint32_t *removed);
+
+/**
  * Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
  * stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
  * have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.
@@ -2254,7 +2273,7 @@ taskring_status taskring_submit_to(struct taskring_pool *pool,
 
 /**
  * Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came
- * by the pool's name and are ready. tickets has room for room of them; 448 are always enough. A pool without workers gives none. Each of the tasks is
+ * by the pool's name and are ready. tickets has room for room of them; TASKRING_BROADCAST_MAX are always enough. A pool without workers gives none. Each of the tasks is
  * for its worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun
  * with it. Waits while the ring is full.
  *

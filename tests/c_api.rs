@@ -178,6 +178,15 @@ fn cpp_ranges_callbacks_and_bytes_are_what_they_say() {
 }
 
 #[test]
+fn what_rust_tells_c_and_cpp_tell_too() {
+    if has("cc") {
+        let program = build("names", "c11", &["tests/c/names.c"], &[]);
+        run(&program, &[&format!("names-c-{}", std::process::id())]);
+    }
+    run_cpp(&[&["names"]], &["c++17", "c++20"]);
+}
+
+#[test]
 fn cpp_closures_are_ended_once_and_coroutines_resumed_once() {
     run_cpp(&[&["closures"], &["no_callback"]], &["c++17", "c++20"]);
     run_cpp(&[&["await"]], &["c++20"]);

@@ -303,6 +303,25 @@ pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut ta
     guard(|| unsafe { make(pool, || Ok(Executor::attach(text("name", name)?)?)) })
 }
 
+/// Removes the file of a named pool to which nobody is attached any more, as after a kill of the last one. `removed` may be NULL; it becomes 1, or 0 when
+/// there was none.
+///
+/// Returns TASKRING_OK; TASKRING_EXISTS when somebody is attached, or it belongs to another user; TASKRING_INVALID_ARGUMENT; TASKRING_SYSTEM when that
+/// cannot be found out.
+///
+/// # Safety
+/// `name` is NULL or a string; `removed` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_remove_dead(name: *const c_char, removed: *mut u32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let was_there = crate::named::remove_dead(unsafe { text("name", name) }?)?;
+        // SAFETY: as this function's contract says.
+        unsafe { put(removed, u32::from(was_there)) };
+        Ok(())
+    })
+}
+
 /// Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
 /// stale from here on: the results of tasks that are over are dropped, and loans and views end. A set, a map, and tasks in a completion queue that
 /// have not come out keep the place of an attached pool among its participants: free them too. NULL is allowed.

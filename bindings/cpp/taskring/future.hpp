@@ -144,6 +144,15 @@ public:
         detail::check(taskring_state(pool_, ticket_, &found));
         return static_cast<taskring::state>(found);
     }
+    /// The process that runs the task just now; nothing when none does.
+    std::optional<std::uint32_t> worker_pid() const {
+        std::uint32_t pid = 0;
+        const taskring_status status = taskring_worker_pid(pool_, ticket_, &pid);
+        if (status == TASKRING_NOT_FOUND)
+            return std::nullopt;
+        detail::check(status);
+        return pid;
+    }
     bool is_cancelled() const { return state() == taskring::state::cancelled; }
     bool is_running() const { return state() == taskring::state::running; }
     /// Whether the task is over, one way or the other: get will not wait.
