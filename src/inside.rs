@@ -22,10 +22,11 @@ const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 /// A task that waits without a time limit for one of its own pool (by a future's `result`, [`wait`](crate::wait), [`as_completed`](crate::as_completed), a map, or a submit to
 /// a full ring) runs it on top of itself when nobody has started it, so one worker is enough for tasks that wait for tasks. Up to 64 of them lie on
 /// each other; one more is [`Error::TooMany`]. A wait that could never end, for threads of one pool wait for each other in a circle, is
-/// [`Error::WouldDeadlock`] for the last of them, and so is one for room in a ring that is full of tasks below it. A task that has its
-/// worker's context waits for none that takes one: that is [`Error::Unsupported`]. After each of these the task that was waited for goes on. A wait with a time limit keeps to its
+/// [`Error::WouldDeadlock`] for the last of them, and so is one for room in a ring that is full of tasks below it. A wait with a time limit keeps to its
 /// limit, and helps nobody; nor does `.await`, or a wait for what a callback does: with one worker such a wait may never end. The task on top runs in the
 /// middle of the one that waits, in the same thread: do not wait while you hold a lock or a borrow that it needs.
+/// In a task that has its worker's context ([`InterpreterPool`](crate::InterpreterPool)) a wait for one that takes a context is [`Error::Unsupported`]. After
+/// each of these refusals what was waited for goes on.
 ///
 /// A worker that leaves does not wait for tasks that its tasks have submitted; the callbacks of such that are not over then are not called. Each
 /// worker whose tasks ask takes a second place among the pool's 256 participants.
