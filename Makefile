@@ -11,6 +11,8 @@ PROFILE ?= release
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
+# What programs are bound to, as taskring_check_version has it: while the major version is 0, each minor one is another interface.
+ABI := $(MAJOR)$(if $(filter 0,$(MAJOR)),.$(word 2,$(subst ., ,$(VERSION))))
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(shell $(CARGO) metadata --locked --no-deps --format-version 1 | sed 's|.*"target_directory":"\([^"]*\)".*|\1|'))
 BUILD_DIR := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 WORK_DIR := $(TARGET_DIR)/install
@@ -35,10 +37,10 @@ FORCE:
 $(SHARED): $(STATIC) include/taskring.map Makefile
 	mkdir -p $(WORK_DIR)
 	$(CC) -shared -o $@ -Wl,--whole-archive $(STATIC) -Wl,--no-whole-archive -Wl,--version-script=include/taskring.map \
-		-Wl,-soname,libtaskring.so.$(MAJOR) -Wl,-z,nodelete -Wl,-z,relro,-z,now -Wl,--gc-sections $(LIBS)
+		-Wl,-soname,libtaskring.so.$(ABI) -Wl,-z,nodelete -Wl,-z,relro,-z,now -Wl,--gc-sections $(LIBS)
 
 SUBSTITUTE = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-	-e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@LIBS@|$(LIBS)|'
+	-e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' -e 's|@ABI@|$(ABI)|' -e 's|@LIBS@|$(LIBS)|'
 
 install-headers:
 	$(INSTALL) -d $(DESTDIR)$(INCLUDEDIR)/taskring
@@ -49,14 +51,14 @@ install: $(SHARED) install-headers
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/taskring
 	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(LIBDIR)/
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/
-	ln -sf libtaskring.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(MAJOR)
-	ln -sf libtaskring.so.$(MAJOR) $(DESTDIR)$(LIBDIR)/libtaskring.so
+	ln -sf libtaskring.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(ABI)
+	ln -sf libtaskring.so.$(ABI) $(DESTDIR)$(LIBDIR)/libtaskring.so
 	$(SUBSTITUTE) bindings/c/taskring.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/taskring.pc
 	$(SUBSTITUTE) bindings/c/taskring-config.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/taskring/taskring-config.cmake
 	$(SUBSTITUTE) bindings/c/taskring-config-version.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/taskring/taskring-config-version.cmake
 
 uninstall:
 	rm -f $(DESTDIR)$(INCLUDEDIR)/taskring.h $(DESTDIR)$(INCLUDEDIR)/taskring.hpp $(DESTDIR)$(LIBDIR)/libtaskring.a
-	rm -f $(DESTDIR)$(LIBDIR)/libtaskring.so $(DESTDIR)$(LIBDIR)/libtaskring.so.$(MAJOR) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(VERSION)
+	rm -f $(DESTDIR)$(LIBDIR)/libtaskring.so $(DESTDIR)$(LIBDIR)/libtaskring.so.$(ABI) $(DESTDIR)$(LIBDIR)/libtaskring.so.$(VERSION)
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/taskring.pc
 	rm -rf $(DESTDIR)$(LIBDIR)/cmake/taskring $(DESTDIR)$(INCLUDEDIR)/taskring

@@ -11,8 +11,8 @@
  *   by their own function; NULL, freed and made-up handles are errors, not crashes. Tickets are numbers and need no memory: taskring_result or taskring_release uses one up, and from
  *   then on it is TASKRING_STALE. Times are nanoseconds on the monotonic clock; TASKRING_INFINITE is for ever. Structs begin with their size:
  *   start from the INIT macro, set fields by name. Text is UTF-8. The library never prints.
- *   In a task every wait for tasks of its own pool with TASKRING_INFINITE may also return TASKRING_WOULD_DEADLOCK or TASKRING_TOO_MANY: see
- *   taskring_current_pool. Nothing was changed then, and the tickets are as good as before.
+ *   In a task every wait for tasks of its own pool with TASKRING_INFINITE may also return TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY or
+ *   TASKRING_UNSUPPORTED: see taskring_current_pool. Nothing was changed then, and the tickets are as good as before.
  *
  * Threads and processes
  *   Any thread may call any function with any handle. Freeing a handle while another thread uses it is the only exception. A spawned worker is
@@ -37,6 +37,7 @@
  *   stale     A ticket belongs to the submitter that got it: another process cannot use it, and nobody can twice.
  *   exit      A normal end of the owner (return from main, exit) waits for what was submitted; see exit_wait_max_ns and detach_on_exit. A long task
  *             delays it, and taskring_free and taskring_shutdown: tasks are not interrupted.
+ *   Rust      A look at a pool from outside (inspect), the processes of all workers and the choice of the lanes' mutex are there in Rust alone.
  *   platform  64-bit little-endian Linux only. Tested on x86-64.
  *
  * A whole program: cc square.c $(pkg-config --cflags --libs taskring)
@@ -270,6 +271,11 @@
  * And after a panic, which is a failure of functions in Rust.
  */
 #define TASKRING_RETRY_PANICS 2
+
+/**
+ * Tasks that one broadcast submits at most: for all workers of the owner's, and as many that came by name as there can be participants.
+ */
+#define TASKRING_BROADCAST_MAX 448
 
 /**
  * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
@@ -625,12 +631,12 @@ typedef struct taskring_options {
      */
     uint64_t user_data;
     /**
-     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map, for each chunk of
-     * inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
+     * How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds, rounded up: up to 49 days,
+     * and TASKRING_INFINITE is refused, for 0 is no limit of its own. In a map, for each chunk of inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
      */
     uint64_t soft_limit_ns;
     /**
-     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+     * How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT: up to 49 days. Default: the pool's.
      * What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
      * TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
      */
@@ -823,7 +829,8 @@ typedef struct taskring_config {
      */
     uint64_t worker_memory_max;
     /**
-     * The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
+     * The time limits of tasks that have none of their own: see taskring_options. Up to 49 days, rounded up to whole milliseconds; TASKRING_INFINITE
+     * is refused. In a map each chunk of inputs is one task. Default: none.
      */
     uint64_t task_soft_limit_ns;
     /**
@@ -1285,7 +1292,8 @@ taskring_status taskring_wait(struct taskring_pool *pool,
  *
  * Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED, TASKRING_ENCODE,
  * TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
- * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+ * stays good after TASKRING_BUFFER_TOO_SMALL (*len is what is needed) and TASKRING_TIMED_OUT, and after a wait in a task that was refused
+ * (TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY, TASKRING_UNSUPPORTED). TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
  * TASKRING_FORKED.
  *
  * Requires:
@@ -1444,8 +1452,9 @@ taskring_status taskring_work(const char *name);
  *
  * A task that waits with TASKRING_INFINITE for one of its own pool runs it on top of itself when nobody has started it, so one worker is
  * enough for tasks that wait for tasks. Up to 64 of them lie on each other; one more is TASKRING_TOO_MANY. A wait that could never end, for
- * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A wait with a time limit keeps
- * to its limit, and helps nobody.
+ * threads of one pool wait for each other in a circle, is TASKRING_WOULD_DEADLOCK for the last of them. A task that has its worker's context
+ * (taskring_register_in_context) waits for none that takes one: that is TASKRING_UNSUPPORTED. A wait with a time limit keeps to its limit,
+ * and helps nobody.
  *
  * Returns TASKRING_OK and writes *pool; TASKRING_UNSUPPORTED outside a task; TASKRING_TOO_MANY; TASKRING_INVALID_ARGUMENT;
  * TASKRING_OUT_OF_MEMORY, TASKRING_STALLED, TASKRING_SYSTEM.
@@ -1812,6 +1821,19 @@ taskring_status taskring_create_named(const struct taskring_config *config,
  */
 taskring_status taskring_attach(const char *name,
                                 struct taskring_pool **pool);
+
+/**
+ * Removes the file of a named pool to which nobody is attached any more, as after a kill of the last one. removed may be NULL; it becomes 1, or 0 when
+ * there was none.
+ *
+ * Returns TASKRING_OK; TASKRING_EXISTS when somebody is attached, or it belongs to another user; TASKRING_INVALID_ARGUMENT; TASKRING_SYSTEM when that
+ * cannot be found out.
+ *
+ * Requires:
+ * name is NULL or a string; removed is NULL or valid for a write.
+ */
+taskring_status taskring_remove_dead(const char *name,
+                                     uint32_t *removed);
 
 /**
  * Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are
@@ -2293,7 +2315,7 @@ taskring_status taskring_submit_to(struct taskring_pool *pool,
 
 /**
  * Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came
- * by the pool's name and are ready. tickets has room for room of them; 448 are always enough. A pool without workers gives none. Each of the tasks is
+ * by the pool's name and are ready. tickets has room for room of them; TASKRING_BROADCAST_MAX are always enough. A pool without workers gives none. Each of the tasks is
  * for its worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun
  * with it. Waits while the ring is full.
  *

@@ -1,6 +1,6 @@
 //! A result that is waited for, of one task or of all those of a map, in the style of `multiprocessing.pool`.
 
-use crate::codec::{Payload, first_item};
+use crate::codec::{Payload, decoded, first_item};
 use crate::error::{Error, Result};
 use crate::future::Core;
 use crate::outcome::{Outcome, item_result};
@@ -42,14 +42,14 @@ impl Work {
 
     /// The value that one task gave.
     pub(crate) fn one<R: Payload>(&self) -> Result<R> {
-        decode(self.bytes_of_one()?)
+        decoded(self.bytes_of_one()?)
     }
 
     /// The values that all tasks gave, each of them those of a chunk, in the order of the inputs; or the first error in that order.
     pub(crate) fn all<R: Payload>(&self) -> Result<Vec<R>> {
         let mut all = Vec::new();
         self.each_of_all(|bytes| {
-            all.push(decode(bytes)?);
+            all.push(decoded(bytes)?);
             Ok(())
         })?;
         Ok(all)
@@ -104,7 +104,7 @@ impl Work {
         for task in &self.tasks {
             // The task's own end, and that there will be none, are told with the result.
             if let Err(e) = task.wait_over(left())
-                && matches!(e, Error::TimedOut { .. } | Error::WouldDeadlock | Error::TooMany { .. })
+                && (matches!(e, Error::TimedOut { .. }) || e.is_refused_wait())
             {
                 return Err(e);
             }
@@ -127,10 +127,6 @@ fn bytes(outcome: &Outcome) -> Result<&[u8]> {
         Outcome::Value(bytes) => Ok(bytes),
         Outcome::Error(e) => Err((**e).clone()),
     }
-}
-
-fn decode<R: Payload>(bytes: &[u8]) -> Result<R> {
-    R::decode(bytes).map_err(|message| Error::Decode { message })
 }
 
 impl<R: 'static> AsyncResult<R> {
@@ -187,7 +183,8 @@ impl<R: 'static> AsyncResult<R> {
     /// Waits until it is [`ready`](AsyncResult::ready), or the time is over.
     ///
     /// # Errors
-    /// [`Error::TimedOut`]; in a task also [`Error::WouldDeadlock`] and [`Error::TooMany`], see [`current_pool`](crate::current_pool).
+    /// [`Error::TimedOut`]; in a task also [`Error::WouldDeadlock`], [`Error::TooMany`] and [`Error::Unsupported`], see
+    /// [`current_pool`](crate::current_pool).
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.work.wait(timeout)
     }

@@ -1,6 +1,6 @@
 //! The builder: a pool's options, checked before anything is made.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, encoded};
 use crate::constants::{Constants, What};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
@@ -225,14 +225,14 @@ impl Builder {
         self.policy.kills_max = kills;
         self
     }
-    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). The default is none.
-    /// In a map each chunk of inputs is one task.
+    /// The soft time limit of tasks that have none of their own, see [`SubmitOptions::soft_limit`](crate::SubmitOptions::soft_limit). More than 0 and up to
+    /// 49 days, rounded up to whole milliseconds. The default is none. In a map each chunk of inputs is one task.
     pub fn task_soft_limit(mut self, limit: Duration) -> Builder {
         self.limits[0] = Some(limit);
         self
     }
-    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). The default is
-    /// none, and where the workers are threads that is all there is.
+    /// The hard time limit of tasks that have none of their own, see [`SubmitOptions::hard_limit`](crate::SubmitOptions::hard_limit). As long as the
+    /// soft one. The default is none, and where the workers are threads that is all there is.
     pub fn task_hard_limit(mut self, limit: Duration) -> Builder {
         self.limits[1] = Some(limit);
         self
@@ -343,10 +343,10 @@ impl Builder {
     }
 
     fn run_once<A: Payload>(mut self, what: What, task: Task<A, ()>, args: &A) -> Builder {
-        let mut bytes = Vec::new();
-        if let Err(message) = args.encode(&mut bytes) {
-            self.refused.get_or_insert(Error::Encode { message });
-        }
+        let bytes = encoded(args).unwrap_or_else(|e| {
+            self.refused.get_or_insert(e);
+            Vec::new()
+        });
         self.run_encoded(what, task.name(), bytes)
     }
 

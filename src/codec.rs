@@ -1,5 +1,6 @@
 //! Arguments and results as bytes: any serde type through postcard, or raw bytes as they are.
 
+use crate::error::Error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
@@ -33,6 +34,26 @@ pub trait PayloadRef {
     /// # Errors
     /// A text that says why the bytes are no such value.
     fn with_decoded<T>(bytes: &[u8], f: impl FnOnce(&Self) -> T) -> Result<T, String>;
+}
+
+/// Appends the encoded value.
+#[inline]
+pub(crate) fn encode_into<T: Payload>(value: &T, into: &mut Vec<u8>) -> crate::error::Result<()> {
+    value.encode(into).map_err(|message| Error::Encode { message })
+}
+
+/// The encoded value.
+#[inline]
+pub(crate) fn encoded<T: Payload>(value: &T) -> crate::error::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    encode_into(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The value that these bytes are.
+#[inline]
+pub(crate) fn decoded<T: Payload>(bytes: &[u8]) -> crate::error::Result<T> {
+    T::decode(bytes).map_err(|message| Error::Decode { message })
 }
 
 impl<P: Payload> PayloadRef for P {

@@ -197,6 +197,11 @@ impl Error {
         Error::Incompatible { what, found: found.to_string(), wanted: wanted.to_string() }
     }
 
+    /// Whether a wait in a task was refused ([`current_pool`](crate::current_pool) says when): nothing was changed, and what was waited for goes on.
+    pub(crate) fn is_refused_wait(&self) -> bool {
+        matches!(self, Error::WouldDeadlock | Error::TooMany { .. } | Error::Unsupported { .. })
+    }
+
     /// Whether the task itself went wrong: it failed, panicked, took its worker down with it, or ran longer than it may.
     #[must_use]
     pub fn is_task_failure(&self) -> bool {

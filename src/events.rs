@@ -1,7 +1,7 @@
 //! Events of a running task: each is kept, in order, until whoever has submitted the task reads it. The public face, and the wait; `event_blocks.rs` says where
 //! they are meanwhile.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, decoded, encoded};
 use crate::error::{Error, Result};
 use crate::event_ring::{EVENT_LEN_MAX, Event};
 use crate::future::{Core, Future};
@@ -92,7 +92,7 @@ impl Core {
 
 fn decode<T: Payload>(event: Event) -> Result<T> {
     match event {
-        Event::Bytes(bytes) => T::decode(&bytes).map_err(|message| Error::Decode { message }),
+        Event::Bytes(bytes) => decoded(&bytes),
         Event::TooLarge(_) => unreachable!("there is room for any"),
     }
 }
@@ -247,9 +247,7 @@ pub fn send_event<T: Payload>(event: &T) -> Result<()> {
     if let Some(bytes) = event.as_encoded() {
         return send_event_bytes(bytes);
     }
-    let mut bytes = Vec::new();
-    event.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
-    send_event_bytes(&bytes)
+    send_event_bytes(&encoded(event)?)
 }
 
 pub(crate) fn send_event_bytes(bytes: &[u8]) -> Result<()> {

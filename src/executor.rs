@@ -1,8 +1,11 @@
 //! The executor: a pool's handle, for its owner or for another submitter.
 
 use crate::builder::Builder;
-use crate::codec::Payload;
-use crate::error::{Error, Result};
+use crate::codec::{Payload, encode_into, encoded};
+// For links in comments.
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::options::{SubmitOptions, request, requests_of_all};
@@ -100,7 +103,7 @@ fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_ful
     match args.as_encoded() {
         Some(bytes) => pool.submit_bytes(request, bytes, when_full),
         None => with_scratch(|bytes| {
-            args.encode(bytes).map_err(|message| Error::Encode { message })?;
+            encode_into(args, bytes)?;
             pool.submit_bytes(request, bytes, when_full)
         }),
     }
@@ -112,9 +115,7 @@ fn submit_retried<A: Payload>(pool: &Pool, request: &Request, rule: Rule, args: 
     if let Some(bytes) = args.as_encoded() {
         return pool.submit_by_rule(request, rule, bytes, when_full);
     }
-    let mut bytes = Vec::new();
-    args.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
-    pool.submit_by_rule(request, rule, &bytes, when_full)
+    pool.submit_by_rule(request, rule, &encoded(args)?, when_full)
 }
 
 /// For the bench of the mutexes: locks the submitter's lane, calls `f`, and unlocks it.
@@ -236,7 +237,7 @@ impl Executor {
                 bytes.clear();
                 ends.clear();
                 for arg in args.by_ref().take(AT_A_TIME) {
-                    arg.encode(bytes).map_err(|message| Error::Encode { message })?;
+                    encode_into(&arg, bytes)?;
                     ends.push(bytes.len());
                 }
                 if ends.is_empty() {
@@ -325,7 +326,7 @@ impl Executor {
         let requests = requests_of_all(pool, &request, options)?;
         let mut futures = Vec::with_capacity(requests.len());
         let sent = with_scratch(|bytes| {
-            args.encode(bytes).map_err(|message| Error::Encode { message })?;
+            encode_into(&args, bytes)?;
             pool.submit_each(&requests, options.rule(pool), bytes, |ticket| futures.push(Future::new(pool.clone(), ticket)))
         });
         options.note_submitted(pool, futures.len());

@@ -139,11 +139,6 @@ impl Opened {
     }
 }
 
-/// Whether a wait in a task was refused: what was waited for goes on.
-fn is_refusal(e: &Error) -> bool {
-    matches!(e, Error::WouldDeadlock | Error::TooMany { .. })
-}
-
 /// A map that is going on.
 pub(crate) struct Feed<S> {
     pool: Arc<Pool>,
@@ -400,7 +395,7 @@ impl<S: Source> Feed<S> {
                 Ok(true) => self.feed(Some(Duration::ZERO)),
                 Ok(false) => return Some(Next::End),
                 Err(e @ Error::TimedOut { .. }) => return Some(self.out_of_time(e)),
-                Err(e) if is_refusal(&e) => return Some(Next::Failed(e)),
+                Err(e) if e.is_refused_wait() => return Some(Next::Failed(e)),
                 Err(e) => {
                     self.cancel();
                     return Some(Next::Failed(e));
@@ -426,7 +421,7 @@ impl<S: Source> Feed<S> {
         if let Some(InFlight::Task(batch)) = self.tasks.front()
             // The outcome, or why there is none, is seen below.
             && let Err(e) = batch.core.wait(limit)
-            && (matches!(e, Error::TimedOut { .. }) || is_refusal(&e))
+            && (matches!(e, Error::TimedOut { .. }) || e.is_refused_wait())
         {
             return Err(e);
         }

@@ -1,6 +1,6 @@
 //! The future: a value that names a slot and its generation, and the one way to a task's result.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, decoded};
 use crate::error::{Error, Result};
 use crate::nested;
 use crate::once::Once;
@@ -104,7 +104,7 @@ impl<R: Payload> Future<R> {
     /// [`Error::Cancelled`]; the task's own end ([`Error::TaskFailed`], [`Error::Panicked`], [`Error::WorkerLost`], [`Error::TimeLimit`]; [`Error::Encode`],
     /// [`Error::PayloadTooLarge`] and [`Error::OutOfMemory`] when its result could not be stored); [`Error::Forked`];
     /// [`Error::NoWorkerFor`]; [`Error::Broken`], [`Error::Corrupt`]; [`Error::Decode`] when `R` is not what the task returned. In a task also
-    /// [`Error::WouldDeadlock`] and [`Error::TooMany`], after which it goes on, see [`current_pool`](crate::current_pool).
+    /// [`Error::WouldDeadlock`], [`Error::TooMany`] and [`Error::Unsupported`], after which it goes on, see [`current_pool`](crate::current_pool).
     #[inline]
     pub fn result(&self) -> Result<R> {
         decode(self.core.wait(None)?)
@@ -123,7 +123,7 @@ impl<R: Payload> Future<R> {
 #[inline]
 fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
     match outcome {
-        Outcome::Value(bytes) => R::decode(bytes).map_err(|message| Error::Decode { message }),
+        Outcome::Value(bytes) => decoded(bytes),
         Outcome::Error(e) => Err((**e).clone()),
     }
 }

@@ -25,6 +25,8 @@ const LAST_CALLBACKS: Duration = Duration::from_secs(1);
 /// threads of one process or of workers that wait for tasks for each other ([`submit_to`](Executor::submit_to)); and so is who waits for room in a ring that is full of tasks below it. A wait with a time limit keeps to its
 /// limit, and helps nobody; nor does `.await`, or a wait for what a callback does: with one worker such a wait may never end. The task on top runs in the
 /// middle of the one that waits, in the same thread: do not wait while you hold a lock or a borrow that it needs.
+/// In a task that has its worker's context ([`InterpreterPool`](crate::InterpreterPool)) a wait for one that takes a context is [`Error::Unsupported`]. After
+/// each of these refusals what was waited for goes on.
 ///
 /// A worker that leaves does not wait for tasks that its tasks have submitted; the callbacks of such that are not over then are not called. Each
 /// worker whose tasks ask takes a second place among the pool's 256 participants.

@@ -4,10 +4,13 @@
 //! nothing, so what a task works with is its arguments and its worker's context.
 
 use crate::builder::Builder;
-use crate::codec::Payload;
+use crate::codec::{Payload, encoded};
 use crate::constants::What;
 use crate::context;
-use crate::error::{Error, Result, TaskError};
+// For links in comments.
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::{Result, TaskError};
 use crate::executor::{Executor, submit_to};
 use crate::future::Future;
 use crate::options::SubmitOptions;
@@ -182,8 +185,7 @@ impl<C: 'static> InterpreterPool<C> {
                 Ok(context::establish(move || make(decoded(&bytes).map_err(TaskError::new)?)))
             });
         });
-        let mut bytes = Vec::new();
-        Numbered(number, args).encode(&mut bytes).map_err(|message| Error::Encode { message })?;
+        let bytes = encoded(&Numbered(number, args))?;
         let options = options.start(StartMethod::Interpreter).run_encoded(What::Initializer, FUNCTION, bytes);
         Ok(InterpreterPool { executor: options.build()?, context: PhantomData })
     }

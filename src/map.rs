@@ -1,6 +1,6 @@
 //! Mapping a task over inputs: a typed face of `feed.rs`.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, decoded, encode_into};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::feed::{Chunk, Feed, Next, Plan, Source};
@@ -87,7 +87,7 @@ impl<A: Payload, R: Payload, I: Iterator<Item = A>> Source for Typed<A, R, I> {
     }
     #[inline]
     fn next(&mut self, into: &mut Vec<u8>) -> Option<std::result::Result<(), Box<Error>>> {
-        Some(self.inputs.next()?.encode(into).map_err(|message| Box::new(Error::Encode { message })))
+        Some(encode_into(&self.inputs.next()?, into).map_err(Box::new))
     }
 }
 
@@ -109,7 +109,7 @@ impl<A: Payload, R: Payload, I: Iterator<Item = std::result::Result<A, E>>, E> S
         match self.inputs.next()? {
             Ok(args) => {
                 self.good += 1;
-                Some(args.encode(into).map_err(|message| Box::new(Error::Encode { message })))
+                Some(encode_into(&args, into).map_err(Box::new))
             }
             Err(e) => {
                 self.error = Some(e);
@@ -285,15 +285,10 @@ where
 
 fn result<R: Payload>(next: Next<'_>) -> Option<Result<R>> {
     match next {
-        Next::Item(_, Ok(bytes)) => Some(decode(bytes)),
+        Next::Item(_, Ok(bytes)) => Some(decoded(bytes)),
         Next::Item(_, Err(e)) | Next::Failed(e) => Some(Err(e)),
         Next::End => None,
     }
-}
-
-#[inline]
-fn decode<R: Payload>(bytes: &[u8]) -> Result<R> {
-    R::decode(bytes).map_err(|message| Error::Decode { message })
 }
 
 impl<A, R, I> Iterator for Map<A, R, I>
@@ -307,7 +302,7 @@ where
     #[inline]
     fn next(&mut self) -> Option<Result<R>> {
         match self.feed.next_value() {
-            Some(bytes) => Some(decode(bytes)),
+            Some(bytes) => Some(decoded(bytes)),
             None => self.next_of_any_kind(),
         }
     }
@@ -375,7 +370,7 @@ where
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self.feed.next_value() {
-            Some(bytes) => Some(Ok(decode(bytes))),
+            Some(bytes) => Some(Ok(decoded(bytes))),
             None => self.next_in(None),
         }
     }

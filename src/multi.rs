@@ -2,7 +2,7 @@
 
 use crate::async_result::{AsyncResult, Callback, Work};
 use crate::builder::Builder;
-use crate::codec::{Payload, begin_item, end_item};
+use crate::codec::{Payload, begin_item, encode_into, end_item};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::future::Core;
@@ -302,9 +302,7 @@ impl MultiPool {
         }
         let inputs: Vec<A> = inputs.into_iter().collect();
         let function = self.executor().pool().function(&task)?;
-        self.submit_encoded(function, inputs.len(), chunk, |nth, into| {
-            inputs[nth].encode(into).map_err(|message| Error::Encode { message })
-        })
+        self.submit_encoded(function, inputs.len(), chunk, |nth, into| encode_into(&inputs[nth], into))
     }
 
     /// One task, of arguments that are bytes already.

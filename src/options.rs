@@ -45,7 +45,8 @@ impl SubmitOptions {
         self.idempotent = Some(may_run_again);
         self
     }
-    /// How often an idempotent task is started at most, counting the first time. The default is what the pool says
+    /// How often an idempotent task is started at most, counting the first time: 1 to 255, else a submit is refused with
+    /// [`Error::InvalidArgument`]. The default is what the pool says
     /// ([`OnWorkerDeath::Retry`](crate::OnWorkerDeath::Retry)) and else 2; or as often as its rule for retries allows, when that is more.
     #[must_use]
     pub fn attempts_max(mut self, attempts: u8) -> SubmitOptions {
@@ -100,10 +101,10 @@ impl SubmitOptions {
     }
 
     /// How long the task may run before it is asked to stop, as by [`Future::cancel`](crate::Future::cancel): from then on
-    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. Counted from its start, each time that it is started, in whole milliseconds;
+    /// [`task::cancel_requested`](crate::task::cancel_requested) is true in it. More than 0 and up to 49 days. Counted from its start, each time that it is started, in whole milliseconds, rounded up;
     /// of a map, for each chunk of inputs (see [`MapOptions::chunk`](crate::MapOptions::chunk)). The default is the pool's,
     /// [`Builder::task_soft_limit`](crate::Builder::task_soft_limit). It must be less than the hard limit, also where one of the two is the pool's: else a
-    /// submit is refused with [`Error::InvalidArgument`].
+    /// submit is refused with [`Error::InvalidArgument`], as it is for a limit out of range: no limit is to say none.
     ///
     /// A worker keeps to limits in a thread of its own. So a task that runs with one, or in a worker after one, finds a second thread in its process, where
     /// no pool with [`StartMethod::Fork`](crate::StartMethod::Fork) can be built. That thread takes no signals.
@@ -113,7 +114,7 @@ impl SubmitOptions {
         self
     }
     /// How long the task may run before it is killed with its worker process, as by [`Future::cancel_hard`](crate::Future::cancel_hard): it ends with
-    /// [`Error::TimeLimit`], and is not run again. Counted as the soft limit. What else the process does, for other pools too, ends with it, as by a hard
+    /// [`Error::TimeLimit`], and is not run again. As long, and counted, as the soft limit. What else the process does, for other pools too, ends with it, as by a hard
     /// cancel. The default is the pool's, [`Builder::task_hard_limit`](crate::Builder::task_hard_limit). A submit is refused with [`Error::Unsupported`]
     /// while the pool has workers that are threads; one that comes later only asks, and so does a process that serves the pool and takes part in it in
     /// another way as well.
@@ -202,6 +203,9 @@ pub(crate) fn request(pool: &Arc<Pool>, options: &SubmitOptions, function: u16) 
             if idempotent { request.options | OPTION_IDEMPOTENT } else { request.options & !OPTION_IDEMPOTENT };
     }
     if let Some(attempts) = options.attempts_max {
+        if attempts == 0 {
+            return Err(Error::invalid("attempts_max", 0, "1 to 255, counting the first"));
+        }
         request.attempts_max = attempts;
     }
     if options.priority != Priority::Normal {

@@ -3,7 +3,7 @@
 //! There are two places for it. The task's thread, which alone writes, fills the one that is not told of, and then tells of it by one store of
 //! {generation, count}. So whoever dies while it writes leaves what was told before, nobody waits for a reader, and a reader that was overtaken reads again.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, decoded, encoded};
 use crate::error::{Error, Result};
 use crate::future::{Core, Future};
 use crate::layout::{Extra, Report};
@@ -176,7 +176,7 @@ impl<R> Future<R> {
     pub fn reported<T: Payload>(&self) -> Result<Option<T>> {
         let told = self.core().told();
         let value = told.as_ref().and_then(Told::value);
-        value.map(|bytes| T::decode(bytes).map_err(|message| Error::Decode { message })).transpose()
+        value.map(decoded).transpose()
     }
 }
 
@@ -237,9 +237,7 @@ pub fn progress(done: u64, total: u64) -> Result<()> {
 /// # Errors
 /// [`Error::Encode`]; [`Error::PayloadTooLarge`]; those of [`progress`]. Then the value before stands.
 pub fn report<T: Payload>(value: &T) -> Result<()> {
-    let mut bytes = Vec::new();
-    value.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
-    report_bytes(&bytes)
+    report_bytes(&encoded(value)?)
 }
 
 pub(crate) fn report_bytes(bytes: &[u8]) -> Result<()> {

@@ -4,7 +4,7 @@
 //! would. So its future can do all that a task's can, and be waited for together with those of tasks. The pool is made with the first promise. A normal end
 //! of the process does not wait for unfinished ones, and the pool has no end of its own.
 
-use crate::codec::Payload;
+use crate::codec::{Payload, encoded};
 use crate::constants::Constants;
 use crate::error::{Error, Result, TaskError};
 use crate::future::Future;
@@ -300,8 +300,6 @@ impl<R: Payload> Promise<R> {
         if let Some(bytes) = value.as_encoded() {
             return self.maker.complete(OutcomeKind::Value, bytes);
         }
-        let mut bytes = Vec::new();
-        value.encode(&mut bytes).map_err(|message| Error::Encode { message })?;
-        self.maker.complete(OutcomeKind::Value, &bytes)
+        self.maker.complete(OutcomeKind::Value, &encoded(&value)?)
     }
 }

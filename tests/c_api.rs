@@ -178,6 +178,15 @@ fn cpp_ranges_callbacks_and_bytes_are_what_they_say() {
 }
 
 #[test]
+fn what_rust_tells_c_and_cpp_tell_too() {
+    if has("cc") {
+        let program = build("names", "c11", &["tests/c/names.c"], &[]);
+        run(&program, &[&format!("names-c-{}", std::process::id())]);
+    }
+    run_cpp(&[&["names"]], &["c++17", "c++20"]);
+}
+
+#[test]
 fn cpp_closures_are_ended_once_and_coroutines_resumed_once() {
     run_cpp(&[&["closures"], &["no_callback"]], &["c++17", "c++20"]);
     run_cpp(&[&["await"]], &["c++20"]);
@@ -370,6 +379,16 @@ fn an_installed_copy_serves_clients() {
         text.lines().filter_map(|l| l.split(['@', ' ']).next()).filter(|n| !n.starts_with("TASKRING_")).collect();
     assert_eq!(found, wanted, "what the shared library exports, and what the header declares");
 
+    if has("readelf") {
+        // What programs are bound to is another one with each version that taskring_check_version refuses.
+        let major = env!("CARGO_PKG_VERSION_MAJOR");
+        let abi = if major == "0" { concat!("0.", env!("CARGO_PKG_VERSION_MINOR")) } else { major };
+        let out = succeed(Command::new("readelf").arg("-d").arg(lib.join("libtaskring.so")));
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let name = format!("libtaskring.so.{abi}");
+        assert!(text.contains(&format!("soname: [{name}]")) && lib.join(name).exists(), "{text}");
+    }
+
     let client = root().join("tests/c/client.c");
     let plugin_host = build("plugin_host", "c11", &["tests/c/plugin_host.c"], &["-ldl"]);
     for (standard, static_link) in [("c11", false), ("c11", true), ("c++17", false), ("c++17", true)] {
@@ -419,7 +438,8 @@ fn with_cmake(prefix: &Path) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let client = root().join("tests/c/client.c");
     let lists = format!(
-        "cmake_minimum_required(VERSION 3.10)\nproject(client C)\nfind_package(taskring {} REQUIRED)\n\
+        "cmake_minimum_required(VERSION 3.10)\nproject(client C)\nfind_package(taskring 0.0 QUIET)\n\
+         if(taskring_FOUND)\nmessage(FATAL_ERROR \"taken for another interface\")\nendif()\nfind_package(taskring {} REQUIRED)\n\
          add_executable(client {c})\ntarget_link_libraries(client taskring::taskring)\n\
          add_executable(client_static {c})\ntarget_link_libraries(client_static taskring::static)\n",
         env!("CARGO_PKG_VERSION"),

@@ -137,6 +137,9 @@ both_kinds! {
             assert_eq!(pool.submit_with(&options, attempt, ()).unwrap().result(), Ok(0), "{options:?}");
             assert_eq!(pool.submit_with(&options, square, 4).unwrap().result(), Ok(16));
         }
+        // Started no time at all makes no sense.
+        let refused = pool.submit_with(&SubmitOptions::new().attempts_max(0), square, 4).map(drop).unwrap_err();
+        assert_eq!(refused.to_string(), "attempts_max is 0; wanted 1 to 255, counting the first");
     }
 
     fn pools_of_one_process_do_not_know_of_each_other(kind) {

@@ -3,7 +3,7 @@
 use super::future::live;
 use super::pool::taskring_pool;
 use super::status::{Fault, taskring_status};
-use super::{bytes, guard, null, put, timeout};
+use super::{Buffer, bytes, guard, timeout};
 use crate::error::Error;
 use crate::event_ring::{EVENT_LEN_MAX, Event};
 use crate::events::send_event_bytes;
@@ -65,23 +65,16 @@ pub unsafe extern "C" fn taskring_next_event(
     guard(|| {
         // SAFETY: as this function's contract says.
         let core = unsafe { live(pool, ticket) }?;
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
+        // SAFETY: as this function's contract says.
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
         let Some(event) = core.wait_event(timeout(timeout_ns), capacity)? else {
             // Gone meanwhile: another thread has used it up, and with it the events.
             core.known_state().ok_or(Error::Stale)?;
             return Err(Fault::End { what: "the task is over, and all of its events were read" });
         };
-        let needed = match &event {
-            Event::Bytes(bytes) => bytes.len(),
-            Event::TooLarge(needed) => *needed,
-        };
-        // SAFETY: as this function's contract says.
-        unsafe { put(len, needed) };
-        let Event::Bytes(bytes) = event else { return Err(Fault::TooSmall { needed, given: capacity }) };
-        // SAFETY: no more than `capacity` bytes, for which the buffer has room; it is the caller's and cannot overlap with ours. Of no bytes it may be NULL.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
-        Ok(())
+        match event {
+            Event::Bytes(bytes) => buffer.fill(&bytes),
+            Event::TooLarge(needed) => Err(buffer.too_small(needed)),
+        }
     })
 }

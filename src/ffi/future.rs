@@ -3,7 +3,7 @@
 use super::pool::{executor, taskring_pool};
 use super::status::{Fault, remember, taskring_status};
 use super::submit::ticket_of_number;
-use super::{guard, null, put, timeout};
+use super::{Buffer, guard, null, put, timeout};
 use crate::collect::Reading;
 use crate::error::Error;
 use crate::future::{Core, Fit, State};
@@ -194,7 +194,8 @@ pub unsafe extern "C" fn taskring_wait(pool: *mut taskring_pool, ticket: u64, ti
 ///
 /// Returns TASKRING_OK. The task's own end, which uses the ticket up as well: TASKRING_CANCELLED, TASKRING_TASK_FAILED, TASKRING_PANICKED, TASKRING_ENCODE,
 /// TASKRING_WORKER_LOST, TASKRING_TIME_LIMIT, TASKRING_NO_WORKER, TASKRING_BROKEN, TASKRING_PAYLOAD_TOO_LARGE, TASKRING_OUT_OF_MEMORY. The ticket
-/// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT. TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
+/// stays good after TASKRING_BUFFER_TOO_SMALL (`*len` is what is needed) and TASKRING_TIMED_OUT, and after a wait in a task that was refused
+/// (TASKRING_WOULD_DEADLOCK, TASKRING_TOO_MANY, TASKRING_UNSUPPORTED). TASKRING_STALE; TASKRING_INVALID_ARGUMENT, TASKRING_CORRUPT,
 /// TASKRING_FORKED.
 ///
 /// # Safety
@@ -215,24 +216,15 @@ pub unsafe extern "C" fn taskring_result(
         }
         // SAFETY: as this function's contract says.
         let mut core = unsafe { live(pool, ticket) }?;
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
-        if let Fit::TooLarge(needed) = core.wait_fitting(timeout(timeout_ns), capacity)? {
-            // SAFETY: as this function's contract says.
-            unsafe { put(len, needed) };
-            return Err(Fault::TooSmall { needed, given: capacity });
-        }
-        let bytes = match core.0.take_outcome().ok_or(Error::Stale)? {
-            Outcome::Error(e) => return Err((*e).into()),
-            Outcome::Value(bytes) => bytes,
-        };
-        let needed = bytes.len();
         // SAFETY: as this function's contract says.
-        unsafe { put(len, needed) };
-        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
-        Ok(())
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
+        if let Fit::TooLarge(needed) = core.wait_fitting(timeout(timeout_ns), capacity)? {
+            return Err(buffer.too_small(needed));
+        }
+        match core.0.take_outcome().ok_or(Error::Stale)? {
+            Outcome::Error(e) => Err((*e).into()),
+            Outcome::Value(bytes) => buffer.fill(&bytes),
+        }
     })
 }
 
@@ -367,9 +359,8 @@ pub unsafe extern "C" fn taskring_peek(
     guard(|| {
         // SAFETY: as this function's contract says.
         let core = unsafe { live(pool, ticket) }?;
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
+        // SAFETY: as this function's contract says.
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
         core.wait_over(timeout(timeout_ns))?;
         // Pinned, it is shared and not copied under the lock; and it stays although another thread uses the ticket up.
         let found = core.pool.look(core.ticket, Reading::InPlace, |it| match it {
@@ -379,16 +370,7 @@ pub unsafe extern "C" fn taskring_peek(
             }
             Outcome::Error(e) => Err((**e).clone()),
         });
-        let bytes = found.ok_or(Error::Stale)??;
-        let needed = bytes.len();
-        // SAFETY: as this function's contract says.
-        unsafe { put(len, needed) };
-        if needed > capacity {
-            return Err(Fault::TooSmall { needed, given: capacity });
-        }
-        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
-        Ok(())
+        buffer.fill(&found.ok_or(Error::Stale)??)
     })
 }
 
@@ -476,7 +458,7 @@ pub unsafe extern "C" fn taskring_worker_pid(pool: *mut taskring_pool, ticket: u
             return Err(null("pid"));
         }
         core.known_state().ok_or(Error::Stale)?;
-        let found = core.running_in().ok_or_else(|| Error::NotFound { name: "a worker that runs the task".into() })?;
+        let found = core.running_in().ok_or(Fault::Absent { what: "worker that runs the task" })?;
         // SAFETY: as this function's contract says.
         unsafe { put(pid, found) };
         Ok(())

@@ -4,7 +4,7 @@ use super::handle::{self, Kind};
 use super::pool::{executor, taskring_pool};
 use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_bytes, taskring_options};
-use super::{Sized32, bytes, guard, null, put, read_struct, timeout};
+use super::{Buffer, Sized32, bytes, guard, null, put, read_struct, timeout};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::feed::{Chunk, Feed, Next, Plan, Source};
@@ -241,9 +241,8 @@ pub unsafe extern "C" fn taskring_map_next(
     guard(|| {
         // SAFETY: as this function's contract says.
         let going = unsafe { handle::get::<Going, _>(map) }?;
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
+        // SAFETY: as this function's contract says.
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
         going.check_not_inside()?;
         // First: a forked child would wait for a thread that it does not have.
         going.pool.member.check_fork()?;
@@ -259,17 +258,7 @@ pub unsafe extern "C" fn taskring_map_next(
         };
         // SAFETY: as this function's contract says.
         unsafe { put(index, at) };
-        let bytes = result?;
-        let needed = bytes.len();
-        // SAFETY: as this function's contract says.
-        unsafe { put(len, needed) };
-        if needed > capacity {
-            feed.step_back();
-            return Err(Fault::TooSmall { needed, given: capacity });
-        }
-        // SAFETY: `needed` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.cast::<u8>(), needed) };
-        Ok(())
+        buffer.fill(result?).inspect_err(|_| feed.step_back())
     })
 }
 

@@ -90,6 +90,50 @@ unsafe fn put<T>(to: *mut T, value: T) {
     }
 }
 
+/// Where a caller wants a copy of some bytes, and their number.
+struct Buffer {
+    data: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+}
+
+impl Buffer {
+    /// Refuses NULL, but for a buffer without room.
+    ///
+    /// # Safety
+    /// For as long as the value lives: `data` is NULL or valid for writes of `capacity` bytes that nobody else uses; `len` is NULL or valid for a write.
+    #[inline]
+    unsafe fn new(data: *mut c_void, capacity: usize, len: *mut usize) -> Result<Buffer, Fault> {
+        if data.is_null() && capacity != 0 {
+            return Err(null("buffer"));
+        }
+        Ok(Buffer { data: data.cast(), capacity, len })
+    }
+
+    /// Copies bytes into it, or says that there is no room; tells their number in both cases.
+    #[inline]
+    fn fill(&self, bytes: &[u8]) -> Result<(), Fault> {
+        if bytes.len() > self.capacity {
+            return Err(self.too_small(bytes.len()));
+        }
+        // SAFETY: by the contract of `new`.
+        unsafe { put(self.len, bytes.len()) };
+        if !bytes.is_empty() {
+            // SAFETY: so many bytes fit, and so the buffer is not NULL; it is the caller's, by the contract of `new`, and cannot overlap with ours.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.data, bytes.len()) };
+        }
+        Ok(())
+    }
+
+    /// What there is to say when there are more bytes than it has room for; tells their number.
+    #[cold]
+    fn too_small(&self, needed: usize) -> Fault {
+        // SAFETY: by the contract of `new`.
+        unsafe { put(self.len, needed) };
+        Fault::TooSmall { needed, given: self.capacity }
+    }
+}
+
 /// Bytes from C. NULL with a length of 0 is no bytes.
 ///
 /// # Safety

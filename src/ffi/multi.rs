@@ -6,7 +6,7 @@ use super::map::{self, taskring_input, taskring_map, taskring_map_options};
 use super::pool::{builder, taskring_config};
 use super::status::{Fault, remember, taskring_status};
 use super::submit::taskring_bytes;
-use super::{Sized32, bytes, guard, null, put, read_struct, text, timeout};
+use super::{Buffer, Sized32, bytes, guard, null, put, read_struct, text, timeout};
 use crate::async_result::{AsyncResult, Work};
 use crate::error::{Error, Result};
 use crate::future::Core;
@@ -257,22 +257,13 @@ pub unsafe extern "C" fn taskring_multi_apply(
     guard(|| {
         // SAFETY: as this function's contract says.
         let ((multi, function), args) = unsafe { (find(multi, function)?, bytes("args", args, args_len)?) };
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
+        // SAFETY: as this function's contract says.
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
         let work = multi.work(vec![multi.submit_bytes(function, args)?]);
         let all = AsyncResult::new(work, Values::one).get(None)?;
         let value = all.values[0];
-        // SAFETY: as this function's contract says.
-        unsafe { put(len, value.len) };
-        if value.len > capacity {
-            return Err(Fault::TooSmall { needed: value.len, given: capacity });
-        }
-        if value.len != 0 {
-            // SAFETY: `value.len` bytes fit into the buffer, which is the caller's and cannot overlap with ours.
-            unsafe { std::ptr::copy_nonoverlapping(value.data.cast::<u8>(), buffer.cast::<u8>(), value.len) };
-        }
-        Ok(())
+        // SAFETY: bytes of `all`, which nobody writes to any more.
+        buffer.fill(unsafe { bytes("the value", value.data, value.len) }?)
     })
 }
 

@@ -112,7 +112,8 @@ pub struct taskring_config {
     /// Bytes of memory of its own that each worker process may have: heap, private mappings and globals. What goes beyond fails to be allocated. 0: no
     /// limit. Refused with threads.
     pub worker_memory_max: u64,
-    /// The time limits of tasks that have none of their own: see taskring_options. In a map each chunk of inputs is one task. Default: none.
+    /// The time limits of tasks that have none of their own: see taskring_options. Up to 49 days, rounded up to whole milliseconds; TASKRING_INFINITE
+    /// is refused. In a map each chunk of inputs is one task. Default: none.
     pub task_soft_limit_ns: u64,
     /// TASKRING_UNSUPPORTED with TASKRING_THREAD and TASKRING_INTERPRETER.
     pub task_hard_limit_ns: u64,
@@ -302,6 +303,25 @@ pub unsafe extern "C" fn taskring_create_named(
 pub unsafe extern "C" fn taskring_attach(name: *const c_char, pool: *mut *mut taskring_pool) -> taskring_status {
     // SAFETY: as this function's contract says.
     guard(|| unsafe { make(pool, || Ok(Executor::attach(text("name", name)?)?)) })
+}
+
+/// Removes the file of a named pool to which nobody is attached any more, as after a kill of the last one. `removed` may be NULL; it becomes 1, or 0 when
+/// there was none.
+///
+/// Returns TASKRING_OK; TASKRING_EXISTS when somebody is attached, or it belongs to another user; TASKRING_INVALID_ARGUMENT; TASKRING_SYSTEM when that
+/// cannot be found out.
+///
+/// # Safety
+/// `name` is NULL or a string; `removed` is NULL or valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn taskring_remove_dead(name: *const c_char, removed: *mut u32) -> taskring_status {
+    guard(|| {
+        // SAFETY: as this function's contract says.
+        let was_there = crate::named::remove_dead(unsafe { text("name", name) }?)?;
+        // SAFETY: as this function's contract says.
+        unsafe { put(removed, u32::from(was_there)) };
+        Ok(())
+    })
 }
 
 /// Ends a handle. The owner's waits for everything submitted, unless taskring_shutdown was called before. Tickets of the pool are

@@ -3,8 +3,7 @@
 use super::future::live;
 use super::pool::taskring_pool;
 use super::status::{Fault, taskring_status};
-use super::{bytes, guard, null, put};
-use crate::error::Error;
+use super::{Buffer, bytes, guard, put};
 use crate::progress::{self, Progress, Told};
 use std::ffi::c_void;
 
@@ -45,7 +44,7 @@ unsafe fn told(pool: *mut taskring_pool, ticket: u64) -> Result<Told, Fault> {
 }
 
 fn nothing() -> Fault {
-    Error::NotFound { name: "a report of the task".into() }.into()
+    Fault::Absent { what: "report of the task" }
 }
 
 /// How far a task has said last that it has come, also when it is over or its worker was killed. `done` and `total` may be NULL.
@@ -91,20 +90,10 @@ pub unsafe extern "C" fn taskring_reported(
     len: *mut usize,
 ) -> taskring_status {
     guard(|| {
-        if buffer.is_null() && capacity != 0 {
-            return Err(null("buffer"));
-        }
+        // SAFETY: as this function's contract says.
+        let buffer = unsafe { Buffer::new(buffer, capacity, len) }?;
         // SAFETY: as this function's contract says.
         let told = unsafe { told(pool, ticket) }?;
-        let value = told.value().ok_or_else(nothing)?;
-        let needed = value.len();
-        // SAFETY: as this function's contract says.
-        unsafe { put(len, needed) };
-        if needed > capacity {
-            return Err(Fault::TooSmall { needed, given: capacity });
-        }
-        // SAFETY: so many bytes fit into the buffer, which is the caller's and cannot overlap with ours.
-        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), buffer.cast::<u8>(), needed) };
-        Ok(())
+        buffer.fill(told.value().ok_or_else(nothing)?)
     })
 }

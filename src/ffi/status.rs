@@ -148,6 +148,10 @@ pub(super) enum Fault {
     End {
         what: &'static str,
     },
+    /// There is nothing of what was asked for.
+    Absent {
+        what: &'static str,
+    },
     Panic(String),
 }
 
@@ -163,6 +167,7 @@ impl Fault {
             Fault::Error(e) => e,
             Fault::TooSmall { .. } => return TASKRING_BUFFER_TOO_SMALL,
             Fault::End { .. } => return TASKRING_END,
+            Fault::Absent { .. } => return TASKRING_NOT_FOUND,
             Fault::Panic(_) => return TASKRING_INTERNAL,
         };
         match e {
@@ -211,6 +216,7 @@ impl Fault {
             Fault::Error(Error::TaskFailed { summary, source }) => whole(summary, source.as_deref()),
             Fault::Error(e) => e.to_string(),
             Fault::End { what } => (*what).to_owned(),
+            Fault::Absent { what } => format!("there is no {what}"),
             Fault::TooSmall { needed, given } => format!("the buffer has room for {given}, and {needed} are needed"),
             Fault::Panic(message) => format!("a panic inside the library: {message}"),
         }
@@ -315,7 +321,7 @@ pub unsafe extern "C" fn taskring_last_loss(loss: *mut taskring_loss) -> taskrin
             Some(Fault::Error(Error::WorkerLost { pid, cause, stage, .. })) => Some((*pid, *cause, *stage)),
             _ => None,
         });
-        found.map(|_| ()).ok_or(Fault::Error(Error::NotFound { name: "a lost worker".into() }))
+        found.map(|_| ()).ok_or(Fault::Absent { what: "lost worker: the last error of this thread was another one" })
     });
     if let Some((pid, cause, stage)) = found {
         let (signal, exit_code) = match cause {
@@ -367,11 +373,12 @@ pub unsafe extern "C" fn taskring_last_broken(kind: *mut u32) -> taskring_status
             Some(Fault::Error(Error::Broken { kind, .. })) => Some(*kind),
             _ => None,
         });
-        let found = match found.ok_or_else(|| Fault::Error(Error::NotFound { name: "a broken pool".into() }))? {
-            PoolKind::Process => TASKRING_POOL_OF_PROCESSES,
-            PoolKind::Thread => TASKRING_POOL_OF_THREADS,
-            PoolKind::Interpreter => TASKRING_POOL_OF_INTERPRETERS,
-        };
+        let found =
+            match found.ok_or(Fault::Absent { what: "broken pool: the last error of this thread was another one" })? {
+                PoolKind::Process => TASKRING_POOL_OF_PROCESSES,
+                PoolKind::Thread => TASKRING_POOL_OF_THREADS,
+                PoolKind::Interpreter => TASKRING_POOL_OF_INTERPRETERS,
+            };
         // SAFETY: not NULL, so valid for a write by this function's contract.
         unsafe { put(kind, found) };
         Ok(())

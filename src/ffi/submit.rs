@@ -100,10 +100,10 @@ pub struct taskring_options {
     pub completions: *mut taskring_completions,
     /// What comes out with it. Of a bulk submit each next task has one more.
     pub user_data: u64,
-    /// How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds; in a map, for each chunk of
-    /// inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
+    /// How long the task may run before it is asked to stop (taskring_cancel_requested), from its start, in whole milliseconds, rounded up: up to 49 days,
+    /// and TASKRING_INFINITE is refused, for 0 is no limit of its own. In a map, for each chunk of inputs. Default: the pool's. TASKRING_INVALID_ARGUMENT when it is not less than the hard limit, also where one of the two is the pool's.
     pub soft_limit_ns: u64,
-    /// How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT. Default: the pool's.
+    /// How long it may run before it is killed with its worker process, and ends with TASKRING_TIME_LIMIT: up to 49 days. Default: the pool's.
     /// What that process does for other pools ends with it. A worker that has run a task with a limit has a second thread, so its tasks can build no pool with
     /// TASKRING_FORK. TASKRING_UNSUPPORTED while the pool has workers that are threads.
     pub hard_limit_ns: u64,

@@ -5,6 +5,7 @@ use super::status::{Fault, taskring_status};
 use super::submit::{checked_function, read_options, taskring_options, ticket_number, when_full};
 use super::{bytes, guard, null, put};
 use crate::error::Error;
+use crate::limits::{PARTICIPANTS_MAX, WORKERS_MAX};
 use crate::options::requests_of_all;
 use std::ffi::c_void;
 
@@ -52,8 +53,12 @@ pub unsafe extern "C" fn taskring_submit_to(
     })
 }
 
+/// Tasks that one broadcast submits at most: for all workers of the owner's, and as many that came by name as there can be participants.
+pub const TASKRING_BROADCAST_MAX: usize = 448;
+const _: () = assert!(TASKRING_BROADCAST_MAX == WORKERS_MAX + PARTICIPANTS_MAX);
+
 /// Submits a task once for every worker that the pool has at this call: those that its owner keeps, in the order of their numbers, and then those that came
-/// by the pool's name and are ready. `tickets` has room for `room` of them; 448 are always enough. A pool without workers gives none. Each of the tasks is
+/// by the pool's name and are ready. `tickets` has room for `room` of them; TASKRING_BROADCAST_MAX are always enough. A pool without workers gives none. Each of the tasks is
 /// for its worker alone, as by taskring_submit_to; one for a worker that came by name ends with TASKRING_NO_WORKER when that one leaves without having begun
 /// with it. Waits while the ring is full.
 ///

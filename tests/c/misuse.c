@@ -24,6 +24,7 @@ static void says(const char *part) {
 
 static void nulls(taskring_pool *pool, uint64_t ticket) {
     taskring_pool *none = NULL;
+    taskring_loss loss;
     uint32_t word = 1;
     uint64_t number = 1;
     size_t count = 1;
@@ -68,6 +69,17 @@ static void nulls(taskring_pool *pool, uint64_t ticket) {
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_next_event(pool, ticket, 0, NULL, 8, &count));
     says("buffer is NULL");
     STATUS(TASKRING_END, taskring_next_event(pool, ticket, TASKRING_INFINITE, NULL, 0, NULL));
+    /* Nothing of what was asked for: no pool's name is meant. */
+    STATUS(TASKRING_NOT_FOUND, taskring_progress(pool, ticket, &number, &number));
+    CHECK(strcmp(taskring_last_error(), "there is no report of the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_reported(pool, ticket, NULL, 0, &count));
+    CHECK(strcmp(taskring_last_error(), "there is no report of the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_worker_pid(pool, ticket, &word));
+    CHECK(strcmp(taskring_last_error(), "there is no worker that runs the task") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_last_loss(&loss));
+    CHECK(strcmp(taskring_last_error(), "there is no lost worker: the last error of this thread was another one") == 0);
+    STATUS(TASKRING_NOT_FOUND, taskring_last_broken(&word));
+    CHECK(strcmp(taskring_last_error(), "there is no broken pool: the last error of this thread was another one") == 0);
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_send_event(NULL, 8));
     says("data is NULL");
     STATUS(TASKRING_PAYLOAD_TOO_LARGE, taskring_send_event(&number, SIZE_MAX));
@@ -112,6 +124,8 @@ static void configs(void) {
     REFUSED(attempts_max, 256, "attempts_max is 256");
     REFUSED(orphans, 2, "orphans is 2");
     REFUSED(kills_max, 300, "kills_max is 300");
+    REFUSED(task_soft_limit_ns, TASKRING_INFINITE, "more than 0 and up to 49 days");
+    REFUSED(task_hard_limit_ns, TASKRING_INFINITE, "more than 0 and up to 49 days");
     REFUSED(reserved, 1, "reserved is 1");
     const char *list[] = {"x", NULL};
     REFUSED(worker_args, list, "worker_path is NULL");
@@ -179,6 +193,10 @@ static void submits(taskring_pool *pool) {
     options.attempts_max = 256;
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
     options.attempts_max = 0;
+    options.soft_limit_ns = TASKRING_INFINITE;
+    STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
+    says("more than 0 and up to 49 days");
+    options.soft_limit_ns = 0;
     options.struct_size = 3;
     STATUS(TASKRING_INVALID_ARGUMENT, taskring_submit(pool, function(pool, "echo"), NULL, 0, &options, &number));
     CHECK(number == 1);

@@ -81,6 +81,86 @@ static int32_t ask_for(taskring_call *call, void *context, void *data) {
     return 0;
 }
 
+static int32_t three_times(void *context, taskring_bytes *args) {
+    static const uint64_t three = 3;
+    uint64_t *left = context;
+    *args = (taskring_bytes){&three, sizeof three};
+    return *left == 0 ? 0 : (--*left, 1);
+}
+
+/* Waits in every way for tasks of the same pool that take a context. Each wait is refused, and again, and all of the tasks are still there. */
+static int32_t ask_in_vain(taskring_call *call, void *context, void *data) {
+    taskring_pool *pool = NULL;
+    taskring_completions *queue = NULL;
+    taskring_completion completion;
+    const void *view = NULL;
+    taskring_status status = TASKRING_OK;
+    uint64_t x = 3, ticket = 0;
+    uint8_t over = 7;
+    size_t count = 0;
+    (void)call;
+    (void)context;
+    (void)data;
+    OK(taskring_current_pool(&pool));
+    const uint32_t serve_number = function(pool, "serve");
+    OK(taskring_submit(pool, serve_number, &x, sizeof x, NULL, &ticket));
+    const taskring_future future = {pool, ticket};
+    OK(taskring_completions_new(&queue));
+    OK(taskring_completions_add(queue, pool, ticket, 0));
+    for (int i = 0; i < 2; i++) {
+        STATUS(TASKRING_UNSUPPORTED, taskring_wait(pool, ticket, TASKRING_INFINITE));
+        STATUS(TASKRING_UNSUPPORTED, taskring_result(pool, ticket, TASKRING_INFINITE, &x, sizeof x, NULL));
+        STATUS(TASKRING_UNSUPPORTED, taskring_peek(pool, ticket, TASKRING_INFINITE, &x, sizeof x, NULL));
+        STATUS(TASKRING_UNSUPPORTED, taskring_view(pool, ticket, TASKRING_INFINITE, &view, &count));
+        STATUS(TASKRING_UNSUPPORTED, taskring_outcome(pool, ticket, TASKRING_INFINITE, &status));
+        STATUS(TASKRING_UNSUPPORTED, taskring_wait_many(&future, 1, TASKRING_ALL_COMPLETED, TASKRING_INFINITE, &over, NULL));
+        STATUS(TASKRING_UNSUPPORTED, taskring_completions_next(queue, TASKRING_INFINITE, &completion, 1, &count));
+        STATUS(TASKRING_TIMED_OUT, taskring_result(pool, ticket, MS, &x, sizeof x, NULL));
+    }
+    CHECK(cancel(pool, ticket) == 1);
+    OK(taskring_completions_next(queue, TASKRING_INFINITE, &completion, 1, &count));
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, ticket, TASKRING_INFINITE, &x, sizeof x, NULL));
+    OK(taskring_completions_free(queue));
+    for (uint32_t unordered = 0; unordered < 2; unordered++) {
+        taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+        taskring_map *map = NULL;
+        uint64_t inputs = 2;
+        options.unordered = unordered;
+        OK(taskring_map_new(pool, serve_number, three_times, &inputs, &options, &map));
+        for (int i = 0; i < 2; i++)
+            STATUS(TASKRING_UNSUPPORTED, taskring_map_next(map, TASKRING_INFINITE, &x, sizeof x, NULL, NULL));
+        STATUS(TASKRING_TIMED_OUT, taskring_map_next(map, MS, &x, sizeof x, NULL, NULL));
+        OK(taskring_map_cancel(map));
+        for (int i = 0; i < 2; i++)
+            STATUS(TASKRING_CANCELLED, taskring_map_next(map, TASKRING_INFINITE, &x, sizeof x, NULL, NULL));
+        STATUS(TASKRING_END, taskring_map_next(map, TASKRING_INFINITE, &x, sizeof x, NULL, NULL));
+        OK(taskring_map_free(map));
+    }
+    OK(taskring_free(pool));
+    return 0;
+}
+
+static taskring_multi *crew;
+static taskring_async *asked;
+
+/* The same for what a pool in the style of Python's gives: `asked` stays, and is served after this task. */
+static int32_t ask_crew(taskring_call *call, void *context, void *data) {
+    const uint64_t by = 3;
+    uint32_t ready = 7;
+    taskring_bytes value;
+    (void)call;
+    (void)context;
+    (void)data;
+    OK(taskring_multi_apply_async(crew, "serve", &by, sizeof by, NULL, &asked));
+    for (int i = 0; i < 2; i++) {
+        STATUS(TASKRING_UNSUPPORTED, taskring_async_wait(asked, TASKRING_INFINITE));
+        STATUS(TASKRING_UNSUPPORTED, taskring_async_get(asked, TASKRING_INFINITE, &value, 1, NULL));
+        OK(taskring_async_ready(asked, &ready));
+        CHECK(ready == 0);
+    }
+    return 0;
+}
+
 static taskring_pool *pool_in_context(uint32_t kind, uint32_t workers, const void *args, size_t len) {
     const taskring_named_bytes initializer = {"furnish", args, len};
     taskring_config config = TASKRING_CONFIG_INIT;
@@ -163,6 +243,34 @@ static void semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_o
     OK(taskring_free(pool));
 }
 
+static void semantics_b4_a_wait_that_is_refused_changes_nothing(uint32_t kind) {
+    const uint64_t first = 100;
+    uint64_t served = 0;
+    taskring_pool *pool = pool_in_context(kind, 1, &first, sizeof first);
+    OK(taskring_result(pool, submit(pool, "ask_in_vain", NULL, 0), SOON, NULL, 0, NULL));
+    CHECK(serve_in(pool, 1) == 101);
+    OK(taskring_free(pool));
+    if (!in_threads(kind))
+        return; /* The task has the pool's own handle. */
+    const taskring_named_bytes initializer = {"furnish", &first, sizeof first};
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_async *asking = NULL;
+    taskring_bytes value;
+    config.start_method = kind;
+    config.workers = 1;
+    config.initializer = &initializer;
+    OK(taskring_multi_create(&config, &crew));
+    OK(taskring_multi_apply_async(crew, "ask_crew", NULL, 0, NULL, &asking));
+    OK(taskring_async_get(asking, SOON, &value, 1, NULL));
+    OK(taskring_async_get(asked, SOON, &value, 1, NULL));
+    CHECK(value.len == sizeof served);
+    memcpy(&served, value.data, sizeof served);
+    CHECK(served == 103);
+    OK(taskring_async_free(asking));
+    OK(taskring_async_free(asked));
+    OK(taskring_multi_free(crew));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_i3_an_error_comes_back_with_its_summary_and_its_source),
@@ -170,6 +278,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_i4_a_context_is_its_workers_own_and_kept_from_task_to_task),
     CASE(semantics_i4_each_interpreter_makes_a_context_and_ends_it_in_its_thread),
     CASE(semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one),
+    CASE(semantics_b4_a_wait_that_is_refused_changes_nothing),
 };
 
 int main(int argc, char **argv) {
@@ -178,6 +287,8 @@ int main(int argc, char **argv) {
     OK(taskring_register_context("furnish", furnish, clear, for_all, NULL));
     OK(taskring_register_in_context("serve", serve, NULL, NULL));
     OK(taskring_register_in_context("ask_for", ask_for, NULL, NULL));
+    OK(taskring_register_in_context("ask_in_vain", ask_in_vain, NULL, NULL));
+    OK(taskring_register_in_context("ask_crew", ask_crew, NULL, NULL));
     OK(taskring_register("lay", lay, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);

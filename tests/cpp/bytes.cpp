@@ -31,6 +31,7 @@ const taskring::task<std::string(std::uint64_t, char)> fill{"fill"};
 const taskring::task<std::vector<double>(std::vector<double>)> halves{"halves"};
 const taskring::task<void(std::string)> complain{"complain"};
 const taskring::task<void()> die{"die"};
+const taskring::task<void(std::uint64_t)> tell{"tell"};
 #ifdef __cpp_lib_span
 const taskring::task<double(std::span<const double>)> sum{"sum"};
 const taskring::task<std::string(std::span<const std::string>, std::string_view)> join{"join"};
@@ -53,6 +54,7 @@ void define_all() {
     });
     taskring::define(complain, [](std::string text) { throw std::runtime_error(text); });
     taskring::define(die, [] { std::raise(SIGKILL); });
+    taskring::define(tell, [](std::uint64_t x) { taskring::report(x); });
 #ifdef __cpp_lib_span
     taskring::define(sum, [](std::span<const double> all) { return std::accumulate(all.begin(), all.end(), 0.0); });
     taskring::define(join, [](std::span<const std::string> all, std::string_view by) {
@@ -78,6 +80,33 @@ void codecs(taskring::pool &pool) {
     CHECK(pool.submit(find, std::string_view(text).substr(10), std::string("hay")).get() == 2);
     CHECK(pool.submit(find_in_strings, text, "in").get() == 7);
     CHECK(pool.submit(find, "", "").get() == 0);
+}
+
+/// What is longer than the type that is asked for is no value of it, wherever it comes from.
+void left_over(taskring::pool &pool) {
+    // Three doubles behind their number, as one number; and as nothing.
+    const taskring::task<std::uint64_t(std::vector<double>)> as_number{"halves"};
+    const taskring::task<void(std::vector<double>)> as_nothing{"halves"};
+    const std::vector<std::vector<double>> inputs{{1, 2, 3}, {4}};
+    const auto number = [&] { return pool.submit(as_number, inputs[0]); };
+    const auto nothing = [&] { return pool.submit(as_nothing, inputs[0]); };
+    CHECK(status_of([&] { number().get(); }) == TASKRING_DECODE && status_of([&] { nothing().get(); }) == TASKRING_DECODE);
+    CHECK(number().try_get().status() == TASKRING_DECODE && nothing().try_get().status() == TASKRING_DECODE);
+    auto seen = number();
+    CHECK(status_of([&] { seen.result(); }) == TASKRING_DECODE && seen.view().size() == 32);
+    auto numbers = pool.map(as_number, inputs);
+    auto nothings = pool.map(as_nothing, inputs);
+    for (int i = 0; i < 2; i++)
+        CHECK(numbers.try_next().status() == TASKRING_DECODE && nothings.try_next().status() == TASKRING_DECODE);
+    CHECK(!numbers.next() && !nothings.next());
+    auto telling = pool.submit(tell, 7u);
+    telling.wait();
+    CHECK(telling.reported<std::uint64_t>() == 7u && status_of([&] { telling.reported<char>(); }) == TASKRING_DECODE);
+    taskring::multi_pool crew(make_config(TASKRING_THREAD, 1));
+    CHECK(status_of([&] { crew.apply(as_number, inputs[0]); }) == TASKRING_DECODE);
+    CHECK(status_of([&] { crew.apply(as_nothing, inputs[0]); }) == TASKRING_DECODE);
+    CHECK(status_of([&] { crew.map(as_number, inputs); }) == TASKRING_DECODE);
+    CHECK(status_of([&] { crew.map(as_nothing, inputs); }) == TASKRING_DECODE);
 }
 
 #ifdef __cpp_lib_span
@@ -195,6 +224,7 @@ int main(int argc, char **argv) {
     for (const std::uint32_t method : {TASKRING_THREAD, TASKRING_SPAWN}) {
         taskring::pool pool(make_config(method, 2));
         codecs(pool);
+        left_over(pool);
 #ifdef __cpp_lib_span
         spans(pool);
 #endif

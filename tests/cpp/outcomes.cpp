@@ -149,6 +149,8 @@ void options(taskring::pool &pool) {
     CHECK(other.submit(die_until_attempt, 1u).get_for(LIMIT) == 1);
     CHECK(other.submit(options().idempotent(false), die_until_attempt, 1u).try_get_for(LIMIT).status() == TASKRING_WORKER_LOST);
     CHECK(status_of([&] { other.submit(options().attempts_max(256), square, 1u); }) == TASKRING_INVALID_ARGUMENT);
+    CHECK(thrown<taskring::invalid_argument_error>([] { options().attempts_max(0); }) == "attempts_max is 0; wanted at least 1");
+    CHECK(thrown<taskring::invalid_argument_error>([] { taskring::retry(0); }) == "retry attempts is 0; wanted at least 1");
 
     auto set = pool.new_set();
     auto queue = taskring::completions();

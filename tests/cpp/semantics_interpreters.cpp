@@ -28,8 +28,19 @@ const taskring::context<int()> numbers_only{"numbers only"};
 const taskring::task<number(number)> serve{"serve"};
 const taskring::task<std::string()> owner{"owner"};
 const taskring::task<int(std::string)> ask_for{"ask_for"};
+const taskring::task<void()> ask_in_vain{"ask_in_vain"};
 
 const taskring::task<void(std::string)> lay{"lay"};
+
+/// The wait for a task of the same pool is refused.
+template <class F> void refused(F &&wait) {
+    try {
+        wait();
+        CHECK(!"it throws");
+    } catch (const taskring::error &e) {
+        CHECK(e.status() == TASKRING_UNSUPPORTED);
+    }
+}
 
 void define_contexts() {
     taskring::define(lay, [](std::string why) {
@@ -57,6 +68,31 @@ void define_contexts() {
             return e.status();
         }
         return TASKRING_OK;
+    });
+    // In every way, and all that was waited for is there afterwards.
+    taskring::define(desks, ask_in_vain, [](desk &) {
+        auto pool = taskring::pool::current();
+        auto future = pool.submit(serve, 3);
+        for (int i = 0; i < 2; i++) {
+            refused([&] { future.get(); });
+            refused([&] { future.view(); });
+            refused([&] { future.result(); });
+            refused([&] { future.exception(); });
+            CHECK(future.try_get().status() == TASKRING_UNSUPPORTED && future.valid());
+            thrown<taskring::timeout_error>([&] { future.get_for(1ms); });
+        }
+        CHECK(future.cancel());
+        thrown<taskring::cancelled_error>([&] { future.get(); });
+        CHECK(!future.valid());
+        for (const bool unordered : {false, true}) {
+            auto results = pool.map(serve, numbers{3, 4}, taskring::map_options().unordered(unordered));
+            refused([&] { results.next(); });
+            refused([&] { results.begin(); });
+            results.cancel();
+            for (int i = 0; i < 2; i++)
+                thrown<taskring::cancelled_error>([&] { results.next(); });
+            CHECK(!results.next());
+        }
     });
 }
 
@@ -102,6 +138,12 @@ void semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one(std:
     CHECK(pool.submit(serve, 2).get() >= 2);
 }
 
+void semantics_b4_a_wait_that_is_refused_changes_nothing(std::uint32_t) {
+    taskring::interpreter_pool<desk> pool(desks, make_config(0, 1), "nobody", 100);
+    pool.submit(ask_in_vain).get();
+    CHECK(pool.submit(serve, 2).get() == 102);
+}
+
 void semantics_i3_an_error_comes_back_with_its_summary_and_what_was_nested(std::uint32_t kind) {
     auto pool = make_pool(kind, 1);
     try {
@@ -124,6 +166,7 @@ const semantics_case cases[] = {
     CASE(semantics_i4_a_context_that_cannot_be_made_breaks_the_pool),
     CASE(semantics_i4_each_interpreter_makes_a_context_and_destroys_it_in_its_thread),
     CASE(semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one),
+    CASE(semantics_b4_a_wait_that_is_refused_changes_nothing),
 };
 
 } // namespace

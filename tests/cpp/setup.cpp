@@ -81,6 +81,9 @@ void given_resources(std::uint32_t method) {
     CHECK(refused(std::move(taskring::setup().cpus({}))));
     CHECK(refused(std::move(taskring::setup().cpus({8191}))));
     CHECK(refused(std::move(taskring::setup().env("", "x"))));
+    // What would be no more than the default is refused where it is said.
+    CHECK(status_of([] { taskring::setup().names(""); }) == TASKRING_INVALID_ARGUMENT);
+    CHECK(thrown<taskring::invalid_argument_error>([] { taskring::setup().memory_max(0); }) == "worker_memory_max is 0; wanted at least 1");
 }
 
 void failing(std::uint32_t method) {

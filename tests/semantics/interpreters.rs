@@ -68,6 +68,25 @@ fn ask_for(_: &mut Desk, name: String) -> Result<u64, TaskError> {
     Ok(taskring::current_pool()?.submit(task, 3)?.result()?)
 }
 
+/// Has two tasks mapped that take a context, looks for a result twice, cancels them and looks on: how the looks ended.
+fn map_two(_: &mut Desk, ordered: bool) -> Result<Vec<String>, TaskError> {
+    let pool = taskring::current_pool()?;
+    let options = taskring::MapOptions::new().ordered(ordered);
+    let mut results = pool.map_with(&options, taskring::Task::<u64, u64>::named("taskring interpreter"), [3, 4])?;
+    let mut ends = Vec::new();
+    for look in 0..5 {
+        if look == 2 {
+            results.cancel();
+        }
+        ends.push(match results.next() {
+            Some(Err(Error::Unsupported { .. })) => "refused".to_owned(),
+            Some(Err(Error::Cancelled)) => "cancelled".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    Ok(ends)
+}
+
 /// An error that another one has brought about.
 #[derive(Debug)]
 struct NoTable(std::num::ParseIntError);
@@ -272,5 +291,14 @@ cases! {
         assert_eq!(pool.submit(serve, 1).unwrap().result(), Ok((1, true)), "the pool goes on, with the same context");
         let failed = pool.executor().submit(fail_with, "why".to_owned()).unwrap().result();
         assert!(matches!(failed, Err(Error::TaskFailed { .. })));
+    }
+
+    fn semantics_b4_a_wait_that_is_refused_changes_nothing(_kind) {
+        let board = Board::new(3);
+        let pool = InterpreterPool::new(1, furnish, (board.name(), 0)).expect("a pool");
+        for ordered in [true, false] {
+            let ends = pool.submit_fallible(map_two, ordered).unwrap().result().expect("it returns");
+            assert_eq!(ends, ["refused", "refused", "cancelled", "cancelled", "None"], "ordered: {ordered}");
+        }
     }
 }

@@ -72,6 +72,22 @@ template <class T> using stored_t = typename stored<T>::type;
 
 namespace detail {
 
+/// The value that these bytes are, all of them: an error with TASKRING_DECODE when some are missing or left over.
+template <class T> T decode_all(const void *data, std::size_t len) {
+    reader from(data, len);
+    const auto at_end = [&from] {
+        if (from.left() != 0)
+            throw error(TASKRING_DECODE, "bytes are left over: the other side encodes another type");
+    };
+    if constexpr (std::is_void_v<T>) {
+        at_end();
+    } else {
+        T value = codec<T>::decode(from);
+        at_end();
+        return value;
+    }
+}
+
 template <class...> inline constexpr bool never = false;
 
 template <class T, class = void> inline constexpr bool is_bytes = false;

@@ -15,6 +15,10 @@
 
 namespace taskring {
 
+/// The name of a status, such as "TASKRING_FULL", and what it means in a few words. They stay.
+inline const char *status_name(taskring_status status) noexcept { return taskring_status_name(status); }
+inline const char *status_message(taskring_status status) noexcept { return taskring_status_message(status); }
+
 /// Any status but TASKRING_OK.
 class error : public std::runtime_error {
 public:
@@ -209,6 +213,10 @@ public:
     const std::string &message() const noexcept { return why_.message; }
     /// How the worker was lost: all zero unless the status is TASKRING_WORKER_LOST.
     const taskring_loss &loss() const noexcept { return why_.loss; }
+    /// What brought a failed task's error about, as task_error::source says it.
+    const std::string &source() const noexcept { return why_.source; }
+    /// When the status is TASKRING_BROKEN, what the workers of the pool are: TASKRING_POOL_OF_PROCESSES and so on.
+    std::uint32_t pool_kind() const noexcept { return why_.pool_kind; }
 
     /// The value, which must be there.
     T &operator*() & noexcept { return *value_; }
@@ -241,6 +249,8 @@ public:
     taskring_status status() const noexcept { return why_.status; }
     const std::string &message() const noexcept { return why_.message; }
     const taskring_loss &loss() const noexcept { return why_.loss; }
+    const std::string &source() const noexcept { return why_.source; }
+    std::uint32_t pool_kind() const noexcept { return why_.pool_kind; }
     void operator*() const noexcept {}
     void value() const {
         if (why_.status != TASKRING_OK)

@@ -51,12 +51,8 @@ private:
         char bytes[TASKRING_EVENT_LEN_MAX];
         std::size_t len = 0;
         const taskring_status status = taskring_next_event(pool_, ticket_, timeout_ns, bytes, sizeof bytes, &len);
-        if (status == TASKRING_OK) {
-            reader from(bytes, len);
-            into.emplace(codec<T>::decode(from));
-            if (from.left() != 0)
-                throw error(TASKRING_DECODE, "bytes are left over: the other side encodes another type");
-        }
+        if (status == TASKRING_OK)
+            into.emplace(detail::decode_all<T>(bytes, len));
         return status;
     }
 

@@ -124,8 +124,7 @@ public:
         if (status == TASKRING_NOT_FOUND)
             return std::nullopt;
         detail::check(status);
-        reader from(bytes, len);
-        return codec<T>::decode(from);
+        return detail::decode_all<T>(bytes, len);
     }
     /// The oldest event that the task has sent, by send_event, and nobody has read; nothing when there is none just now. It does not wait. Events are kept
     /// until they are read or the result is taken (by get, not by result), also when the task is over or its worker was killed. `T` is of the type that was
@@ -144,6 +143,15 @@ public:
         std::uint32_t found = 0;
         detail::check(taskring_state(pool_, ticket_, &found));
         return static_cast<taskring::state>(found);
+    }
+    /// The process that runs the task just now; nothing when none does.
+    std::optional<std::uint32_t> worker_pid() const {
+        std::uint32_t pid = 0;
+        const taskring_status status = taskring_worker_pid(pool_, ticket_, &pid);
+        if (status == TASKRING_NOT_FOUND)
+            return std::nullopt;
+        detail::check(status);
+        return pid;
     }
     bool is_cancelled() const { return state() == taskring::state::cancelled; }
     bool is_running() const { return state() == taskring::state::running; }
@@ -192,7 +200,7 @@ private:
             status = taskring_peek(pool_, ticket_, 0, &bytes[0], bytes.size(), &len);
         }
         detail::check(status);
-        return decode(bytes.data(), len);
+        return detail::decode_all<R>(bytes.data(), len);
     }
 
     std::exception_ptr ending(std::uint64_t timeout_ns) const {
@@ -219,7 +227,7 @@ private:
         return fetch(timeout_ns, [this](taskring_status status, const char *data, std::size_t len) {
             ended(status);
             detail::check(status);
-            return decode(data, len);
+            return detail::decode_all<R>(data, len);
         });
     }
 
@@ -229,10 +237,12 @@ private:
             if (status != TASKRING_OK)
                 return outcome<R>(detail::last_failure(status));
             try {
-                if constexpr (std::is_void_v<R>)
+                if constexpr (std::is_void_v<R>) {
+                    detail::decode_all<R>(data, len);
                     return {};
-                else
-                    return decode(data, len);
+                } else {
+                    return detail::decode_all<R>(data, len);
+                }
             } catch (const error &e) {
                 return outcome<R>(detail::failure{e.status(), e.what(), {}});
             }
@@ -252,15 +262,10 @@ private:
         return use(status, static_cast<const char *>(small), len);
     }
 
-    static R decode(const char *data, std::size_t len) {
-        [[maybe_unused]] reader from(data, len);
-        if constexpr (!std::is_void_v<R>)
-            return codec<R>::decode(from);
-    }
-
     /// The call has used the ticket up, unless it gave up before the task was over.
     void ended(taskring_status status) noexcept {
-        const bool goes_on = status == TASKRING_TIMED_OUT || status == TASKRING_WOULD_DEADLOCK || status == TASKRING_TOO_MANY;
+        const bool is_refused = status == TASKRING_WOULD_DEADLOCK || status == TASKRING_TOO_MANY || status == TASKRING_UNSUPPORTED;
+        const bool goes_on = is_refused || status == TASKRING_TIMED_OUT;
         if (!goes_on)
             ticket_ = 0;
     }

@@ -48,10 +48,7 @@ template <class C, class... A, class F> void define(context<C(A...)> which, F fu
         return detail::answer(call, [=] {
             std::size_t len = 0;
             const void *args = taskring_call_args(call, &len);
-            reader from(args, len);
-            auto values = codec<std::tuple<stored_t<std::decay_t<A>>...>>::decode(from);
-            if (from.left() != 0)
-                throw error(TASKRING_DECODE, "bytes are left over: the pool's creator encodes another type");
+            auto values = detail::decode_all<std::tuple<stored_t<std::decay_t<A>>...>>(args, len);
             const pointer code = static_cast<kept *>(data)->code;
             const auto make = [&](auto &...one) -> C { return code(detail::as_parameter<std::decay_t<A>>(one)...); };
             *made = new detail::held_context<C>{&detail::tag_of<C>, std::apply(make, values)};

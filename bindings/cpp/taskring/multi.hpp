@@ -18,9 +18,7 @@ template <class T> struct gathered {
     static T decode(const taskring_bytes *values, std::size_t count) {
         if (count != 1)
             throw error(TASKRING_DECODE, "a task gives one value");
-        [[maybe_unused]] reader from(values->data, values->len);
-        if constexpr (!std::is_void_v<T>)
-            return codec<T>::decode(from);
+        return decode_all<T>(values->data, values->len);
     }
 };
 template <class R> struct gathered<list_of<R>> {
@@ -28,11 +26,11 @@ template <class R> struct gathered<list_of<R>> {
         std::vector<R> all;
         all.reserve(count);
         for (std::size_t i = 0; i < count; i++) {
-            reader from(values[i].data, values[i].len);
-            if constexpr (std::is_same_v<R, std::monostate>)
+            // Of a task that gives nothing there are no bytes; a std::monostate that one gives has one.
+            if (std::is_same_v<R, std::monostate> && values[i].len == 0)
                 all.emplace_back();
             else
-                all.push_back(codec<R>::decode(from));
+                all.push_back(decode_all<R>(values[i].data, values[i].len));
         }
         return all;
     }

@@ -16,15 +16,23 @@ template <class Rep, class Period> std::uint64_t more_than_none(std::chrono::dur
     return ns == 0 ? 1 : ns;
 }
 
+/// For a field in which 0 would be the default.
+template <class T> T at_least_1(const char *name, T value) {
+    if (value == 0)
+        throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, std::string(name) + " is 0; wanted at least 1");
+    return value;
+}
+
 } // namespace detail
 
 /// When a task that failed is run again, as taskring_retry has it: options().retry(taskring::retry(3).backoff(10ms, 1s)).
 class retry {
 public:
-    /// It is started so often at most, counting the first time. Unless other failures are chosen, any exception or other error brings the next attempt.
-    explicit retry(std::uint32_t attempts) noexcept { raw_.attempts = attempts; }
+    /// It is started so often at most, counting the first time: at least 1. Unless other failures are chosen, any exception or other error brings the next
+    /// attempt.
+    explicit retry(std::uint32_t attempts) { raw_.attempts = detail::at_least_1("retry attempts", attempts); }
     /// Not even where the pool says otherwise.
-    static retry never() noexcept { return retry(1); }
+    static retry never() { return retry(1); }
     retry &on_errors() noexcept { return raw_.on |= TASKRING_RETRY_ERRORS, *this; }
     /// After a panic, which is a failure of functions in Rust.
     retry &on_panics() noexcept { return raw_.on |= TASKRING_RETRY_PANICS, *this; }
@@ -98,8 +106,8 @@ public:
     options(const task_set &belongs_to) { set(belongs_to); }
     /// Whether it may run again when its worker died in it; unsaid, the pool's policy holds.
     options &idempotent(bool is = true) noexcept { return raw_.flags = is ? TASKRING_IDEMPOTENT : TASKRING_NOT_IDEMPOTENT, *this; }
-    /// How often it is started at most, if it is idempotent.
-    options &attempts_max(std::uint32_t times) noexcept { return raw_.attempts_max = times, *this; }
+    /// How often it is started at most, if it is idempotent, counting the first time: at least 1.
+    options &attempts_max(std::uint32_t times) { return raw_.attempts_max = detail::at_least_1("attempts_max", times), *this; }
     options &priority(taskring::priority level) noexcept { return raw_.priority = static_cast<std::uint32_t>(level), *this; }
     options &set(const task_set &belongs_to) noexcept { return raw_.set = belongs_to.get(), *this; }
     /// The queue that it comes out of when it is over, and what comes out with it.

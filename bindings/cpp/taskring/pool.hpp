@@ -93,6 +93,41 @@ public:
     outcome<future<R>> try_submit_for(std::chrono::duration<Rep, Period> time, const options &how, task<R(A...)> which, G &&...args) {
         return send(detail::nanoseconds(time), how.get(), which, std::forward<G>(args)...);
     }
+    /// Submits a task for each input of a range, many at a time, and gives their futures in the order of the inputs. Each input is an argument, or a tuple of
+    /// them for a task with several. What the inputs throw comes out of this call, with nothing submitted. When it throws for another reason, what was
+    /// submitted runs. Waits while the ring is full. See taskring_submit_bulk.
+    template <class R, class... A, class Range> std::vector<future<R>> submit_bulk(task<R(A...)> which, Range &&inputs) {
+        return submit_bulk(options(), which, std::forward<Range>(inputs));
+    }
+    template <class R, class... A, class Range> std::vector<future<R>> submit_bulk(const options &how, task<R(A...)> which, Range &&inputs) {
+        detail::inputs_of<task<R(A...)>, Range> from(std::forward<Range>(inputs));
+        std::string bytes;
+        std::vector<std::size_t> ends;
+        taskring_bytes one{};
+        while (detail::inputs::read(&from, &one) == 1) {
+            bytes.append(static_cast<const char *>(one.data), one.len);
+            ends.push_back(bytes.size());
+        }
+        from.rethrow(ends.size());
+        std::vector<taskring_bytes> args;
+        args.reserve(ends.size());
+        std::size_t at = 0;
+        for (const std::size_t end : ends) {
+            args.push_back({bytes.data() + at, end - at});
+            at = end;
+        }
+        std::uint32_t function = 0;
+        detail::check(number(which.name(), function));
+        std::vector<std::uint64_t> tickets(args.size());
+        std::vector<future<R>> all;
+        all.reserve(args.size());
+        std::size_t count = 0;
+        const auto status = taskring_submit_bulk(get(), function, args.data(), args.size(), how.get(), tickets.data(), &count);
+        for (std::size_t i = 0; i < count; i++)
+            all.push_back(future<R>(get(), tickets[i]));
+        detail::check(status);
+        return all;
+    }
     /// Submits a task for the worker of this number. See taskring_submit_to.
     template <class R, class... A, class... G> future<R> submit_to(std::uint32_t worker, task<R(A...)> which, G &&...args) {
         return submit_to(worker, options(), which, std::forward<G>(args)...);
@@ -111,7 +146,7 @@ public:
         return broadcast(options(), which, std::forward<G>(args)...);
     }
     template <class R, class... A, class... G> std::vector<future<R>> broadcast(const options &how, task<R(A...)> which, G &&...args) {
-        constexpr std::size_t most = 448;
+        constexpr std::size_t most = TASKRING_BROADCAST_MAX;
         std::string bytes;
         detail::encode_arguments(which, bytes, std::forward<G>(args)...);
         std::uint32_t function = 0;

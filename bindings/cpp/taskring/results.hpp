@@ -156,11 +156,12 @@ private:
         if (status != TASKRING_OK)
             return outcome<value_type>(detail::last_failure(status));
         try {
-            [[maybe_unused]] reader from(buffer_.data(), len);
-            if constexpr (std::is_void_v<R>)
+            if constexpr (std::is_void_v<R>) {
+                detail::decode_all<R>(buffer_.data(), len);
                 return value_type();
-            else
-                return codec<R>::decode(from);
+            } else {
+                return detail::decode_all<R>(buffer_.data(), len);
+            }
         } catch (const error &e) {
             return outcome<value_type>(detail::failure{e.status(), e.what(), {}});
         }

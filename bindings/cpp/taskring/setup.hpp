@@ -22,8 +22,12 @@ public:
     setup(const setup &) = delete;
     setup &operator=(const setup &) = delete;
 
-    /// What workers are called: this, '_' and their number.
-    setup &names(std::string prefix) { return names_ = std::move(prefix), *this; }
+    /// What workers are called: this, '_' and their number. 1 to 192 bytes.
+    setup &names(std::string prefix) {
+        if (prefix.empty())
+            throw invalid_argument_error(TASKRING_INVALID_ARGUMENT, "worker_names is \"\"; wanted 1 to 192 bytes");
+        return names_ = std::move(prefix), *this;
+    }
     /// A task that each worker runs once, before its first task. An exception in it breaks the pool, with its text.
     template <class... A, class... G> setup &initializer(task<void(A...)> which, G &&...args) {
         return set(initializer_, has_initializer_, which, std::forward<G>(args)...);
@@ -45,8 +49,8 @@ public:
     }
     /// Pins the workers: number n runs on the CPU at place n alone, counted around.
     setup &cpus(std::vector<std::uint32_t> cpus) { return cpus_ = std::move(cpus), *this; }
-    /// Bytes of memory of its own that each worker process may have. Refused with threads.
-    setup &memory_max(std::uint64_t bytes) { return memory_max_ = bytes, *this; }
+    /// Bytes of memory of its own that each worker process may have, at least 1. Refused with threads.
+    setup &memory_max(std::uint64_t bytes) { return memory_max_ = detail::at_least_1("worker_memory_max", bytes), *this; }
     /// After how many tasks a worker leaves and another one takes its place, at least 1. See taskring_config.
     setup &max_tasks_per_worker(std::uint32_t tasks) {
         if (tasks == 0)

@@ -94,10 +94,7 @@ template <class F, class R, class... A> std::int32_t run(taskring_call *call, co
     return answer(call, [call, &function] {
         std::size_t len = 0;
         const void *args = taskring_call_args(call, &len);
-        reader from(args, len);
-        auto kept = codec<std::tuple<stored_t<std::decay_t<A>>...>>::decode(from);
-        if (from.left() != 0)
-            throw error(TASKRING_DECODE, "bytes are left over: the other side encodes another type");
+        auto kept = decode_all<std::tuple<stored_t<std::decay_t<A>>...>>(args, len);
         return encoded_result<R>(
             [&] { return std::apply([&](auto &...one) -> R { return function(as_parameter<std::decay_t<A>>(one)...); }, kept); });
     });
@@ -145,6 +142,16 @@ inline void init(int argc, char **argv) {
     detail::check(taskring_init(argc, argv));
 }
 
+/// The version of the library that is running, as TASKRING_VERSION is that of the header.
+inline std::uint32_t version() noexcept { return taskring_version(); }
+
+/// Removes the file of a named pool to which nobody is attached any more: false when there is none. Throws an error with TASKRING_EXISTS when somebody is.
+inline bool remove_dead(const std::string &name) {
+    std::uint32_t removed = 0;
+    detail::check(taskring_remove_dead(name.c_str(), &removed));
+    return removed != 0;
+}
+
 /// Serves the named pool in this thread until it ends. A process that does so and owns another pool, or serves another, loses that too when a task is killed:
 /// see taskring_work.
 inline void work(const std::string &name) { detail::check(taskring_work(name.c_str())); }
@@ -172,6 +179,11 @@ template <class T> outcome<void> try_send_event(const T &value) {
     const taskring_status status = taskring_send_event(bytes.data(), bytes.size());
     return status == TASKRING_OK ? outcome<void>() : outcome<void>(detail::last_failure(status));
 }
+
+/// How many attempts at the running task came before this one: 0 in the first.
+inline std::uint32_t attempt() noexcept { return taskring_attempt(); }
+/// The ticket of the running task, which its submitter's future has as well; 0 outside a task.
+inline std::uint64_t task_ticket() noexcept { return taskring_task_ticket(); }
 
 /// Whether the submitter asked the running task to stop.
 inline bool cancel_requested() noexcept { return taskring_cancel_requested() != 0; }
