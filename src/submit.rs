@@ -300,6 +300,11 @@ impl Pool {
         if self.is_lane_shared(lane) { self.quota(lane).saturating_sub(self.count_own(lane)) } else { usize::MAX }
     }
 
+    /// Whether it may add none before one of its own is over, whatever room there is.
+    pub(crate) fn is_over_quota(&self, lane: usize) -> bool {
+        self.allowance(lane) == 0
+    }
+
     #[cold]
     fn count_own(&self, lane: usize) -> usize {
         let slots = self.segment().lane(lane).slots;
