@@ -1212,7 +1212,7 @@ taskring_status taskring_send_event(const void *data,
  *
  * Events stay until they are read or the ticket is used up: also when their worker was killed and when the task is over. So read them before
  * taskring_result or taskring_release; taskring_peek, taskring_outcome and taskring_view (of a result) leave them. Several threads may read those of one
- * ticket: each event comes to one of them. One that waits when another thread uses the ticket up is told in its next look around, at most 1.2 seconds later.
+ * ticket: each event comes to one of them. One that waits when another thread uses the ticket up is told at once.
  *
  * In a task that waits with TASKRING_INFINITE for events of another one of its pool, that one is run on top of it, if nobody has begun with it: then it is
  * over before its first event is read, and what is more than is kept it is told of.
@@ -1367,14 +1367,15 @@ taskring_status taskring_describe(struct taskring_pool *pool,
                                   size_t *len);
 
 /**
- * Lets a task go: it runs, and its result is dropped. The ticket is used up.
+ * Lets a task go: it runs, and its result is dropped. The ticket is used up; other threads that wait for its task alone, or for its events, are told.
  *
  * Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
  *
  * Requires:
  * pool is NULL or a handle of this library.
  */
-taskring_status taskring_release(struct taskring_pool *pool, uint64_t ticket);
+taskring_status taskring_release(struct taskring_pool *pool,
+                                 uint64_t ticket);
 
 /**
  * The process that runs a task just now.

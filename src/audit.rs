@@ -5,7 +5,6 @@ use crate::limits::LANES_MAX;
 use crate::record::{Kind, RecordState};
 use crate::registry::Member;
 use crate::search::Rings;
-use crate::slot::WANTED_LATER;
 use crate::state::{Flag, Phase};
 use crate::sync::Ordering::Acquire;
 
@@ -41,9 +40,8 @@ impl Member {
             let wrong = match state.phase() {
                 None => true,
                 Some(Phase::Pending) => {
-                    let is_later = slot.wanted() & WANTED_LATER != 0;
                     // Acquire: pairs with the Release in `Slot::write`.
-                    !ring.is_place(index, slot.place.load(Acquire), is_later) || !segment.has_function(slot.function_index())
+                    !ring.is_place(index, slot.place.load(Acquire)) || !segment.has_function(slot.function_index())
                 }
                 Some(Phase::Running) => {
                     let record = segment.records().get(state.owner().index());
@@ -61,7 +59,11 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
+    use crate::search::Rings;
+    use crate::sync::Ordering::Relaxed;
     use crate::{Executor, Priority, StartMethod};
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
 
     #[test]
     fn a_lane_that_another_thread_takes_meanwhile_is_no_damage() {
@@ -72,5 +74,35 @@ mod tests {
         assert_eq!(taken_meanwhile.next(), None, "it was taken");
         // One that is not in use is.
         assert!(pool.member.audit(Priority::Low.lanes()).is_err());
+    }
+
+    #[test]
+    fn a_task_for_a_busy_worker_may_be_passed_by_any_number_of_others() {
+        static ENDS: AtomicBool = AtomicBool::new(false);
+        let hold = |()| {
+            while !ENDS.load(Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let hold = crate::register("audit::hold", hold).unwrap();
+        let double = crate::register("audit::double", |x: u64| 2 * x).unwrap();
+        let pool = Executor::builder().workers(1).capacity(8).start(StartMethod::Thread).build().unwrap();
+        let busy = pool.submit(hold, ()).unwrap();
+        while !busy.is_running() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let meant = pool.submit_to(0, double, 4).unwrap();
+        // As if so many others had been submitted, and other workers had run them: to a look it seems to be ahead again.
+        let (pool, passed) = (pool.pool(), (1_u64 << 32) - (1 << 23));
+        let head = pool.segment().lane(pool.lane).head;
+        head.tail.store(head.tail.load(Relaxed) + passed, Relaxed);
+        head.head.store(head.tail.load(Relaxed), Relaxed);
+        pool.segment().new_epoch();
+        let audited = pool.member.audit(pool.own_lanes());
+        ENDS.store(true, Relaxed);
+        assert_eq!(audited, Ok(()));
+        let result = meant.result_timeout(Duration::from_secs(10));
+        meant.cancel();
+        assert_eq!(result, Ok(8));
     }
 }

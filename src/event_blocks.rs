@@ -92,6 +92,11 @@ impl Segment {
         }
     }
 
+    /// Whether that is what a slot's block of events is called.
+    pub(crate) fn is_events_block(&self, state: State, number: u32, name: u32) -> bool {
+        state.has(Flag::Events) && self.events_block(number) == name
+    }
+
     /// For the reaper of a worker that may have died between the hand-over of a task's block of events and the flag that tells of it: frees that block. The
     /// slot holds no other one by then but its arguments, whose name an old one beside the slot may be.
     pub(crate) fn free_untold_events(&self, state: State, number: u32, args_block: u32) {
@@ -272,6 +277,8 @@ impl Pool {
 mod tests {
     use super::*;
     use crate::events::send_event;
+    use crate::record::Kind;
+    use crate::state::{Progress, Step};
     use crate::{Executor, Future, Retry, StartMethod, SubmitOptions, Task, task};
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::SeqCst;
@@ -432,5 +439,33 @@ mod tests {
         segment.block(name).expect("a block").class.store(0, SeqCst);
         drop(future.result());
         assert!(matches!(future.next_event::<u64>(), Err(Error::Corrupt { .. })), "its events are lost");
+    }
+
+    #[test]
+    fn a_number_that_is_no_name_frees_nothing_of_a_dead_workers_task() {
+        let pool = Executor::builder().start(StartMethod::None).capacity(8).build().unwrap();
+        let future = pool.submit(sending(), (0, 0)).unwrap();
+        let (segment, ticket) = (pool.pool().member.segment.clone(), future.core().ticket);
+        let dies = std::thread::spawn(move || {
+            let member = Member::join(segment.clone(), Kind::ThreadWorker, 0).unwrap();
+            let slot = &segment.lane(0).slots[0];
+            let state = slot.claim(slot.load(), member.who()).unwrap();
+            slot.note(Progress::FRESH.at(Step::Started));
+            member.send_event(ticket.slot, state.generation(), b"read me").unwrap();
+            // As a reaper leaves it that has written the number of the worker's process there and has died before the verdict.
+            slot.result_block.store(segment.events_block(ticket.slot), Relaxed);
+            let who = member.who();
+            std::mem::forget(member);
+            who
+        });
+        let dead = dies.join().unwrap();
+        // Its number is gone when the system comes to it.
+        let begin = std::time::Instant::now();
+        while !pool.pool().member.reap(dead) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "the thread is gone");
+        }
+        assert_eq!(future.core().next_event_bytes(usize::MAX), Ok(Some(Event::Bytes(b"read me".to_vec()))));
+        assert!(matches!(future.result(), Err(Error::WorkerLost { .. })));
+        assert_eq!(left(&pool), (0, 0));
     }
 }

@@ -46,6 +46,20 @@ impl Pool {
         Priority::ALL.into_iter().filter_map(|level| self.own_lane(level))
     }
 
+    /// How many submitters have a lane, counted anew: others may have gone.
+    #[cold]
+    pub(crate) fn recount_users(&self, lane: usize) -> usize {
+        let segment = self.segment();
+        // With the mutex, for somebody may just be choosing this lane. Whoever cannot have it at once does not write the number down.
+        let mutex = ShmMutex(&segment.header().registry_mutex);
+        let guard = mutex.try_lock(self.member.who());
+        let users = users(&self.member, Priority::of_lane(lane))[lane];
+        if guard.is_some() {
+            segment.lane(lane).head.users.store(users, Relaxed);
+        }
+        users as usize
+    }
+
     #[cold]
     fn take_lane(&self, level: Priority) -> Result<usize> {
         self.member.check_fork()?;
@@ -59,6 +73,17 @@ impl Pool {
     }
 }
 
+/// How many submitters each of the lanes of this level has, by their records.
+fn users(member: &Member, level: Priority) -> [u32; LANES_MAX] {
+    let mut users = [0; LANES_MAX];
+    for (_, _, record) in member.participants() {
+        if let Some(lane) = level.lane_in(record.lane.load(Relaxed)) {
+            users[lane] += 1;
+        }
+    }
+    users
+}
+
 /// The lane of this level with the fewest submitters, by their records; the one that this submitter has, if another thread was first.
 pub(crate) fn choose_lane(member: &Member, level: Priority) -> Result<usize> {
     let mutex = ShmMutex(&member.segment.header().registry_mutex);
@@ -66,15 +91,10 @@ pub(crate) fn choose_lane(member: &Member, level: Priority) -> Result<usize> {
     let own = &member.record().lane;
     let word = own.load(Relaxed);
     let lane = level.lane_in(word).unwrap_or_else(|| {
-        let mut users = [0_u32; LANES_MAX];
-        for (_, _, record) in member.participants() {
-            if let Some(lane) = level.lane_in(record.lane.load(Relaxed)) {
-                users[lane] += 1;
-            }
-        }
+        let users = users(member, level);
         let lane = level.lanes().min_by_key(|&lane| users[lane]).expect("each level has lanes");
         own.store(level.with_lane(word, lane), Relaxed);
-        // A hint for the quota. It is not counted down: whoever comes to a lane after others left finds it too small for a while.
+        // A hint for the quota. Who goes does not count it down: whoever has to do with a lane that is shared counts anew, now and then.
         member.segment.lane(lane).head.users.store(users[lane] + 1, Relaxed);
         lane
     });
@@ -109,6 +129,29 @@ mod tests {
         others.retain(|_| kept.next().unwrap());
         assert_eq!([high(&pool), high(&Executor::attach(&name).unwrap())], [lanes[0]; 2]);
         assert_eq!(pool.pool().own_lanes().collect::<Vec<_>>(), [lanes[0], 0]);
+    }
+
+    #[test]
+    fn who_has_a_lane_alone_again_has_all_of_it() {
+        let name = format!("lanes-alone-{}", std::process::id());
+        let double = crate::register("lanes::double", |x: u64| 2 * x).unwrap();
+        let pool = Executor::builder().start(StartMethod::None).capacity(64).create_named(&name).unwrap();
+        let fill = || (0..).map_while(|x| pool.try_submit(double, x).ok()).collect::<Vec<_>>();
+        let others: Vec<_> = (0..16).map(|_| Executor::attach(&name).unwrap()).collect();
+        assert_eq!(others.iter().filter(|other| other.pool().lane == pool.pool().lane).count(), 1);
+        let half = fill();
+        assert_eq!(half.len(), 32, "each has its part");
+        drop(others);
+        let rest = fill();
+        assert_eq!(rest.len(), 32, "the others have gone");
+        assert_eq!(pool.pool().segment().lane(pool.pool().lane).head.users.load(Relaxed), 1);
+        // Of the half that was submitted in the meantime nobody counts anything any more.
+        assert!(half.iter().chain(&rest).all(|future| future.cancel()));
+        let full = fill();
+        assert_eq!(full.len(), 64);
+        assert!(matches!(pool.try_submit(double, 1), Err(crate::Error::Full { capacity: 64 })));
+        // Else the pool's end would wait for a worker.
+        assert!(full.iter().all(|future| future.cancel()));
     }
 
     #[test]

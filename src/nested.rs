@@ -10,6 +10,7 @@
 
 use crate::circle;
 use crate::error::{Error, Result};
+use crate::layout::Slot;
 use crate::life::Bit;
 use crate::mutex::ShmMutex;
 use crate::perform::Performer;
@@ -21,11 +22,12 @@ use crate::search::{Rings, Task};
 use crate::segment::Segment;
 use crate::setup;
 use crate::slot::WANTED_LATER;
-use crate::state::{Participant, Phase};
+use crate::state::{Participant, Phase, State};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
 use crate::task;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -35,6 +37,10 @@ const DEPTH_MAX: usize = 64;
 
 /// A task: its pool, by the number that no other pool has, and its own.
 type Key = (u64, u64);
+
+/// A worker's context is with one task at a time.
+const IN_CONTEXT: Error =
+    Error::Unsupported { what: "to wait for a task that takes a context", with: "in one that has its worker's" };
 
 fn key_of(segment: &Segment, task: u64) -> Key {
     (segment.header().identity.nonce.load(Relaxed), task)
@@ -169,10 +175,7 @@ pub(crate) fn help(pool: &Pool, ticket: Ticket) -> Result<bool> {
     let is_unfinished = (seen.is(Phase::Pending) || seen.is(Phase::Running)) && seen.generation() == ticket.generation;
     if is_unfinished && setup::is_lent() && performer.is_in_context(slot.function_index()) {
         // Whoever runs it, so that it does not depend on who was quicker.
-        return Err(Error::Unsupported {
-            what: "to wait for a task that takes a context",
-            with: "in one that has its worker's",
-        });
+        return Err(IN_CONTEXT);
     }
     let is_pending = seen.is(Phase::Pending) && seen.generation() == ticket.generation;
     let wanted = slot.wanted();
@@ -231,7 +234,7 @@ pub(crate) fn is_read_below(segment: &Segment, task: u64) -> bool {
     serving().is_some_and(|serving| serving.read_below.borrow().contains(&key_of(segment, task)))
 }
 
-/// For a task that finds a ring of its worker's tasks full: runs the oldest one in it that nobody has begun with. True when there was one.
+/// For a task that finds a ring of its worker's tasks full: runs the oldest one in it that nobody has begun with and that can run here. True when there was one.
 #[cold]
 pub(crate) fn help_oldest(pool: &Pool, lane: usize) -> Result<bool> {
     if !pool.of_tasks || !is_in_task_of(pool) {
@@ -244,8 +247,10 @@ pub(crate) fn help_oldest(pool: &Pool, lane: usize) -> Result<bool> {
         let state = ring.slots[index].load();
         if state.is(Phase::Pending) && ring.slots[index].submitted_by() == pool.member.who() {
             let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
-            if help(pool, ticket)? {
-                return Ok(true);
+            match help(pool, ticket) {
+                // Another worker may have its context free.
+                Ok(false) | Err(Error::Unsupported { .. }) => {}
+                other => return other,
             }
         }
     }
@@ -255,19 +260,45 @@ pub(crate) fn help_oldest(pool: &Pool, lane: usize) -> Result<bool> {
 /// For a task that waits for room in a ring: that is there once any of the tasks in it is over.
 ///
 /// # Errors
-/// As [`begin_wait`].
+/// As [`begin_wait`]; `Unsupported` in place of `WouldDeadlock` when it could run some of them, did it not have its worker's context.
 #[cold]
 pub(crate) fn begin_wait_for_room(pool: &Pool, lane: usize) -> Result<Option<Waits>> {
-    if !is_in_task_of(pool) {
-        return Ok(None);
+    let Some(serving) = serving_in(pool).filter(|_| task::is_running()) else { return Ok(None) };
+    let segment = pool.segment();
+    let slots: Vec<_> =
+        segment.lane(lane).slots.iter().enumerate().map(|(index, slot)| (index, slot, slot.load())).collect();
+    let number =
+        |index, state: State| Ticket { slot: segment.slot_number(lane, index), generation: state.generation() }.id();
+    let is_unfinished = |state: State| state.is(Phase::Pending) || state.is(Phase::Running);
+    let unfinished = slots.iter().filter(|(.., state)| is_unfinished(*state));
+    let awaits = unfinished.map(|&(index, _, state)| key_of(segment, number(index, state))).collect();
+    // The other workers are told one task of each kind, for what wants the same needs the same workers. Over its quota its own tasks count alone.
+    let is_over_quota = pool.is_over_quota(lane);
+    let counted: Vec<_> = slots
+        .into_iter()
+        .filter(|(_, slot, _)| !is_over_quota || slot.submitted_by() == pool.member.who())
+        .map(|(index, slot, state)| (slot, state, number(index, state)))
+        .collect();
+    let mut pending = BTreeMap::new();
+    for (slot, _, task) in counted.iter().filter(|(_, state, _)| state.is(Phase::Pending)) {
+        pending.entry(slot.wanted()).or_insert(*task);
     }
-    let ring = pool.segment().lane(lane);
-    let unfinished = ring.slots.iter().enumerate().filter_map(|(index, slot)| {
-        let state = slot.load();
-        let ticket = Ticket { slot: pool.segment().slot_number(lane, index), generation: state.generation() };
-        (state.is(Phase::Pending) || state.is(Phase::Running)).then_some((pool, ticket))
-    });
-    begin_wait(unfinished)
+    let mut running = BTreeMap::new();
+    for (_, state, task) in counted.iter().filter(|(_, state, _)| state.is(Phase::Running)) {
+        running.entry(state.owner().index()).or_insert(*task);
+    }
+    // Who runs one of them and could run what is pending is one of those that are needed for that.
+    running.retain(|&seat, _| !pending.keys().any(|&wanted| segment.may_run(seat, wanted)));
+    let is_full = counted.iter().all(|(_, state, _)| is_unfinished(*state));
+    let said = if is_full { pending.values().chain(running.values()).copied().collect() } else { Vec::new() };
+    let takes_context = |(slot, state, _): &(&Slot, State, u64)| {
+        state.is(Phase::Pending) && serving.performer.is_in_context(slot.function_index())
+    };
+    let is_refused = setup::is_lent() && counted.iter().any(takes_context);
+    begin_wait_saying(serving, awaits, said).map(Some).map_err(|error| match error {
+        Error::WouldDeadlock if is_refused => IN_CONTEXT,
+        error => error,
+    })
 }
 
 /// A thread that waits in a task.
@@ -296,17 +327,22 @@ pub(crate) struct Waits {
 /// # Errors
 /// `WouldDeadlock` when none of them can end before the waiting task does. Of those in a circle one is told, and no other one.
 pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) -> Result<Option<Waits>> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let Some(serving) = serving() else { return Ok(None) };
-    let mut runs = serving.below.borrow().clone();
-    runs.push(key_of(&serving.performer.member.segment, task::id()));
     let awaits: Vec<Key> = awaited.map(|(pool, ticket)| key_of(pool.segment(), ticket.id())).collect();
-    let number = NEXT.fetch_add(1, Relaxed);
-    let mut waiters = lock(&WAITERS);
     let own = serving.performer.member.segment.header().identity.nonce.load(Relaxed);
     // Of other pools' tasks nobody in this one knows anything.
     let is_within = awaits.iter().all(|&(nonce, _)| nonce == own);
     let said = if is_within { awaits.iter().map(|&(_, task)| task).collect() } else { Vec::new() };
+    begin_wait_saying(serving, awaits, said).map(Some)
+}
+
+/// The same with what the other workers of its pool are told that it waits for.
+fn begin_wait_saying(serving: Rc<Serving>, awaits: Vec<Key>, said: Vec<u64>) -> Result<Waits> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut runs = serving.below.borrow().clone();
+    runs.push(key_of(&serving.performer.member.segment, task::id()));
+    let number = NEXT.fetch_add(1, Relaxed);
+    let mut waiters = lock(&WAITERS);
     waiters.push(Waiter { number, runs, awaits });
     if is_last_stuck(&waiters) {
         waiters.pop();
@@ -325,7 +361,7 @@ pub(crate) fn begin_wait<'a>(awaited: impl Iterator<Item = (&'a Pool, Ticket)>) 
         // counts once more, and sees this; then it sets its mark, and looks at the tasks.
         performer.member.ring_owner();
     }
-    Ok(Some(Waits { number, performer, serving, before }))
+    Ok(Waits { number, performer, serving, before })
 }
 
 /// A thread that waits no more.

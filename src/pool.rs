@@ -21,7 +21,7 @@ use crate::segment::Segment;
 use crate::slot::{OPTION_IDEMPOTENT, OPTION_TERMS, Request};
 use crate::state::{Flag, Participant, Phase, State};
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{futex_wait_low, now_ns};
+use crate::sync::{futex_wait_low, futex_wake_low, now_ns};
 use crate::target::Target;
 use crate::task::{Task, is_known};
 use crate::time_limits::TimeLimits;
@@ -476,6 +476,18 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// After a task was let go that may go on for long: other threads that wait for it, or for its events, wait in vain.
+    pub(crate) fn tell_of_release(&self, ticket: Ticket) {
+        let word = self.slot(ticket).load();
+        // Who waits from now on sees that it was let go. At its end everybody is woken.
+        if word.generation() == ticket.generation && word.has(Flag::Waiter) {
+            futex_wake_low(&self.slot(ticket).state);
+        }
+        if word.generation() == ticket.generation && word.has(Flag::Notify) {
+            crate::hub::wake_event(self);
+        }
     }
 
     /// When a wait for an event looked after the pool last, or when the first one began.

@@ -161,9 +161,12 @@ impl Member {
         };
         let set = SetRef(request.set);
         // A result block that was named but not committed belongs to nobody now. Freed before its name is taken away: a reaper that dies in
-        // between leaves it for the next one, for whom it is somebody else's already.
+        // between leaves it for the next one, for whom it is somebody else's already. One that dies before the verdict below leaves a process's number there,
+        // which may be the name of another block of the slot.
         let unfinished = slot.result_block.load(Relaxed);
-        self.segment.free_block(unfinished, Holder::Slot { number, generation });
+        if unfinished != request.args_block && !self.segment.is_events_block(state, number, unfinished) {
+            self.segment.free_block(unfinished, Holder::Slot { number, generation });
+        }
         slot.result_block.store(0, Relaxed);
         self.segment.free_untold_events(state, number, request.args_block);
         if state.has(Flag::Kill) {

@@ -99,6 +99,7 @@ impl Supervisor {
         watch.failures += 1;
         watch.last_start = now_ns();
         watch.last_failure = watch.last_start;
+        watch.hiring.postpone();
         log::warn!(target: "taskring", "a worker could not be started: {error}");
         if watch.failures >= START_FAILURES_MAX {
             self.break_pool(Broken::CannotStart, error);
@@ -111,8 +112,9 @@ impl Supervisor {
         const BACK_OFF_NS: u64 = 50_000_000;
         let now = now_ns();
         if watch.failures != 0 && now - watch.last_start < BACK_OFF_NS << watch.failures.min(6) {
-            // Those who wait for somebody on demand need not tell the owner again.
-            if self.plan.demand.is_some() {
+            // Nobody tells when the time has come: neither those who wait for somebody on demand, who need not tell again, nor a worker that has yet to come.
+            // But where others have every seat, there is nothing to hurry for.
+            if self.plan.demand.is_some() || self.pool.member.participants().count() < PARTICIPANTS_MAX {
                 watch.hiring.postpone();
             }
             return Ok(());

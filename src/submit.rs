@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Slots that are looked at before a lane counts as one in which room must be searched for.
 const FIRST_LOOKS: usize = 4;
 
+/// Positions of a shared lane for each count of those who share it: it takes a look at every participant.
+const RECOUNT_EACH: usize = 64;
+
 /// What to do when the lane is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhenFull {
@@ -35,8 +38,8 @@ pub(crate) enum WhenFull {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Done,
-    /// There is more to publish, and more to look at, from this position on.
-    More(u64),
+    /// There is more to publish, and more to look at, from this position on; whether something was published.
+    More(u64, bool),
     /// There is no room.
     None,
 }
@@ -122,7 +125,7 @@ impl Pool {
             ticket = pool.fill(hold, ready)?;
             Ok(ticket.is_some())
         };
-        if self.hold_once(lane, None, &mut work)? != Turn::Done {
+        if self.hold_once(lane, None, self.allowance(lane), &mut work)? != Turn::Done {
             self.publish_slow(lane, &mut work, when_full)?;
         }
         let ticket = ticket.ok_or(Error::Full { capacity: self.quota(lane) })?;
@@ -231,9 +234,9 @@ impl Pool {
             }
             Ok(true)
         };
-        match self.hold_once(lane, None, &mut work)? {
+        match self.hold_once(lane, None, self.allowance(lane), &mut work)? {
             Turn::Done => Ok(()),
-            Turn::More(_) | Turn::None => self.publish_slow(lane, &mut work, WhenFull::Wait),
+            Turn::More(..) | Turn::None => self.publish_slow(lane, &mut work, WhenFull::Wait),
         }
     }
 
@@ -284,7 +287,10 @@ impl Pool {
 
     /// How many unfinished tasks this submitter may have in a lane: in one that several share, its part.
     fn quota(&self, lane: usize) -> usize {
-        let users = self.segment().lane(lane).head.users.load(Relaxed) as usize;
+        self.part(self.segment().lane(lane).head.users.load(Relaxed) as usize)
+    }
+
+    fn part(&self, users: usize) -> usize {
         if users > 1 { (self.capacity() / users).max(1) } else { self.capacity() }
     }
 
@@ -293,11 +299,29 @@ impl Pool {
         self.segment().lane(lane).head.users.load(Relaxed) > 1
     }
 
-    /// How many tasks this submitter may add. Counted anew each time: that takes a look at every slot, but only where submitters
-    /// share a lane, and it cannot go wrong. Outside the mutex: threads of one process may go over the quota by a few.
+    /// How many tasks this submitter may add. Outside the mutex: threads of one process may go over the quota by a few.
     #[inline]
     fn allowance(&self, lane: usize) -> usize {
-        if self.is_lane_shared(lane) { self.quota(lane).saturating_sub(self.count_own(lane)) } else { usize::MAX }
+        if self.is_lane_shared(lane) { self.allowance_of_shared(lane) } else { usize::MAX }
+    }
+
+    /// Counted anew each time: that takes a look at every slot, but only where submitters share a lane, and it cannot go wrong. So are the submitters when its
+    /// part is used up, and now and then before.
+    #[cold]
+    fn allowance_of_shared(&self, lane: usize) -> usize {
+        let left = self.quota(lane).saturating_sub(self.count_own(lane));
+        if left != 0 && !self.segment().lane(lane).next_slot().is_multiple_of(RECOUNT_EACH) {
+            return left;
+        }
+        match self.recount_users(lane) {
+            ..=1 => usize::MAX,
+            users => self.part(users).saturating_sub(self.count_own(lane)),
+        }
+    }
+
+    /// Whether it may add none before one of its own is over, whatever room there is.
+    pub(crate) fn is_over_quota(&self, lane: usize) -> bool {
+        self.allowance(lane) == 0
     }
 
     #[cold]
@@ -306,16 +330,16 @@ impl Pool {
         slots.iter().filter(|s| !s.load().is(Phase::Free) && s.submitted_by() == self.member.who()).count()
     }
 
-    /// One hold of the lane, from `position` on: where an earlier one has looked in vain.
+    /// One hold of the lane, for no more than `allowance` tasks, from `position` on: where an earlier one has looked in vain.
     #[inline]
     fn hold_once(
         &self,
         lane: usize,
         position: Option<u64>,
+        allowance: usize,
         work: &mut dyn FnMut(&mut Hold<'_>, &Pool) -> Result<bool>,
     ) -> Result<Turn> {
         let segment = self.segment();
-        let allowance = self.allowance(lane);
         let mut hold = self.member.hold_lane(lane)?;
         // Under the mutex: shutting down sets the flag and then takes every lane's mutex once, so nothing is published after that.
         segment.check_open().map_err(|e| self.explain(e))?;
@@ -329,7 +353,7 @@ impl Pool {
         if published {
             segment.sleepers().announce();
         }
-        Ok(if done? { Turn::Done } else { Turn::More(position) })
+        Ok(if done? { Turn::Done } else { Turn::More(position, published) })
     }
 
     /// Holds the lane as often as `work` needs, making room or waiting in between; `work` says when it is done.
@@ -349,11 +373,17 @@ impl Pool {
         loop {
             self.harvest_lane(lane);
             // One lap: a hold looks at a bounded number of slots. What was published meanwhile moves the tail, and with it the lap's end.
-            let mut position = None;
+            let (mut position, mut allowance) = (None, self.allowance(lane));
             loop {
-                match self.hold_once(lane, position, work)? {
+                match self.hold_once(lane, position, allowance, work)? {
                     Turn::Done => return Ok(()),
-                    Turn::More(next) => position = Some(next),
+                    Turn::More(next, published) => {
+                        position = Some(next);
+                        // What was looked at in vain takes nothing of it, and to count costs as much as a lap.
+                        if published {
+                            allowance = self.allowance(lane);
+                        }
+                    }
                     Turn::None => break,
                 }
             }

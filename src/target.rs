@@ -135,8 +135,32 @@ impl Segment {
         kept.chain(ready.filter(stays)).collect()
     }
 
-    /// The seats of those of whom one has to go on before this task, {slot:32, generation:32}, is over: of who runs it, or of whom alone it is for. None when it is
-    /// over, when anybody may run it or one is to come for it, and when its worker is being killed for it.
+    /// Whether the worker in this seat can run what wants this, and so could others that have the function.
+    pub(crate) fn may_run(&self, seat: usize, wanted: u32) -> bool {
+        let is_for_any = Target::of(wanted).is_none() && wanted & WANTED_LATER == 0;
+        is_for_any && seat < PARTICIPANTS_MAX && self.is_server(seat, wanted as u16)
+    }
+
+    /// The seats of the workers that can run what wants this, for whomever of them. None when another one may come.
+    fn able(&self, wanted: u32) -> Vec<usize> {
+        let there: Vec<_> = self.workers_there().collect();
+        let turn = |seat: usize| Turn::of(&self.records()[seat]);
+        let serving: BTreeSet<Target> =
+            there.iter().filter(|&&(seat, ..)| turn(seat).takes_tasks()).map(|&(.., target)| target).collect();
+        let others = self.demand().map_or(0, |demand| demand.replacements);
+        let planned = if self.has(Bit::Orphaned) { 0 } else { self.life().wanted.load(Relaxed).saturating_add(others) };
+        let end = planned.min(WORKERS_MAX as u32);
+        let all_are_there = (0..end).all(|number| serving.contains(&Target::Number(number)));
+        if !all_are_there || there.iter().any(|&(_, is_ready, _)| !is_ready) {
+            return Vec::new();
+        }
+        // One that has handed its turn over may run its last task.
+        let is_able = |&seat: &usize| turn(seat) != Turn::Waiting && self.may_run(seat, wanted);
+        there.into_iter().map(|(seat, ..)| seat).filter(is_able).collect()
+    }
+
+    /// The seats of those of whom one has to go on before this task, {slot:32, generation:32}, is over: of who runs it, or of those that could run it. None when
+    /// it is over, when it is to begin later or another worker may come for it, and when its worker is being killed for it.
     pub(crate) fn needed_for(&self, task: u64) -> Vec<usize> {
         let (lane, index) = self.geometry().split((task >> 32) as u32);
         // A number that another process has written down.
@@ -150,11 +174,17 @@ impl Segment {
             let owner = state.owner();
             let is_there = self.records().get(owner.index()).is_some_and(|r| RecordState::of(r).is_active_as(owner));
             if is_there && !state.has(Flag::Kill) { vec![owner.index()] } else { Vec::new() }
-        } else {
-            let target = if state.is(Phase::Pending) { Target::of(slot.wanted()) } else { None };
+        } else if state.is(Phase::Pending) {
+            let wanted = slot.wanted();
+            let target = Target::of(wanted);
             let is_for =
                 |&(seat, worker): &(usize, Target)| Some(worker) == target && Turn::of(&self.records()[seat]).takes_tasks();
-            self.attached_workers().filter(is_for).map(|(seat, _)| seat).collect()
+            match target {
+                Some(_) => self.attached_workers().filter(is_for).map(|(seat, _)| seat).collect(),
+                None => self.able(wanted),
+            }
+        } else {
+            Vec::new()
         };
         // What it wants was read after the state, whose flags may come and go.
         let again = slot.load();

@@ -132,11 +132,14 @@ fn assert_not_a_worker(builder: taskring::Builder, program: &str, exit: &str, wi
 
 const NO_ENV: [(&str, &str); 0] = [];
 
+/// Two tries more, a tenth and a fifth of a second after the one before: less than the owner would sleep twice with nothing to do, which is 1.2 s.
+const SOON: Duration = Duration::from_millis(2300);
+
 fn ends_at_once() {
     let builder = Executor::builder().workers(2).worker_exe("/bin/true", [""; 0], NO_ENV);
     assert_not_a_worker(builder, "/bin/true", "code 0", Duration::from_secs(5));
     let builder = Executor::builder().workers(1).worker_exe("/bin/sh", ["-c", "exit 3"], NO_ENV);
-    assert_not_a_worker(builder, "/bin/sh", "code 3", Duration::from_secs(5));
+    assert_not_a_worker(builder, "/bin/sh", "code 3", SOON);
     let builder = Executor::builder().workers(1).worker_exe("/bin/sh", ["-c", "kill -9 $$"], NO_ENV);
     assert_not_a_worker(builder, "/bin/sh", "signal 9", Duration::from_secs(5));
 }

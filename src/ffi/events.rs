@@ -42,7 +42,7 @@ pub unsafe extern "C" fn taskring_send_event(data: *const c_void, len: usize) ->
 ///
 /// Events stay until they are read or the ticket is used up: also when their worker was killed and when the task is over. So read them before
 /// taskring_result or taskring_release; taskring_peek, taskring_outcome and taskring_view (of a result) leave them. Several threads may read those of one
-/// ticket: each event comes to one of them. One that waits when another thread uses the ticket up is told in its next look around, at most 1.2 seconds later.
+/// ticket: each event comes to one of them. One that waits when another thread uses the ticket up is told at once.
 ///
 /// In a task that waits with TASKRING_INFINITE for events of another one of its pool, that one is run on top of it, if nobody has begun with it: then it is
 /// over before its first event is read, and what is more than is kept it is told of.

@@ -427,7 +427,7 @@ fn description(core: &Core) -> Result<String, Fault> {
     })
 }
 
-/// Lets a task go: it runs, and its result is dropped. The ticket is used up.
+/// Lets a task go: it runs, and its result is dropped. The ticket is used up; other threads that wait for its task alone, or for its events, are told.
 ///
 /// Returns TASKRING_OK; TASKRING_STALE, TASKRING_INVALID_ARGUMENT, TASKRING_FORKED.
 ///
@@ -439,7 +439,9 @@ pub unsafe extern "C" fn taskring_release(pool: *mut taskring_pool, ticket: u64)
         // SAFETY: as this function's contract says.
         let core = unsafe { future(pool, ticket) }?;
         core.known_state().ok_or(Error::Stale)?;
-        Ok(core.release()?)
+        core.release()?;
+        core.pool.tell_of_release(core.ticket);
+        Ok(())
     })
 }
 

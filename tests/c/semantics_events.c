@@ -246,7 +246,6 @@ static void semantics_b12_who_sleeps_for_an_event_is_woken_by_it(uint32_t kind) 
     OK(taskring_free(pool));
 }
 
-/* It is told long before the task is over. */
 static void *waits_in_vain(void *of) {
     const struct asked *asked = of;
     uint64_t n;
@@ -254,19 +253,45 @@ static void *waits_in_vain(void *of) {
     return NULL;
 }
 
-static void semantics_b12_a_wait_for_an_event_of_a_released_ticket_is_told(uint32_t kind) {
-    taskring_pool *pool = make_pool(kind, 1, 64);
-    const uint32_t ms = 4000;
-    struct asked asked = {pool, submit(pool, "nap", &ms, sizeof ms)};
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, waits_in_vain, &asked) == 0);
-    /* By then it waits. */
-    sleep_ms(100);
+static void *waits_for_no_result(void *of) {
+    const struct asked *asked = of;
+    STATUS(TASKRING_STALE, taskring_result(asked->pool, asked->ticket, TASKRING_INFINITE, NULL, 0, NULL));
+    return NULL;
+}
+
+/* How long it takes until all who wait for tickets of tasks that go on are told that these were released. */
+static uint64_t until_all_know(uint32_t kind) {
+    enum { WAITERS = 6 };
+    taskring_pool *pool = make_pool(kind, WAITERS, 64);
+    struct asked asked[WAITERS];
+    pthread_t threads[WAITERS];
+    const uint32_t ms = 3000;
+    for (int i = 0; i < WAITERS; i++)
+        asked[i] = (struct asked){pool, submit(pool, "nap", &ms, sizeof ms)};
+    for (int i = 0; i < WAITERS; i++) {
+        until_state(pool, asked[i].ticket, TASKRING_RUNNING);
+        CHECK(pthread_create(&threads[i], NULL, i % 2 == 0 ? waits_in_vain : waits_for_no_result, &asked[i]) == 0);
+    }
+    /* By then they sleep for as long as anybody does. */
+    sleep_ms(150);
     const uint64_t start = now_ns();
-    OK(taskring_release(pool, asked.ticket));
-    CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(now_ns() - start < 3500 * MS);
+    for (int i = 0; i < WAITERS; i++)
+        OK(taskring_release(pool, asked[i].ticket));
+    for (int i = 0; i < WAITERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    const uint64_t took = now_ns() - start;
     OK(taskring_free(pool));
+    return took;
+}
+
+static void semantics_b12_a_wait_for_an_event_of_a_released_ticket_is_told(uint32_t kind) {
+    uint64_t shortest = UINT64_MAX;
+    /* A machine that is busy with others may be late, now and then. */
+    for (int round = 0; round < 3 && shortest >= 400 * MS; round++) {
+        const uint64_t took = until_all_know(kind);
+        shortest = took < shortest ? took : shortest;
+    }
+    CHECK(shortest < 400 * MS);
 }
 
 static void semantics_b12_events_end_with_the_task_however_it_ends(uint32_t kind) {

@@ -161,11 +161,45 @@ static int32_t ask_crew(taskring_call *call, void *context, void *data) {
     return 0;
 }
 
+/* What an overfill found: how many tasks it could submit, and what the last submit said. */
+struct overfilled {
+    uint64_t sent;
+    taskring_status status;
+};
+
+/* Submits tasks that take a context, ten times as many as there is room for, until one is refused. */
+static int32_t overfill(taskring_call *call, void *context, void *data) {
+    struct overfilled found = {0, TASKRING_OK};
+    taskring_pool *pool = NULL;
+    const uint64_t by = 1;
+    (void)context;
+    (void)data;
+    OK(taskring_current_pool(&pool));
+    const uint32_t serve = function(pool, "serve");
+    while (found.sent < 40 && found.status == TASKRING_OK) {
+        uint64_t ticket = 0;
+        found.status = taskring_submit(pool, serve, &by, sizeof by, NULL, &ticket);
+        if (found.status == TASKRING_OK) {
+            OK(taskring_release(pool, ticket));
+            found.sent++;
+        }
+    }
+    OK(taskring_free(pool));
+    return taskring_call_set_result(call, &found, sizeof found);
+}
+
+static struct overfilled overfilled(taskring_pool *pool, uint64_t ticket) {
+    struct overfilled found = {0, TASKRING_OK};
+    OK(taskring_result(pool, ticket, SOON, &found, sizeof found, NULL));
+    return found;
+}
+
 static taskring_pool *pool_in_context(uint32_t kind, uint32_t workers, const void *args, size_t len) {
     const taskring_named_bytes initializer = {"furnish", args, len};
     taskring_config config = TASKRING_CONFIG_INIT;
     taskring_pool *pool = NULL;
     config.start_method = kind;
+    config.capacity = 4;
     config.workers = workers;
     config.initializer = &initializer;
     OK(taskring_create(&config, &pool));
@@ -271,6 +305,36 @@ static void semantics_b4_a_wait_that_is_refused_changes_nothing(uint32_t kind) {
     OK(taskring_multi_free(crew));
 }
 
+static void semantics_b4_a_submit_of_what_takes_a_context_waits_for_another_worker(uint32_t kind) {
+    const uint64_t first = 0;
+    taskring_pool *pool = pool_in_context(kind, 2, &first, sizeof first);
+    /* At first the other worker may not be there yet. */
+    for (int round = 0; round < 3; round++) {
+        const struct overfilled found = overfilled(pool, submit(pool, "overfill", NULL, 0));
+        CHECK(found.sent == 40 && found.status == TASKRING_OK);
+    }
+    OK(taskring_free(pool));
+}
+
+static void semantics_b4_a_ring_full_of_what_takes_a_context_is_told_when_nobody_else_can_run_it(uint32_t kind) {
+    const uint64_t first = 0;
+    taskring_pool *pool = pool_in_context(kind, 1, &first, sizeof first);
+    struct overfilled found = overfilled(pool, submit(pool, "overfill", NULL, 0));
+    CHECK(found.sent == 4 && found.status == TASKRING_UNSUPPORTED);
+    OK(taskring_free(pool));
+    /* Of two that fill their rings at the same time one is told, and then runs what the other one has submitted. */
+    pool = pool_in_context(kind == TASKRING_FORK ? TASKRING_THREAD : kind, 2, &first, sizeof first);
+    for (int round = 0; round < 5; round++) {
+        const uint64_t tickets[2] = {submit(pool, "overfill", NULL, 0), submit(pool, "overfill", NULL, 0)};
+        found = overfilled(pool, tickets[0]);
+        const struct overfilled other = overfilled(pool, tickets[1]);
+        CHECK(found.status == TASKRING_OK || other.status == TASKRING_OK);
+        CHECK(found.status == TASKRING_OK || found.status == TASKRING_UNSUPPORTED);
+        CHECK(other.status == TASKRING_OK || other.status == TASKRING_UNSUPPORTED);
+    }
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_i3_an_error_comes_back_with_its_summary_and_its_source),
@@ -279,6 +343,8 @@ static const struct semantics_case cases[] = {
     CASE(semantics_i4_each_interpreter_makes_a_context_and_ends_it_in_its_thread),
     CASE(semantics_b4_a_task_that_has_its_context_waits_for_none_that_takes_one),
     CASE(semantics_b4_a_wait_that_is_refused_changes_nothing),
+    CASE(semantics_b4_a_submit_of_what_takes_a_context_waits_for_another_worker),
+    CASE(semantics_b4_a_ring_full_of_what_takes_a_context_is_told_when_nobody_else_can_run_it),
 };
 
 int main(int argc, char **argv) {
@@ -289,6 +355,7 @@ int main(int argc, char **argv) {
     OK(taskring_register_in_context("ask_for", ask_for, NULL, NULL));
     OK(taskring_register_in_context("ask_in_vain", ask_in_vain, NULL, NULL));
     OK(taskring_register_in_context("ask_crew", ask_crew, NULL, NULL));
+    OK(taskring_register_in_context("overfill", overfill, NULL, NULL));
     OK(taskring_register("lay", lay, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);

@@ -1,12 +1,12 @@
 //! Resources that are really used up: descriptors, processes, memory of the file system; and real interrupts.
 
 use crate::operations::{count, large};
-use crate::process_support::common::Board;
-use crate::process_support::{LIMIT, Program, fd_count, hear, say, shm_entries, unique};
+use crate::process_support::common::{Board, own_pid};
+use crate::process_support::{LIMIT, Program, fd_count, hear, kill, say, shm_entries, unique, wait_until};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use taskring::{Builder, Error, Executor, StartMethod, When, as_completed, wait};
 
 fn threads() -> Builder {
@@ -24,7 +24,7 @@ fn limit(which: libc::__rlimit_resource_t, to: u64) {
 }
 
 pub fn limits() {
-    for role in ["few descriptors", "few processes"] {
+    for role in ["few descriptors", "few processes", "one start fails"] {
         let mut program = Program::start(role, &[]);
         let status = program.end_within(2 * LIMIT);
         let said = program.rest();
@@ -117,6 +117,45 @@ pub fn few_processes(_args: &[String]) {
     let board = Board::new(8);
     assert_eq!(pool.submit(count, (board.name(), 1, vec![1; 3])).expect("submitted").result(), Ok(3));
     say("done, as another user than root, to whom the limit would not apply");
+}
+
+/// Brings relief as soon as a start has failed, so that the next one does not fail.
+struct Relief;
+
+static FAILED: AtomicU64 = AtomicU64::new(0);
+
+impl log::Log for Relief {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().contains("could not be started") {
+            limit(libc::RLIMIT_NOFILE, u64::MAX);
+            FAILED.fetch_add(1, SeqCst);
+        }
+    }
+    fn flush(&self) {}
+}
+
+/// The only worker is killed, and the first try to start another one fails.
+pub fn one_start_fails(_args: &[String]) {
+    log::set_logger(&Relief).expect("the first logger");
+    log::set_max_level(log::LevelFilter::Warn);
+    let pool = Executor::builder().workers(1).build().expect("a pool");
+    let mut fastest = Duration::MAX;
+    for round in 1..=3 {
+        let worker = pool.submit(own_pid, ()).expect("submitted").result().expect("a worker");
+        // Those that the owner has had from the beginning have the low numbers, so no new one can be had.
+        limit(libc::RLIMIT_NOFILE, fd_count() as u64 / 2);
+        kill(worker);
+        wait_until("a start has failed", || FAILED.load(SeqCst) == round);
+        let begin = Instant::now();
+        assert!(pool.submit(own_pid, ()).expect("submitted").result().is_ok());
+        fastest = fastest.min(begin.elapsed());
+    }
+    // The next try is due a tenth of a second after the one that failed. A busy machine may be late, but hardly three times.
+    assert!(fastest < Duration::from_millis(900), "a worker came {fastest:?} after the start that failed");
+    say(&format!("done: another worker comes within {} ms of a start that failed", fastest.as_millis()));
 }
 
 static SIGNALS: AtomicU64 = AtomicU64::new(0);

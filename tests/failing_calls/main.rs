@@ -32,11 +32,12 @@ use std::time::{Duration, Instant};
 use taskring::{Executor, StartMethod, inspect};
 use trace::{Fail, Outcome};
 
-const ROLES: [Role; 6] = [
+const ROLES: [Role; 7] = [
     ("keeper", keeper),
     ("tracer", tracer),
     ("few descriptors", exhaustion::few_descriptors),
     ("few processes", exhaustion::few_processes),
+    ("one start fails", exhaustion::one_start_fails),
     ("interrupted", exhaustion::interrupted),
     ("less room", exhaustion::less_room),
 ];

@@ -111,6 +111,9 @@ impl Segment {
     pub(crate) fn free_slot_blocks(&self, _names: [u32; 2], _number: u32, _generation: u32) {}
     pub(crate) fn free_events(&self, _old: State, _number: u32) {}
     pub(crate) fn free_untold_events(&self, _state: State, _number: u32, _args_block: u32) {}
+    pub(crate) fn is_events_block(&self, _state: State, _number: u32, _name: u32) -> bool {
+        false
+    }
     pub(crate) fn sweep_blocks(&self, _dead: Option<Participant>) {}
     pub(crate) fn sweep_unpublished(&self, _lane: usize, _hold: &Hold<'_>) {}
     pub(crate) fn remove_server(&self, _who: Participant) {}
