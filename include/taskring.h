@@ -529,7 +529,8 @@ typedef struct taskring_completion {
 } taskring_completion;
 
 /**
- * Called when a task is over. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
+ * Called when a task is over. It should be short, and hand longer work on to a thread of its own: later callbacks of the pool wait for it, and so does the
+ * pool's end; no task and no result does. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
  */
 typedef void (*taskring_callback)(struct taskring_pool *pool, uint64_t ticket, void *context);
 
@@ -865,14 +866,14 @@ typedef struct taskring_config {
 } taskring_config;
 
 /**
- * Called with the value of a task, or all those of a map in the order of the inputs. They may be read until it returns. It must not let a C++ exception
- * out, nor jump out.
+ * Called with the value of a task, or all those of a map in the order of the inputs. They may be read until it returns. It should be short, and hand
+ * longer work on: its result and later callbacks of the pool wait for it. It must not let a C++ exception out, nor jump out.
  */
 typedef void (*taskring_value_callback)(const struct taskring_bytes *values, size_t count, void *context);
 
 /**
- * Called with what taskring_async_get would return instead of a result; taskring_last_error and taskring_last_loss tell more, in this call. It must not
- * let a C++ exception out, nor jump out.
+ * Called with what taskring_async_get would return instead of a result; taskring_last_error and taskring_last_loss tell more, in this call. As the other
+ * one it should be short. It must not let a C++ exception out, nor jump out.
  */
 typedef void (*taskring_error_callback)(taskring_status status, void *context);
 

@@ -35,9 +35,11 @@ impl<R: 'static> Future<R> {
     /// over already, in this thread before this returns. Never in a worker, in who cancels, or under a lock.
     ///
     /// The callback gets a future of the task whose result can be had at once, and takes nothing from this one. It may use everything: ask for results, cancel,
-    /// submit (also when the ring is full), add callbacks, shut the pool down. A slow callback delays later callbacks alone. One that panics is logged, and the
-    /// others are called. Dropping this future lets the task go; its callbacks are called all the same. Dropping the executor waits for
-    /// them, unless it was shut down without waiting.
+    /// submit (also when the ring is full), add callbacks, shut the pool down. One that panics is logged, and the others are called. Dropping this future lets
+    /// the task go; its callbacks are called all the same. Dropping the executor waits for them, unless it was shut down without waiting.
+    ///
+    /// A callback should be short, and hand longer work on: to a task, or to a thread of its own. Later callbacks of the pool wait for a slow one, and so does
+    /// the pool's end; no worker, no wait and no result does.
     ///
     /// Python's `Future.cancel` calls the callbacks in the cancelling thread, and a pool of threads in the worker; here it is always the library's thread.
     ///

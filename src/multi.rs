@@ -123,7 +123,7 @@ impl MultiPool {
     }
 
     /// The same, and calls `callback` with the result or the error, once, in a thread of this process. It is called before [`AsyncResult::get`] returns,
-    /// and a panic of it is logged.
+    /// and a panic of it is logged. It should be short, and hand longer work on: a slow one delays its own result and later callbacks of the pool.
     ///
     /// # Errors
     /// Those of [`Executor::submit`]; [`Error::System`] when there is no thread for callbacks. Nothing is called then.

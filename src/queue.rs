@@ -11,6 +11,8 @@ use std::time::Duration;
 /// Unlike [`as_completed`](crate::as_completed) it takes futures while others are under way, and any number of threads may add and take out at the same time.
 /// Every future comes out once, to one thread. Those that are over when they are added come at once; the others in the order in which they end.
 ///
+/// What a thread does with a future that it took out delays nobody but itself, where a slow [callback](Future::on_done) delays other callbacks.
+///
 /// Dropping the queue lets go of the tags: futures among them are dropped, and their tasks run.
 ///
 /// ```

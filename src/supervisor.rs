@@ -353,7 +353,7 @@ impl Supervisor {
         let ours = fds.len()..fds.len() + pidfds.len();
         fds.extend(pidfds.iter().map(AsFd::as_fd));
         fds.extend(watch.lookout.fds());
-        let mut ready = Vec::new();
+        let (mut ready, mut more) = (Vec::new(), Vec::new());
         if sys::poll(&fds, &mut ready, timeout_ms).is_err() {
             std::thread::sleep(PAUSE);
         }
@@ -362,6 +362,10 @@ impl Supervisor {
             && ready.get(1).copied().unwrap_or(false)
         {
             self.hear(zygote, watch);
+            // All that it has said by now: where a death breaks the pool, the error names all who have died. Acquire: see above.
+            while !self.zygote_gone.load(Acquire) && sys::poll(&[zygote.fd()], &mut more, 0).is_ok() && more == [true] {
+                self.hear(zygote, watch);
+            }
         }
         ready.get(ours).is_some_and(|ours| ours.contains(&true))
     }

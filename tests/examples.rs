@@ -134,6 +134,17 @@ fn ten_of_many_files_are_enough() {
 }
 
 #[test]
+fn a_lazy_feed_makes_no_more_tasks_than_are_wanted() {
+    let text = stdout(&run("lazy_feed", &[]));
+    let numbers = |line: &str| line.split(' ').filter_map(|word| word.parse().ok()).collect::<Vec<u64>>();
+    let lines: Vec<Vec<u64>> = text.lines().map(numbers).collect();
+    // Two hundred, and what was under way then: one for each of two workers, and one ahead.
+    let [made, 1000, processed] = lines[0][..] else { panic!("{text}") };
+    assert!(made == processed && (200..=203).contains(&made), "{text}");
+    assert_eq!(lines[1], [100, 100, 100], "{text}");
+}
+
+#[test]
 fn counting_tasks_checks_their_answers() {
     let text = stdout(&run("count", &["--tasks", "20000", "--window", "64"]));
     assert!(text.contains("tasks=20000"), "{text}");

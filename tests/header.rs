@@ -164,3 +164,80 @@ fn every_status_has_its_cause_and_fix() {
     assert_eq!(rows, declared);
     assert!(declared.len() > 30);
 }
+
+/// What a cell of a table has between backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The rows of the page's table that has this head: their cells.
+fn table<'a>(page: &'a str, head: &str) -> Vec<Vec<&'a str>> {
+    let (_, rest) = page.split_once(head).unwrap_or_else(|| panic!("no table {head:?}"));
+    let lines = rest.lines().skip(2).take_while(|line| line.starts_with("| "));
+    lines.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+/// The page's second table: what stands there for each exception of Python's pools exists, says the same in each language as the first table does, and no
+/// exception is left out.
+#[test]
+fn every_exception_of_pythons_pools_has_its_error_in_each_language() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let (page, errors, classes, header) =
+        (read("docs/errors.md"), read("src/error.rs"), read("bindings/cpp/taskring/error.hpp"), read("include/taskring.h"));
+    let statuses = table(&page, "| status | Rust | C++ | cause | fix |");
+    let rows = table(&page, "| there | Rust, `Error::` | C | C++ |");
+    let mut problems = Vec::new();
+    for row in &rows {
+        let [there, rust, c, cpp] = row[..] else { panic!("four cells: {row:?}") };
+        let (rust, c, cpp) = (quoted(rust), quoted(c), quoted(cpp));
+        // A variant with the fields that are named, or a kind of pool.
+        let mut variants = Vec::new();
+        for name in rust {
+            let (name, fields) = name.split_once(" { ").unwrap_or((name, ""));
+            let line = |at: &&str| {
+                at.strip_prefix("    ").and_then(|l| l.strip_prefix(name)).is_some_and(|l| l.starts_with([',', ' ']))
+            };
+            let kind = name.strip_prefix("PoolKind::").map(|kind| errors.contains(&format!("    {kind},\n")));
+            let found = errors.lines().find(line);
+            let has = |field: &str| found.is_some_and(|line| line.contains(&format!(" {field}: ")));
+            let fields_there = fields.trim_end_matches(" }").split(", ").all(|field| field.is_empty() || has(field));
+            problems.extend(
+                (kind != Some(true) && !(found.is_some() && fields_there)).then(|| format!("{there}: no {name} {fields}")),
+            );
+            variants.extend(kind.is_none().then_some(name));
+        }
+        let declares = |name: &&&str| {
+            let ways = [format!("    {name} = "), format!(" {name}("), format!("#define {name} ")];
+            ways.iter().any(|way| header.contains(way))
+        };
+        problems.extend(c.iter().filter(|name| !declares(name)).map(|name| format!("{there}: no {name}")));
+        let defines =
+            |name: &&&str| c.contains(name) || name.starts_with("TASKRING_") || classes.contains(&format!("class {name} "));
+        problems.extend(cpp.iter().filter(|name| !defines(name)).map(|name| format!("{there}: no class {name}")));
+        // As the first table has it.
+        for status in statuses.iter().filter(|status| c.contains(&status[0].trim_matches('`'))) {
+            let (variant, class) = (quoted(status[1]), quoted(status[2]));
+            let is_same = variants.is_empty() || variant.iter().all(|name| variants.contains(name));
+            problems.extend((!is_same).then(|| format!("{there}: {} is {variant:?}", status[0])));
+            problems.extend(
+                (!class.iter().all(|name| cpp.contains(name))).then(|| format!("{there}: {} is {class:?}", status[0])),
+            );
+        }
+    }
+    let named: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let wanted = [
+        "CancelledError",
+        "TimeoutError",
+        "BrokenExecutor",
+        "BrokenProcessPool",
+        "BrokenThreadPool",
+        "BrokenInterpreterPool",
+        "InvalidStateError",
+        "ExecutionFailed",
+        "RuntimeError",
+        "ValueError",
+        "TypeError",
+    ];
+    problems.extend(wanted.iter().filter(|name| !named.contains(name)).map(|name| format!("{name} is not in the table")));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}

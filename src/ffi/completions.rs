@@ -186,7 +186,8 @@ pub unsafe extern "C" fn taskring_completions_free(completions: *mut taskring_co
     guard(|| unsafe { handle::take::<Queue, _>(completions).map(drop) })
 }
 
-/// Called when a task is over. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
+/// Called when a task is over. It should be short, and hand longer work on to a thread of its own: later callbacks of the pool wait for it, and so does the
+/// pool's end; no task and no result does. It may use any function of this library, also with this ticket. It must not let a C++ exception out, nor jump out.
 pub type taskring_callback = Option<unsafe extern "C" fn(pool: *mut taskring_pool, ticket: u64, context: *mut c_void)>;
 
 struct Call {

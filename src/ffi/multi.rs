@@ -92,13 +92,13 @@ impl Values {
     }
 }
 
-/// Called with the value of a task, or all those of a map in the order of the inputs. They may be read until it returns. It must not let a C++ exception
-/// out, nor jump out.
+/// Called with the value of a task, or all those of a map in the order of the inputs. They may be read until it returns. It should be short, and hand
+/// longer work on: its result and later callbacks of the pool wait for it. It must not let a C++ exception out, nor jump out.
 pub type taskring_value_callback =
     Option<unsafe extern "C" fn(values: *const taskring_bytes, count: usize, context: *mut c_void)>;
 
-/// Called with what taskring_async_get would return instead of a result; taskring_last_error and taskring_last_loss tell more, in this call. It must not
-/// let a C++ exception out, nor jump out.
+/// Called with what taskring_async_get would return instead of a result; taskring_last_error and taskring_last_loss tell more, in this call. As the other
+/// one it should be short. It must not let a C++ exception out, nor jump out.
 pub type taskring_error_callback = Option<unsafe extern "C" fn(status: taskring_status, context: *mut c_void)>;
 
 /// What is to be called when a result is there: one of the two, once, in a thread of this process; a NULL one is left out. Then, or when the call that

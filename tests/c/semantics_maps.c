@@ -294,6 +294,49 @@ static void semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_
     OK(taskring_free(pool));
 }
 
+/* Appends a byte to a file, whose path is the argument. */
+static int32_t append(taskring_call *call, void *context) {
+    char path[80] = {0};
+    size_t len;
+    (void)context;
+    const void *args = taskring_call_args(call, &len);
+    memcpy(path, args, len < sizeof path ? len : sizeof path - 1);
+    FILE *file = fopen(path, "a");
+    return file == NULL || fputc('1', file) != '1' || fclose(file) != 0;
+}
+
+/* The same path again and again. The sixth time it shuts the pool down before. */
+struct closing {
+    taskring_pool *pool;
+    const char *path;
+    int read;
+};
+
+static int32_t next_or_close(void *context, taskring_bytes *args) {
+    struct closing *it = context;
+    if (++it->read == 6)
+        OK(taskring_shutdown(it->pool, 0, 0));
+    *args = (taskring_bytes){it->path, strlen(it->path)};
+    return 1;
+}
+
+static void semantics_m13_what_was_submitted_before_the_pool_refuses_runs(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const uint64_t running = busy(pool);
+    char path[80];
+    snprintf(path, sizeof path, "/tmp/taskring-m13-%d", (int)getpid());
+    struct closing inputs = {pool, path, 0};
+    taskring_map *map = NULL;
+    STATUS(TASKRING_SHUT_DOWN, taskring_map_new(pool, function(pool, "append"), next_or_close, &inputs, NULL, &map));
+    CHECK(map == NULL && inputs.read == 6);
+    cancel(pool, running);
+    OK(taskring_shutdown(pool, 1, 0));
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0 && ftell(file) == 5 && fclose(file) == 0);
+    remove(path);
+    OK(taskring_free(pool));
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_nothing),
@@ -305,6 +348,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result),
     CASE(semantics_m10_a_chunk_of_any_size_takes_any_input),
     CASE(semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item),
+    CASE(semantics_m13_what_was_submitted_before_the_pool_refuses_runs),
     CASE(semantics_s3_one_worker_gives_unordered_results_in_input_order),
     CASE(semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size),
 };
@@ -312,6 +356,7 @@ static const struct semantics_case cases[] = {
 int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("compute", compute, NULL, NULL));
+    OK(taskring_register("append", append, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

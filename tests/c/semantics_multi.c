@@ -437,6 +437,29 @@ static void semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its
     remove(own);
 }
 
+static taskring_multi *global_multi;
+
+/* Nobody frees it, and so nobody terminates it: its end is that of any other pool. */
+static void semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program(uint32_t kind) {
+    const char *path = getenv("TASKRING_TEST_L24");
+    if (path != NULL) {
+        global_multi = make_multi(kind, 2);
+        for (int i = 0; i < 10; i++) {
+            taskring_async *result = NULL;
+            OK(taskring_multi_apply_async(global_multi, "append", path, strlen(path), NULL, &result));
+            OK(taskring_async_free(result));
+        }
+        exit(7);
+    }
+    char own[80];
+    snprintf(own, sizeof own, "/tmp/taskring-l24-multi-%d", (int)getpid());
+    CHECK(setenv("TASKRING_TEST_L24", own, 1) == 0);
+    CHECK(semantics_code(kind, __func__) == 7);
+    FILE *file = fopen(own, "r");
+    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0 && ftell(file) == 10 && fclose(file) == 0);
+    remove(own);
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_l3_apply_waits_for_the_result),
@@ -450,6 +473,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_l19_terminate_is_quick_and_runs_none_of_the_rest),
     CASE(semantics_l20_freeing_a_pool_ends_it_and_its_results),
     CASE(semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code),
+    CASE(semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program),
     CASE(semantics_ld_a_task_that_exits_ends_its_result),
 };
 

@@ -360,6 +360,43 @@ static void semantics_s12_what_can_go_wrong_has_statuses_of_its_own(uint32_t kin
     OK(taskring_free(pool));
 }
 
+static struct {
+    taskring_pool *pool;
+    uint32_t square;
+    uint64_t ticket;
+} at_end;
+
+/* What exit calls before it waits for the pool: it takes tasks still, and they are waited for. */
+static void submit_before_the_wait(void) {
+    const uint64_t x = 3;
+    OK(taskring_submit(at_end.pool, at_end.square, &x, sizeof x, NULL, &at_end.ticket));
+}
+
+/* What exit calls after that. */
+static void submit_after_the_wait(void) {
+    uint64_t x = 3, y = 0, refused = 0;
+    CHECK(state_of(at_end.pool, at_end.ticket) == TASKRING_DONE);
+    OK(taskring_result(at_end.pool, at_end.ticket, 0, &y, sizeof y, NULL));
+    CHECK(y == 9);
+    STATUS(TASKRING_SHUT_DOWN, taskring_submit(at_end.pool, at_end.square, &x, sizeof x, NULL, &refused));
+    STATUS(TASKRING_SHUT_DOWN, taskring_submit_named(at_end.pool, "square", &x, sizeof x, NULL, 0, &refused));
+    CHECK(refused == 0);
+    _exit(9);
+}
+
+static void semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused(uint32_t kind) {
+    if (getenv("TASKRING_TEST_P24") == NULL) {
+        CHECK(setenv("TASKRING_TEST_P24", "1", 1) == 0);
+        CHECK(semantics_code(kind, __func__) == 9);
+        return;
+    }
+    /* Who is added last is called first; the library's own wait is added with the first pool. */
+    CHECK(atexit(submit_after_the_wait) == 0);
+    at_end.pool = make_pool(kind, 2, 64);
+    at_end.square = function(at_end.pool, "square");
+    CHECK(atexit(submit_before_the_wait) == 0);
+}
+
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
@@ -369,6 +406,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
     CASE(semantics_order_tasks_for_workers_come_out_of_a_completion_queue),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
+    CASE(semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
     CASE(semantics_p30_the_end_of_a_handle_waits_for_everything),

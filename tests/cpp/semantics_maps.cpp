@@ -1,6 +1,7 @@
 // Section M of the contract in C++, and what section S says of maps.
 #include "semantics_shared.hpp"
 
+#include <fstream>
 #include <numeric>
 
 namespace {
@@ -182,6 +183,39 @@ void semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_
     }
 }
 
+const taskring::task<void(std::string)> append{"append"};
+
+/// The same path again and again. The sixth time it shuts the pool down before.
+struct closing {
+    struct iterator {
+        closing *it;
+        const std::string &operator*() const {
+            if (++it->read == 6)
+                it->pool->shutdown(false, false);
+            return it->path;
+        }
+        iterator &operator++() { return *this; }
+        bool operator!=(const iterator &) const { return true; }
+    };
+    taskring::pool *pool;
+    std::string path;
+    int read = 0;
+    iterator begin() { return {this}; }
+    iterator end() { return {this}; }
+};
+
+void semantics_m13_what_was_submitted_before_the_pool_refuses_runs(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    closing inputs{&pool, "/tmp/taskring-m13-cpp-" + std::to_string(getpid())};
+    thrown<taskring::shut_down_error>([&] { pool.map(append, inputs); });
+    CHECK(inputs.read == 6);
+    running.cancel();
+    pool.shutdown(true, false);
+    CHECK(std::ifstream(inputs.path, std::ios::ate).tellg() == 5);
+    std::remove(inputs.path.c_str());
+}
+
 const semantics_case cases[] = {
     CASE(semantics_m1_inputs_of_several_parameters_end_with_their_range_and_none_give_nothing),
     CASE(semantics_m3_results_come_in_input_order_and_errors_at_their_places),
@@ -192,6 +226,7 @@ const semantics_case cases[] = {
     CASE(semantics_m8_a_window_is_read_at_the_call_and_one_more_for_each_result),
     CASE(semantics_m10_a_chunk_of_any_size_takes_any_input),
     CASE(semantics_m11_a_window_counts_chunks_and_an_error_costs_one_item),
+    CASE(semantics_m13_what_was_submitted_before_the_pool_refuses_runs),
     CASE(semantics_s3_one_worker_gives_unordered_results_in_input_order),
     CASE(semantics_s5_after_a_time_out_the_next_call_may_succeed_with_chunks_of_any_size),
 };
@@ -200,5 +235,6 @@ const semantics_case cases[] = {
 
 int main(int argc, char **argv) {
     taskring::define(product, [](number a, number b) { return a * b; });
+    taskring::define(append, [](std::string path) { std::ofstream(path, std::ios::app).put('1'); });
     return run_cases(argc, argv, cases);
 }

@@ -275,26 +275,36 @@ void semantics_ld_a_callback_that_throws_and_a_task_that_exits_hang_nothing(std:
 }
 
 std::optional<taskring::pool> global;
-std::optional<taskring::multi_pool> other;
+std::optional<taskring::multi_pool> global_multi;
 
-void semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code(std::uint32_t kind) {
-    const char *path = std::getenv("TASKRING_TEST_L24");
-    if (path != nullptr) {
-        global.emplace(make_config(kind, 2));
-        for (int i = 0; i < 10; i++)
-            global->submit(append, path);
-        // Forked workers want a process with one thread, which the first pool ends.
-        if (kind != TASKRING_FORK) {
-            other.emplace(make_config(kind, 1));
-            other->apply_async(nap, 10);
-        }
+/// What this case does in a program of its own, which has the path of a file, is over with that program: it keeps its code, and has added ten bytes.
+template <class Work> void end_with_the_program(std::uint32_t kind, const char *name, Work work) {
+    if (const char *path = std::getenv("TASKRING_TEST_L24")) {
+        work(path);
         std::exit(7);
     }
     const auto own = "/tmp/taskring-l24-cpp-" + std::to_string(getpid());
     CHECK(setenv("TASKRING_TEST_L24", own.c_str(), 1) == 0);
-    CHECK(semantics_code(kind, __func__) == 7);
+    CHECK(semantics_code(kind, name) == 7);
     CHECK(std::ifstream(own, std::ios::ate).tellg() == 10);
     std::remove(own.c_str());
+}
+
+void semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code(std::uint32_t kind) {
+    end_with_the_program(kind, __func__, [kind](const char *path) {
+        global.emplace(make_config(kind, 2));
+        for (int i = 0; i < 10; i++)
+            global->submit(append, path);
+    });
+}
+
+/// It is destroyed, and ends at once what it has, only after the library's own wait for all pools: that was added to what exit does later than the object.
+void semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program(std::uint32_t kind) {
+    end_with_the_program(kind, __func__, [kind](const char *path) {
+        global_multi.emplace(make_config(kind, 2));
+        for (int i = 0; i < 10; i++)
+            global_multi->apply_async(append, path);
+    });
 }
 
 const semantics_case cases[] = {
@@ -310,6 +320,7 @@ const semantics_case cases[] = {
     CASE(semantics_l19_terminate_is_quick_and_runs_none_of_the_rest),
     CASE(semantics_l20_the_end_of_the_scope_ends_a_pool_and_its_results),
     CASE(semantics_l24_a_pool_in_a_global_ends_with_the_program_and_keeps_its_exit_code),
+    CASE(semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program),
     CASE(semantics_ld_a_callback_that_throws_and_a_task_that_exits_hang_nothing),
 };
 

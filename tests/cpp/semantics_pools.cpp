@@ -2,6 +2,7 @@
 #include "semantics_shared.hpp"
 
 #include <atomic>
+#include <optional>
 #include <sched.h>
 
 namespace {
@@ -224,6 +225,33 @@ void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) 
     thrown<taskring::broken_executor>([&] { pool.submit(square, 3); });
 }
 
+std::optional<taskring::pool> at_end;
+taskring::future<number> last;
+
+/// What exit calls before it waits for the pool: it takes tasks still, and they are waited for.
+void submit_before_the_wait() { last = at_end->submit(square, 3); }
+
+/// What exit calls after that.
+void submit_after_the_wait() {
+    CHECK(last.done() && last.get() == 9);
+    thrown<taskring::shut_down_error>([] { at_end->submit(square, 3); });
+    const numbers inputs{1, 2};
+    thrown<taskring::shut_down_error>([&] { at_end->map(square, inputs); });
+    _exit(9);
+}
+
+void semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused(std::uint32_t kind) {
+    if (std::getenv("TASKRING_TEST_P24") == nullptr) {
+        CHECK(setenv("TASKRING_TEST_P24", "1", 1) == 0);
+        CHECK(semantics_code(kind, __func__) == 9);
+        return;
+    }
+    // Who is added last is called first; the library's own wait is added with the first pool.
+    CHECK(std::atexit(submit_after_the_wait) == 0);
+    at_end.emplace(make_config(kind, 2));
+    CHECK(std::atexit(submit_before_the_wait) == 0);
+}
+
 const semantics_case cases[] = {
     CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
@@ -231,6 +259,7 @@ const semantics_case cases[] = {
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
     CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
+    CASE(semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
     CASE(semantics_p30_the_end_of_a_scope_waits_for_everything_and_lets_exceptions_out),

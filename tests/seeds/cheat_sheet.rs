@@ -1,15 +1,24 @@
-//! The cheat sheet as code: what each of its lines means, as a comment, and our line for it. Two lines are not here: that on an initializer for workers,
-//! and that on a callback for the end of a task.
+//! The cheat sheet as code: what each of its lines means, as a comment, and our line for it.
 
 use crate::process_support::common::{Board, fail_with, hold, nap, own_pid, square};
 use crate::process_support::{LIMIT, wait_until};
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc;
 use std::time::Duration;
-use taskring::{Error, Executor, MapOptions, StartMethod, State, When, as_completed, wait};
+use taskring::task::{set_worker_state, worker_state};
+use taskring::{Error, Executor, MapOptions, StartMethod, State, TaskError, When, as_completed, wait};
 
 type Outcome = Result<(), Error>;
 
 const SHORT: Duration = Duration::from_millis(1);
+
+taskring::task! {
+    /// What an initializer leaves to the tasks of its worker.
+    fn init(a1: u64, a2: u64) -> Result<(), TaskError> { Ok(set_worker_state(a1 + a2)?) }
+    fn what_init_left() -> Result<u64, TaskError> {
+        worker_state::<u64>().map(|sum| *sum).ok_or_else(|| TaskError::new("no initializer has run"))
+    }
+}
 
 /// Making, and ending.
 pub fn pools() -> Outcome {
@@ -24,6 +33,9 @@ pub fn pools() -> Outcome {
     // How workers are started
     let spawned = Executor::builder().workers(1).start(StartMethod::Spawn).build()?;
     assert_ne!(spawned.submit(own_pid, ())?.result()?, std::process::id());
+    // What each worker does first, with arguments
+    let initialized = Executor::builder().workers(2).initializer(init, (40, 2)).build()?;
+    assert_eq!(initialized.submit(what_init_left, ())?.result()?, 42);
     // Shut down and wait, cancelling nothing
     let future: Future<u64> = pool.submit(square, 4)?;
     pool.shutdown(true, false)?;
@@ -113,7 +125,8 @@ pub fn futures() -> Outcome {
     let result = future.result();
     assert_eq!(result, Ok(9));
     // Get the result, or what went wrong
-    match pool.submit(fail_with, "a reason".to_owned())?.result() {
+    let failed = pool.submit(fail_with, "a reason".to_owned())?;
+    match failed.result() {
         Ok(_) => panic!("it fails"),
         Err(e) => assert_eq!(e, Error::TaskFailed { summary: "a reason".to_owned(), source: None }),
     }
@@ -121,9 +134,11 @@ pub fn futures() -> Outcome {
     let running = pool.submit(hold, (board.name(), 0))?;
     assert!(matches!(running.result_timeout(SHORT), Err(Error::TimedOut { .. })));
     // Get what went wrong
-    assert_eq!(future.result().err(), None);
+    assert_eq!(failed.exception(None)?, Some(Error::TaskFailed { summary: "a reason".to_owned(), source: None }));
+    assert_eq!(future.exception(None)?, None);
     // Get what went wrong within a time
-    assert_eq!(future.result_timeout(LIMIT).err(), None);
+    assert!(matches!(running.exception(Some(SHORT)), Err(Error::TimedOut { .. })));
+    assert_eq!(future.exception(Some(LIMIT))?, None);
     // Is it running?
     wait_until("it runs", || running.state() == State::Running);
     // Is it over?
@@ -134,7 +149,12 @@ pub fn futures() -> Outcome {
     assert!(pending.cancel());
     // Is it cancelled?
     assert!(pending.state() == State::Cancelled && running.state() == State::Running);
+    // Have a function called when the task is over
+    let (tell, told) = mpsc::channel();
+    running.on_done(move |future| tell.send(future.result()).expect("somebody listens"))?;
+    assert!(told.try_recv().is_err(), "it still runs");
     board[1].store(1, SeqCst);
+    assert_eq!(told.recv_timeout(LIMIT).expect("it is called"), Ok(0));
     assert_eq!(running.result(), Ok(0));
     Ok(())
 }

@@ -48,7 +48,7 @@ macro_rules! tests {
 const TESTS: &[process_support::Test] = tests! {
     map_over_threads one_task tasks_in_any_order callback cancelling cancelling_with_callbacks errors_in_tasks scope_waits
     map_over_processes killed_worker_and_a_second_task killed_worker_breaks_the_pool
-    power four_copies pages primes pool_of_processes
+    power two_wait_for_each_other one_waits_for_its_own_submit four_copies pages primes pool_of_processes
     lazy_feed ten_jpegs two_sets
 };
 

@@ -2,6 +2,7 @@
 #include "seeds.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #define BILLION UINT64_C(1000000000)
 
@@ -77,12 +78,53 @@ static int32_t is_prime(taskring_call *call, void *context) {
     return taskring_call_set_result(call, &prime, sizeof prime);
 }
 
-/* Sleeps so many seconds, but wakes up when nobody wants it any more. */
+/* Sleeps so many seconds. */
 static int32_t doze(taskring_call *call, void *context) {
     (void)context;
-    for (uint64_t left = 200 * number(call); left > 0 && !taskring_cancel_requested(); left--)
-        sleep_ms(5);
+    sleep_ms(1000 * (long)number(call));
     return 0;
+}
+
+/* Two tasks that wait for each other, in threads of this process: the tickets are there for both once it is said so. */
+static struct {
+    taskring_pool *pool;
+    uint64_t tickets[2];
+    atomic_int placed;
+} pair;
+
+/* Waits for one of the two, and takes nothing. What it gives itself is 5 when it waits for the second, else 6. */
+static int32_t wait_on(taskring_call *call, void *context) {
+    uint64_t which = number(call), gives = which == 1 ? 5 : 6, found;
+    (void)context;
+    for (int i = 0; i < 20000 && !pair.placed; i++)
+        sleep_ms(1);
+    taskring_status status = taskring_peek(pair.pool, pair.tickets[which], TASKRING_INFINITE, &found, sizeof found, NULL);
+    if (status == TASKRING_OK)
+        printf("a task: the other one gives %" PRIu64 "\n", found);
+    else if (status == TASKRING_WOULD_DEADLOCK)
+        printf("a task: its wait could never end\n");
+    else
+        return 1;
+    return taskring_call_set_result(call, &gives, sizeof gives);
+}
+
+/* The only worker runs this task: it runs the other one on top of it. */
+static int32_t wait_on_own(taskring_call *call, void *context) {
+    const uint64_t args[2] = {5, 2};
+    taskring_pool *pool = NULL;
+    char text[8] = "";
+    uint64_t ticket;
+    (void)call;
+    (void)context;
+    if (taskring_current_pool(&pool) != TASKRING_OK)
+        return 1;
+    taskring_status status = taskring_submit(pool, function(pool, "power_of"), args, sizeof args, NULL, &ticket);
+    if (status == TASKRING_OK)
+        status = taskring_result(pool, ticket, TASKRING_INFINITE, text, sizeof text - 1, NULL);
+    if (status == TASKRING_OK)
+        printf("a task: %s\n", text);
+    taskring_free(pool);
+    return status != TASKRING_OK;
 }
 
 static void power(void) {
@@ -94,6 +136,30 @@ static void power(void) {
     OK(taskring_view(pool, ticket, SOON, &data, &len));
     printf("main: %zu digits, from %.12s to %.12s\n", len, (const char *)data, (const char *)data + len - 12);
     OK(taskring_release(pool, ticket));
+    OK(taskring_free(pool));
+}
+
+static void two_wait_for_each_other(void) {
+    uint64_t found[2];
+    pair.pool = make_pool(TASKRING_THREAD, 2, 64);
+    for (uint64_t n = 0; n < 2; n++) {
+        const uint64_t other = 1 - n;
+        pair.tickets[n] = submit(pair.pool, "wait_on", &other, sizeof other);
+    }
+    pair.placed = 1;
+    /* Both before a result is taken, for that uses its ticket up, and the other one may still look. */
+    for (int n = 0; n < 2; n++)
+        OK(taskring_wait(pair.pool, pair.tickets[n], SOON));
+    for (int n = 0; n < 2; n++)
+        OK(taskring_result(pair.pool, pair.tickets[n], 0, &found[n], sizeof found[n], NULL));
+    printf("main: %" PRIu64 " and %" PRIu64 "\n", found[0], found[1]);
+    OK(taskring_free(pair.pool));
+}
+
+static void one_waits_for_its_own_submit(void) {
+    taskring_pool *pool = make_pool(TASKRING_THREAD, 1, 64);
+    OK(taskring_result(pool, submit(pool, "wait_on_own", NULL, 0), SOON, NULL, 0, NULL));
+    printf("main: it is over\n");
     OK(taskring_free(pool));
 }
 
@@ -158,45 +224,65 @@ static void primes(void) {
     OK(taskring_free(pool));
 }
 
-/* Maps square over 0, 1, ... 9. */
-static taskring_map *map_squares(taskring_pool *pool, struct numbers *inputs) {
-    taskring_map *map;
-    *inputs = (struct numbers){0, 9, 0, 0};
-    OK(taskring_map_new(pool, function(pool, "square"), next_number, inputs, NULL, &map));
-    return map;
-}
-
 static void pool_of_processes(void) {
-    taskring_pool *pool = make_pool(TASKRING_SPAWN, 4, 64);
-    struct numbers inputs;
-    uint64_t square, seconds = 10, ticket;
-    printf("main: %" PRIu64 "\n", square_in(pool, 10));
+    taskring_config config = TASKRING_CONFIG_INIT;
+    taskring_multi *multi;
+    taskring_async *result;
+    taskring_bytes values[10], inputs[10];
+    uint64_t numbers[10], square, ten = 10;
+    size_t count;
+    config.workers = 4;
+    OK(taskring_multi_create(&config, &multi));
 
-    taskring_map *map = map_squares(pool, &inputs);
+    OK(taskring_multi_apply_async(multi, "square", &ten, sizeof ten, NULL, &result));
+    OK(taskring_async_get(result, SOON, values, 1, &count));
+    memcpy(&square, values[0].data, sizeof square);
+    printf("main: %" PRIu64 "\n", square);
+    OK(taskring_async_free(result));
+
+    for (uint64_t x = 0; x < 10; x++) {
+        numbers[x] = x;
+        inputs[x] = (taskring_bytes){&numbers[x], sizeof numbers[x]};
+    }
+    OK(taskring_multi_map_async(multi, "square", inputs, 10, 0, NULL, &result));
+    OK(taskring_async_get(result, SOON, values, 10, &count));
     printf("main:");
-    while (taskring_map_next(map, SOON, &square, sizeof square, NULL, NULL) == TASKRING_OK)
+    for (size_t i = 0; i < count; i++) {
+        memcpy(&square, values[i].data, sizeof square);
         printf(" %" PRIu64, square);
+    }
     printf("\n");
-    OK(taskring_map_free(map));
+    OK(taskring_async_free(result));
 
-    map = map_squares(pool, &inputs);
+    /* One result after another: a map of a pool of the other style. */
+    taskring_pool *pool = make_pool(TASKRING_SPAWN, 4, 64);
+    struct numbers to_nine = {0, 9, 0, 0};
+    taskring_map *map;
+    OK(taskring_map_new(pool, function(pool, "square"), next_number, &to_nine, NULL, &map));
     for (int i = 0; i < 3; i++) {
         OK(taskring_map_next(map, SOON, &square, sizeof square, NULL, NULL));
         printf("main: %" PRIu64 "\n", square);
     }
     OK(taskring_map_free(map));
-
-    ticket = submit(pool, "doze", &seconds, sizeof seconds);
-    if (taskring_result(pool, ticket, 100 * MS, NULL, 0, NULL) == TASKRING_TIMED_OUT)
-        printf("main: it timed out\n");
-    /* Without this the pool's end would wait for it. */
-    OK(taskring_cancel(pool, ticket, NULL));
     OK(taskring_free(pool));
+
+    OK(taskring_multi_apply_async(multi, "doze", &ten, sizeof ten, NULL, &result));
+    if (taskring_async_get(result, 100 * MS, values, 1, &count) == TASKRING_TIMED_OUT)
+        printf("main: it timed out\n");
+    OK(taskring_async_free(result));
+    /* The end of such a pool does not wait for it. */
+    OK(taskring_multi_free(multi));
 }
 
 int main(int argc, char **argv) {
     static const struct example all[] = {
-        {"power", power}, {"four_copies", four_copies}, {"pages", pages}, {"primes", primes}, {"pool_of_processes", pool_of_processes},
+        {"power", power},
+        {"two_wait_for_each_other", two_wait_for_each_other},
+        {"one_waits_for_its_own_submit", one_waits_for_its_own_submit},
+        {"four_copies", four_copies},
+        {"pages", pages},
+        {"primes", primes},
+        {"pool_of_processes", pool_of_processes},
     };
     OK(taskring_register("power_of", power_of, NULL, NULL));
     OK(taskring_register("copy", copy, NULL, NULL));
@@ -204,6 +290,8 @@ int main(int argc, char **argv) {
     OK(taskring_register("is_prime", is_prime, NULL, NULL));
     OK(taskring_register("square", square, NULL, NULL));
     OK(taskring_register("doze", doze, NULL, NULL));
+    OK(taskring_register("wait_on", wait_on, NULL, NULL));
+    OK(taskring_register("wait_on_own", wait_on_own, NULL, NULL));
     OK(taskring_init(argc, argv));
     return run_example(argc, argv, all, sizeof all / sizeof *all);
 }

@@ -1,6 +1,7 @@
 // The reference page's examples in C++, and that of the page on pools of processes: see page.rs for what they print.
 #include "seeds.hpp"
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -13,6 +14,12 @@ const taskring::task<std::uint64_t(std::string)> load{"load"};
 const taskring::task<bool(std::uint64_t)> is_prime{"is_prime"};
 const taskring::task<std::uint64_t(std::uint64_t)> square{"square"};
 const taskring::task<void(std::uint64_t)> doze{"doze"};
+const taskring::task<int(int)> wait_on{"wait_on"};
+const taskring::task<void()> wait_on_own{"wait_on_own"};
+
+/// Two tasks that wait for each other, in threads of this process: the futures are there for both once it is said so.
+taskring::future<int> pair_of[2];
+std::atomic<bool> placed{false};
 
 /// All decimals of a power.
 std::string all_decimals(std::uint64_t base, std::uint64_t exponent) {
@@ -52,11 +59,19 @@ void define_tasks() {
         return prime;
     });
     taskring::define(square, [](std::uint64_t x) { return x * x; });
-    // Wakes up when nobody wants it any more.
-    taskring::define(doze, [](std::uint64_t seconds) {
-        for (auto left = 200 * seconds; left > 0 && !taskring::cancel_requested(); left--)
-            std::this_thread::sleep_for(5ms);
+    taskring::define(doze, [](std::uint64_t seconds) { std::this_thread::sleep_for(std::chrono::seconds(seconds)); });
+    // What it gives itself is 5 when it waits for the second, else 6.
+    taskring::define(wait_on, [](int which) {
+        until([] { return placed.load(); });
+        try {
+            std::printf("a task: the other one gives %d\n", pair_of[which].result());
+        } catch (const taskring::would_deadlock_error &) {
+            std::printf("a task: its wait could never end\n");
+        }
+        return which == 1 ? 5 : 6;
     });
+    // The only worker runs this task: it runs the other one on top of it.
+    taskring::define(wait_on_own, [] { std::printf("a task: %s\n", taskring::pool::current().submit(power_of, 5, 2).get().c_str()); });
 }
 
 taskring::pool threads(std::uint32_t count) { return taskring::pool(make_config(TASKRING_THREAD, count)); }
@@ -65,6 +80,24 @@ void power() {
     auto pool = threads(1);
     const std::string text = pool.submit(power_of, 323, 1235).get();
     std::printf("main: %zu digits, from %s to %s\n", text.size(), text.substr(0, 12).c_str(), text.substr(text.size() - 12).c_str());
+}
+
+void two_wait_for_each_other() {
+    auto pool = threads(2);
+    for (int n : {0, 1})
+        pair_of[n] = pool.submit(wait_on, 1 - n);
+    placed = true;
+    for (const auto &one : pair_of)
+        one.wait();
+    // Both are over: nobody looks at the futures any more.
+    const int a = pair_of[0].get(), b = pair_of[1].get();
+    std::printf("main: %d and %d\n", a, b);
+}
+
+void one_waits_for_its_own_submit() {
+    auto pool = threads(1);
+    pool.submit(wait_on_own).get();
+    std::printf("main: it is over\n");
 }
 
 void four_copies() {
@@ -106,32 +139,33 @@ void primes() {
 }
 
 void pool_of_processes() {
-    taskring::pool pool(make_config(TASKRING_SPAWN, 4));
+    taskring::multi_pool multi(make_config(TASKRING_SPAWN, 4));
     std::vector<int> inputs;
     for (int i = 0; i < 10; i++)
         inputs.push_back(i);
 
-    auto future = pool.submit(square, 10);
-    std::printf("main: %d\n", static_cast<int>(future.get_for(LIMIT)));
+    auto result = multi.apply_async(square, 10);
+    std::printf("main: %d\n", static_cast<int>(result.get_for(LIMIT)));
 
     std::printf("main:");
-    for (const auto result : pool.map(square, inputs))
-        std::printf(" %d", static_cast<int>(result));
+    for (const auto found : multi.map(square, inputs))
+        std::printf(" %d", static_cast<int>(found));
     std::printf("\n");
 
+    // One result after another: a map of a pool of the other style.
+    taskring::pool pool(make_config(TASKRING_SPAWN, 4));
     auto results = pool.map(square, inputs);
     std::printf("main: %d\n", static_cast<int>(*results.next()));
     std::printf("main: %d\n", static_cast<int>(*results.next()));
     std::printf("main: %d\n", static_cast<int>(*results.next_for(LIMIT)));
 
-    auto sleeps = pool.submit(doze, 10);
+    auto sleeps = multi.apply_async(doze, 10);
     try {
         sleeps.get_for(100ms);
     } catch (const taskring::timeout_error &) {
         std::printf("main: it timed out\n");
     }
-    // Without this the pool's end would wait for it.
-    sleeps.cancel();
+    // The end of such a pool does not wait for it.
 }
 
 } // namespace
@@ -139,7 +173,12 @@ void pool_of_processes() {
 int main(int argc, char **argv) {
     define_tasks();
     taskring::init(argc, argv);
-    return run_example(
-        argc, argv,
-        {{"power", power}, {"four_copies", four_copies}, {"pages", pages}, {"primes", primes}, {"pool_of_processes", pool_of_processes}});
+    return run_example(argc, argv,
+                       {{"power", power},
+                        {"two_wait_for_each_other", two_wait_for_each_other},
+                        {"one_waits_for_its_own_submit", one_waits_for_its_own_submit},
+                        {"four_copies", four_copies},
+                        {"pages", pages},
+                        {"primes", primes},
+                        {"pool_of_processes", pool_of_processes}});
 }

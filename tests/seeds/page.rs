@@ -1,13 +1,29 @@
-//! The reference page's examples: a power, copies of files in a scope, a loop over pages of which one is missing, primes. And the example of the page
-//! on pools of processes: a call, a map, one result after another, and a time-out.
+//! The reference page's examples: a power, two ways for tasks to wait for ever, copies of files in a scope, a loop over pages of which one is missing,
+//! primes. And the example of the page on pools of processes: a call, a map, one result after another, and a time-out.
 
 use crate::{Example, Outcome};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
-use taskring::{Error, Executor, StartMethod, TaskError, as_completed};
+use std::sync::OnceLock;
+use std::time::Duration;
+use taskring::{Error, Executor, Future, MultiPool, StartMethod, TaskError, as_completed, current_pool};
 
 pub const EXAMPLES: &[Example] = &[
     Example { name: "power", rust: Some(power), prints: "main: 3099 digits, from 733018741971 to 073630500507\n" },
+    // One of the two is told, whichever waits last; then the other one's wait ends.
+    Example {
+        name: "two_wait_for_each_other",
+        rust: Some(two_wait_for_each_other),
+        prints: "\
+a task: its wait could never end
+a task: the other one gives #
+main: 5 and 6
+",
+    },
+    Example {
+        name: "one_waits_for_its_own_submit",
+        rust: Some(one_waits_for_its_own_submit),
+        prints: "a task: 25\nmain: it is over\n",
+    },
     Example {
         name: "four_copies",
         rust: Some(four_copies),
@@ -69,19 +85,34 @@ taskring::task! {
         let first = digits.pop().unwrap_or_default().to_string();
         digits.iter().rev().fold(first, |text, part| text + &format!("{part:09}"))
     }
+    fn wait_on_b() -> Result<u64, TaskError> { wait_on(&B).map(|()| 5) }
+    fn wait_on_a() -> Result<u64, TaskError> { wait_on(&A).map(|()| 6) }
+    fn wait_on_future() -> Result<(), TaskError> {
+        // The only worker runs this task: it runs the other one on top of it.
+        let future = current_pool()?.submit(pow, (5, 2))?;
+        println!("a task: {}", future.result()?);
+        Ok(())
+    }
     fn copy(from: String, to: String) -> Result<u64, TaskError> { Ok(std::fs::copy(from, to)?) }
     fn load(page: String) -> Result<u64, TaskError> { Ok(std::fs::read(page)?.len() as u64) }
     fn is_prime(n: u64) -> bool {
         n == 2 || n > 2 && !n.is_multiple_of(2) && (3..).step_by(2).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
     }
     fn times_itself(x: u64) -> u64 { x * x }
-    /// Sleeps, but wakes up when nobody wants it any more.
-    fn sleep(seconds: u64) {
-        let start = Instant::now();
-        while start.elapsed().as_secs() < seconds && !taskring::task::cancel_requested() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    fn sleep(seconds: u64) { std::thread::sleep(Duration::from_secs(seconds)) }
+}
+
+/// The two that wait for each other. Their workers are threads of this process, so that each can have the other one's future.
+static A: OnceLock<Future<u64>> = OnceLock::new();
+static B: OnceLock<Future<u64>> = OnceLock::new();
+
+fn wait_on(other: &OnceLock<Future<u64>>) -> Result<(), TaskError> {
+    match other.wait().result() {
+        Ok(n) => println!("a task: the other one gives {n}"),
+        Err(Error::WouldDeadlock) => println!("a task: its wait could never end"),
+        Err(e) => return Err(e.into()),
     }
+    Ok(())
 }
 
 fn threads(count: usize) -> taskring::Result<Executor> {
@@ -92,6 +123,21 @@ fn power() -> Outcome {
     let pool = threads(1)?;
     let text = pool.submit(pow, (323, 1235))?.result()?;
     println!("main: {} digits, from {} to {}", text.len(), &text[..12], &text[text.len() - 12..]);
+    Ok(())
+}
+
+fn two_wait_for_each_other() -> Outcome {
+    let pool = threads(2)?;
+    let a = A.get_or_init(|| pool.submit(wait_on_b, ()).expect("submitted"));
+    let b = B.get_or_init(|| pool.submit(wait_on_a, ()).expect("submitted"));
+    println!("main: {} and {}", a.result()?, b.result()?);
+    Ok(())
+}
+
+fn one_waits_for_its_own_submit() -> Outcome {
+    let pool = threads(1)?;
+    pool.submit(wait_on_future, ())?.result()?;
+    println!("main: it is over");
     Ok(())
 }
 
@@ -137,23 +183,22 @@ fn primes() -> Outcome {
 }
 
 fn pool_of_processes() -> Outcome {
-    let pool = Executor::builder().workers(4).build()?;
-    let future = pool.submit(times_itself, 10)?;
-    println!("main: {}", future.result_timeout(ENOUGH)?);
+    let pool = MultiPool::new(4)?;
+    let result = pool.apply_async(times_itself, 10)?;
+    println!("main: {}", result.get(Some(ENOUGH))?);
 
-    let squares: Vec<String> =
-        pool.map(times_itself, 0..10)?.map(|square| Ok(square?.to_string())).collect::<Result<_, Error>>()?;
+    let squares: Vec<String> = pool.map(times_itself, 0..10)?.iter().map(u64::to_string).collect();
     println!("main: {}", squares.join(" "));
 
-    for square in pool.map(times_itself, 0..10)?.take(3) {
-        println!("main: {}", square?);
-    }
+    let mut squares = pool.imap(times_itself, 0..10, 1)?;
+    println!("main: {}", squares.next().expect("the first")?);
+    println!("main: {}", squares.next().expect("the second")?);
+    println!("main: {}", squares.next_timeout(ENOUGH).expect("the third")?);
 
-    let future = pool.submit(sleep, 10)?;
-    if let Err(Error::TimedOut { .. }) = future.result_timeout(Duration::from_millis(100)) {
+    let result = pool.apply_async(sleep, 10)?;
+    if let Err(Error::TimedOut { .. }) = result.get(Some(Duration::from_millis(100))) {
         println!("main: it timed out");
     }
-    // Without this the pool's end would wait for it.
-    future.cancel();
+    // The end of such a pool does not wait for it.
     Ok(())
 }

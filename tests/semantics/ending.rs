@@ -1,14 +1,14 @@
 //! How pools end: rows of the sections on process pools, thread pools, and what is better on purpose.
 
-use crate::process_support::common::{Board, count_in, hold, nap, square, unique_name};
-use crate::process_support::{signal, wait_until};
+use crate::process_support::common::{Board, count_in, hold, nap, own_pid, square, unique_name};
+use crate::process_support::{Program, children_of, hear, pid_alive, role, say, signal, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State};
+use taskring::{Error, Executor, Future, MultiPool, OnWorkerDeath, Stage, StartMethod, State};
 
 taskring::task! {
     /// Counts itself, waits for the next cell, and takes its worker with it: the process, or, in the owner's, the thread alone.
@@ -97,8 +97,9 @@ fn matrix(kind: StartMethod, wait: bool, cancel: bool) {
 const FOLDER: &str = "TASKRING_SEMANTICS_FOLDER";
 /// In the environment of a program that comes to work: the name of the pool.
 const SERVES: &str = "TASKRING_SEMANTICS_SERVES";
-/// A pool that nobody drops.
+/// Pools that nobody drops.
 static POOL: OnceLock<Executor> = OnceLock::new();
+static MULTI: OnceLock<MultiPool> = OnceLock::new();
 
 /// In the program that a case has run: its folder.
 fn folder() -> Option<PathBuf> {
@@ -127,16 +128,67 @@ fn copies_in(folder: &Path) -> usize {
         .count()
 }
 
-/// Has four files copied, none of which is before `at_the_end`.
-fn submit_copies(pool: &Executor, folder: &Path) -> Vec<Future<()>> {
+/// What has four files copied, none of which is before `at_the_end`.
+fn copies(folder: &Path) -> impl Iterator<Item = (String, String, String)> {
     let path = |name: String| folder.join(name).to_str().expect("UTF-8").to_owned();
-    let args = |n| (path(format!("from{n}")), path(format!("to{n}")), path("end".into()));
-    (0..4).map(|n| pool.submit(copy, args(n)).expect("submitted")).collect()
+    (0..4).map(move |n| (path(format!("from{n}")), path(format!("to{n}")), path("end".into())))
+}
+
+fn submit_copies(pool: &Executor, folder: &Path) -> Vec<Future<()>> {
+    copies(folder).map(|args| pool.submit(copy, args).expect("submitted")).collect()
 }
 
 fn at_the_end(folder: &Path) {
     assert_eq!(copies_in(folder), 0, "nothing was waited for");
     std::fs::write(folder.join("end"), b"").expect("written");
+}
+
+/// What `exit` calls before it waits for the pool: it takes tasks still, and they are waited for.
+extern "C" fn submit_before_the_wait() {
+    let folder = folder().expect("in the program that a case has run");
+    submit_copies(POOL.get().expect("it is there"), &folder);
+    at_the_end(&folder);
+}
+
+/// What `exit` calls after it has waited for the pool.
+extern "C" fn submit_after_the_wait() {
+    let folder = folder().expect("in the program that a case has run");
+    let pool = POOL.get().expect("it is there");
+    let refused = [pool.submit(square, 3).map(drop), pool.try_submit(square, 3).map(drop), pool.map(square, 0..3).map(drop)];
+    std::fs::write(folder.join("refused"), format!("{} {refused:?}", copies_in(&folder))).expect("written");
+}
+
+fn call_at_exit(handler: extern "C" fn()) {
+    // SAFETY: the function is there for as long as the program.
+    assert_eq!(unsafe { libc::atexit(handler) }, 0);
+}
+
+/// The role of a program that has a pool whose workers are killed while it stands still.
+const OWNER: &str = "owner of a breaking pool";
+
+/// Says the numbers of its three workers; and, when it is told to go on, what became of the pool.
+fn owner_of_a_breaking_pool(kind: StartMethod) {
+    let pool = breaking(kind, 3);
+    let pids: Vec<String> =
+        pool.broadcast(own_pid, ()).expect("submitted").iter().map(|f| f.result().expect("it ran").to_string()).collect();
+    say(&pids.join(" "));
+    hear();
+    let broken = loop {
+        // The third worker may be quick enough for a few before the deaths are known.
+        if let Err(e) = pool.submit(square, 1).and_then(|future| future.result()) {
+            break e;
+        }
+    };
+    assert!(is_broken::<()>(&Err(broken.clone())), "{broken:?}");
+    say(&broken.to_string());
+    hear();
+}
+
+/// The letter for what each thread of a process is doing.
+fn states(pid: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there").flatten();
+    let stat = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    stat.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).collect()
 }
 
 /// A pool whose policy is to break.
@@ -254,6 +306,40 @@ cases! {
         assert_eq!(busy.result(), Ok(0));
     }
 
+    fn semantics_p11_a_broken_pool_names_every_dead_worker_and_how_it_ended(kind) {
+        if role().as_deref() == Some(OWNER) {
+            return owner_of_a_breaking_pool(kind);
+        }
+        if is_thread(kind) {
+            // A thread has no number, and no signal ends it alone: that is the case above. What is left is that a kill is not possible.
+            let refused = breaking(kind, 3).kill_workers().unwrap_err();
+            return assert!(matches!(refused, Error::Unsupported { .. }), "{refused:?}");
+        }
+        let mut owner = Program::start(OWNER, &["semantics_p11_a_broken_pool_names_every_dead_worker_and_how_it_ended"]);
+        let pids: Vec<u32> = owner.numbers().into_iter().map(|pid| pid as u32).collect();
+        assert_eq!(pids.len(), 3);
+        // It sees no death before both are there to be seen.
+        signal(owner.pid(), libc::SIGSTOP);
+        wait_until("it stands still", || states(owner.pid()).iter().all(|&state| state == 'T'));
+        let killed = [(pids[0], libc::SIGKILL), (pids[2], libc::SIGTERM)];
+        killed.iter().for_each(|&(pid, how)| signal(pid, how));
+        wait_until("they have ended", || !killed.iter().any(|&(pid, _)| pid_alive(pid)));
+        if kind != StartMethod::Spawn {
+            // The process that forks them tells the owner, once it has buried them.
+            let forks = children_of(owner.pid());
+            wait_until("they are buried", || !killed.iter().any(|(pid, _)| Path::new(&format!("/proc/{pid}")).exists()));
+            wait_until("it has told of both", || forks.iter().all(|&pid| states(pid) == ['S']));
+        }
+        signal(owner.pid(), libc::SIGCONT);
+        owner.tell("go on");
+        let text = owner.line();
+        for (pid, how) in killed {
+            assert!(text.contains(&format!("(process {pid}): signal {how} killed it")), "{text}");
+        }
+        assert!(!text.contains(&format!("process {}", pids[1])), "{text}");
+        owner.end();
+    }
+
     fn semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns(kind) {
         let pool = pool_of(kind, 1);
         let board = Board::new(2);
@@ -282,6 +368,20 @@ cases! {
         wait_until("broken comes first", || is_broken(&pool.submit(square, 1).map(|_| ())));
         assert!(is_broken(&pool.submit_bulk(square, [1]).map(|_| ())));
         assert!(is_broken(&pool.try_submit(square, 1).map(|_| ())));
+    }
+
+    /// In the reference a submit fails as soon as the interpreter ends; here while what was submitted is waited for.
+    fn semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused(kind) {
+        if folder().is_some() {
+            // Who is added last is called first.
+            call_at_exit(submit_after_the_wait);
+            POOL.get_or_init(|| pool_of(kind, 2));
+            return call_at_exit(submit_before_the_wait);
+        }
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        let refused = std::fs::read_to_string(folder.path().join("refused")).expect("the last one was called");
+        assert_eq!(refused, "4 [Err(ShutDown), Err(ShutDown), Err(ShutDown)]");
     }
 
     fn semantics_p27_four_files_are_copied_after_a_shutdown_that_does_not_wait(kind) {
@@ -313,6 +413,20 @@ cases! {
         if let Some(folder) = folder() {
             let pool = POOL.get_or_init(|| pool_of(kind, 2));
             submit_copies(pool, &folder);
+            at_the_end(&folder);
+            std::process::exit(7);
+        }
+        let (folder, status) = run_owner();
+        assert_eq!(status.code(), Some(7), "{status}");
+        assert_eq!(copies_in(folder.path()), 4);
+    }
+
+    /// A `MultiPool`. Nobody drops it, and so nobody terminates it: its end is that of an executor.
+    fn semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program(kind) {
+        if let Some(folder) = folder() {
+            let pool = MULTI.get_or_init(|| MultiPool::with(Executor::builder().workers(2).start(kind)).expect("a pool"));
+            let results: Vec<_> = copies(&folder).map(|args| pool.apply_async(copy, args).expect("submitted")).collect();
+            assert!(!results.iter().any(|result| result.ready()));
             at_the_end(&folder);
             std::process::exit(7);
         }

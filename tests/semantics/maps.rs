@@ -143,6 +143,22 @@ cases! {
         assert_eq!(board[2].load(SeqCst), 6, "what was submitted runs");
     }
 
+    /// The reference reads all of its input at the call, and of this one would never come back.
+    fn semantics_b6_a_map_works_from_the_call_on_and_reads_two_inputs_for_each_worker_ahead(kind) {
+        for workers in [1, 2, 5] {
+            let (pool, board) = (pool_of(kind, workers), Board::new(1));
+            let (read, ahead) = (Cell::new(0), 2 * workers as u64);
+            let mut map = pool.map(count_in, counted(&read, u64::MAX).map(|_| (board.name(), 0))).unwrap();
+            assert_eq!(read.get(), ahead, "at the call");
+            wait_until("they run, though nobody asks", || board[0].load(SeqCst) == ahead);
+            assert_eq!(read.get(), ahead, "and nothing else is read");
+            for given in 1..=30 {
+                assert!(map.next().is_some_and(|result| result.is_ok()));
+                assert_eq!(read.get(), ahead + given, "one for each result that was given");
+            }
+        }
+    }
+
     fn semantics_b6_for_each_runs_all_and_gives_the_first_error_of_the_input(kind) {
         let board = Board::new(1);
         let pool = pool_of(kind, 2);

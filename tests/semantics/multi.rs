@@ -3,6 +3,7 @@
 use crate::process_support::common::{Board, fail_with, hold, nap, panic_with, square};
 use crate::process_support::{kill, wait_until};
 use crate::support::is_thread;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -280,6 +281,25 @@ cases! {
         } else {
             assert_eq!(busy.get(None), Err(Error::Terminated));
         }
+    }
+
+    /// In the reference such a callback takes its result with it, or the thread that all results come through.
+    fn semantics_b5_a_callback_that_panics_takes_no_result_with_it(kind) {
+        let pool = multi_pool(kind, 2);
+        // Once with the look at the stack that takes most of the time, and then with what is no text.
+        let result = pool.apply_async_with(square, 3, |_| panic!("of a result")).unwrap();
+        assert_eq!(result.get(None), Ok(9));
+        for x in 0..20 {
+            let one = pool.apply_async_with(square, x, |_| resume_unwind(Box::new(1))).unwrap();
+            let failed = pool.apply_async_with(fail_with, "f".into(), |_| resume_unwind(Box::new(2))).unwrap();
+            let all = pool.map_async_with(square, 0..3, Some(1), |_| resume_unwind(Box::new(3))).unwrap();
+            assert_eq!((one.get(None), all.get(None)), (Ok(x * x), Ok(vec![0, 1, 4])));
+            assert!(matches!(failed.get(None), Err(Error::TaskFailed { .. })));
+            assert!(one.ready() && one.successful() == Ok(true) && failed.successful() == Ok(false));
+        }
+        let told = Told::default();
+        let last = pool.apply_async_with(square, 4, teller(&told)).unwrap();
+        assert_eq!((last.get(None), &told.lock().unwrap()[..]), (Ok(16), &[Ok(16)][..]), "and later ones are called");
     }
 
     fn semantics_ld_nothing_that_hangs_multiprocessing_hangs_here(kind) {

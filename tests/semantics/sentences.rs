@@ -7,7 +7,7 @@ use crate::support::pool_of;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
-use taskring::{Error, Executor, MapOptions, StartMethod, as_completed};
+use taskring::{Error, Executor, InterpreterPool, MapOptions, MultiPool, StartMethod, ThreadPool, as_completed};
 
 cases! {
     fn semantics_s3_an_unordered_map_with_one_worker_keeps_the_order_of_its_inputs(kind) {
@@ -48,6 +48,16 @@ cases! {
         assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
     }
 
+    fn semantics_s2_whatever_takes_a_callback_says_that_it_should_be_short(_kind) {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let interfaces =
+            ["src/done.rs", "src/multi.rs", "include/taskring.h", "bindings/cpp/taskring/future.hpp", "bindings/cpp/taskring/multi.hpp"];
+        for file in interfaces {
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert!(text.contains("should be short, "), "{file}");
+        }
+    }
+
     fn semantics_s11_the_caveats_stand_in_the_readme_and_in_the_header(_kind) {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let flat = |file: &str| {
@@ -79,7 +89,13 @@ cases! {
         let name = unique("s8");
         let own = Executor::builder().workers(2).start(kind).create_named(&name).unwrap();
         let others = [Executor::attach(&name).unwrap(), second_pool_of(kind, 1), pool_of(StartMethod::Thread, 1)];
-        for pool in [&own].into_iter().chain(&others) {
+        // Those of other styles have one inside.
+        let second_kind = if kind == StartMethod::Fork { StartMethod::Thread } else { kind };
+        let multi = MultiPool::with(Executor::builder().workers(1).start(second_kind)).unwrap();
+        let closures = ThreadPool::new(1).unwrap();
+        let interpreters = InterpreterPool::new(1, |context: u64| Ok(context), 7).unwrap();
+        let styles = [multi.executor(), closures.executor(), interpreters.executor()];
+        for pool in [&own].into_iter().chain(&others).chain(styles) {
             assert_eq!(work(pool), (285, 285, true), "{pool:?}");
         }
     }

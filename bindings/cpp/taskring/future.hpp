@@ -71,10 +71,11 @@ public:
         settle(taskring_view(pool_, ticket_, TASKRING_INFINITE, &data, &len));
         return {static_cast<const char *>(data), len};
     }
-    /// Has a callable called once when the task is over: in this thread if it is, else in one of the library's, where it delays others. It takes nothing or
-    /// a const future &, which is good for the call: the task's number, state, result() and exception() are there, and cancel; but the result is not
-    /// taken, for that is for this future to do, which may have been moved, or destroyed: then it throws. What it throws is logged (see set_log), and
-    /// the other callbacks are called. It is destroyed afterwards; also when this throws.
+    /// Has a callable called once when the task is over: in this thread if it is, else in one of the library's. It should be short, and hand longer work
+    /// on: later callbacks of the pool wait for it, and so does the pool's end; no task and no result does. It takes nothing or a const future &, which
+    /// is good for the call: the task's number, state, result() and exception() are there, and cancel; but the result is not taken, for that is for this
+    /// future to do, which may have been moved, or destroyed: then it throws. What it throws is logged (see set_log), and the other callbacks are called.
+    /// It is destroyed afterwards; also when this throws.
     template <class F> void on_done(F &&callable) const {
         using code = std::decay_t<F>;
         static_assert(std::is_invocable_v<code &, const future &> || std::is_invocable_v<code &>, "a callback takes nothing, or a const future &");

@@ -177,8 +177,8 @@ public:
         return send<R>(nullptr, which, std::forward<G>(args)...);
     }
     /// The same, and calls on_value with the result or on_error with a std::exception_ptr of what get throws: one of the two, once, in a thread of this
-    /// process, before the result is ready. What it throws is logged (see set_log). Of a task that gives nothing on_value takes nothing. When this throws,
-    /// none is called.
+    /// process, before the result is ready. It should be short, for later callbacks of the pool wait for it. What it throws is logged (see set_log). Of a
+    /// task that gives nothing on_value takes nothing. When this throws, none is called.
     template <class R, class... A, class OnValue, class OnError, class... G>
     async_result<R> apply_async_with(OnValue on_value, OnError on_error, task<R(A...)> which, G &&...args) {
         // They are given away only when everything is encoded.
