@@ -6,6 +6,26 @@
 
 namespace {
 
+/// So many bytes, whose writer does not come to the end.
+struct unfinished {
+    number len;
+    bool dies;
+};
+
+} // namespace
+
+template <> struct taskring::codec<unfinished> {
+    static void encode(const unfinished &value, std::string &to) {
+        to.append(value.len / 2, 'x');
+        if (value.dies)
+            std::raise(SIGKILL);
+        throw std::runtime_error("half of it is written");
+    }
+    static unfinished decode(taskring::reader &from) { return {from.left(), false}; }
+};
+
+namespace {
+
 /// How a task's worker was lost.
 template <class R> taskring_loss loss_of(taskring::future<R> task) {
     try {
@@ -83,6 +103,24 @@ void semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere(s
     auto set = pool.new_set();
     set.discard();
     CHECK(status_of([&] { pool.broadcast(taskring::options(set), worker_number, "nobody"); }) == TASKRING_DISCARDED);
+}
+
+const taskring::task<unfinished(std::string, bool)> give_up_half_way{"give_up_half_way"};
+
+void semantics_p18_a_result_that_is_half_written_when_its_worker_dies_is_a_lost_one(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    // More than goes into a pipe.
+    const std::string large(1 << 17, 'x');
+    for (int i = 0; i < 2; i++) {
+        auto task = pool.submit(give_up_half_way, large, !in_threads(kind));
+        if (in_threads(kind)) {
+            CHECK(thrown<taskring::task_error>([&] { task.get_for(LIMIT); }) == "half of it is written");
+        } else {
+            const auto loss = loss_of(std::move(task));
+            CHECK(loss.signal == SIGKILL && loss.may_have_run == 1);
+        }
+        CHECK(pool.submit(square, 6).get_for(LIMIT) == 36);
+    }
 }
 
 void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(std::uint32_t kind) {
@@ -170,6 +208,32 @@ void semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cance
         CHECK(all[i].cancel() == (i != 0));
 }
 
+const taskring::context<int()> no_context{"no context"};
+
+/// Code that does not know what kind of pool it has.
+number work_in(taskring::pool &pool) {
+    std::vector<taskring::future<number>> all;
+    for (number x = 0; x < 5; x++)
+        all.push_back(pool.submit(square, x));
+    number sum = 0;
+    for (auto &one : taskring::as_completed(all, LIMIT))
+        sum += one.future.get();
+    for (const number one : pool.map(square, numbers{1, 2, 3}))
+        sum += 100 * one;
+    thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); });
+    return sum;
+}
+
+void semantics_s8_a_function_that_takes_a_pool_takes_one_of_any_kind(std::uint32_t kind) {
+    const auto name = "cpp-any-" + std::to_string(getpid());
+    auto own = taskring::pool::create_named(name, make_config(kind, 2));
+    auto guest = taskring::pool::attach(name);
+    taskring::thread_pool threads(make_config(TASKRING_THREAD, 1));
+    taskring::interpreter_pool<int> interpreters(no_context, make_config(TASKRING_INTERPRETER, 1));
+    for (taskring::pool *pool : {&own, &guest, static_cast<taskring::pool *>(&threads), static_cast<taskring::pool *>(&interpreters)})
+        CHECK(work_in(*pool) == 30 + 1400);
+}
+
 void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) {
     auto chosen = make_config(kind, 1);
     chosen.on_worker_death = TASKRING_DEATH_BREAKS_POOL;
@@ -207,6 +271,7 @@ const semantics_case cases[] = {
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
+    CASE(semantics_p18_a_result_that_is_half_written_when_its_worker_dies_is_a_lost_one),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
     CASE(semantics_p26_a_shutdown_that_cancels_lets_what_runs_end_and_ends_all_the_rest),
@@ -214,6 +279,7 @@ const semantics_case cases[] = {
     CASE(semantics_p30_a_shutdown_may_be_asked_for_again_and_otherwise),
     CASE(semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown),
     CASE(semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled),
+    CASE(semantics_s8_a_function_that_takes_a_pool_takes_one_of_any_kind),
     CASE(semantics_s12_what_can_go_wrong_has_classes_of_its_own),
 };
 
@@ -221,5 +287,7 @@ const semantics_case cases[] = {
 
 int main(int argc, char **argv) {
     taskring::define(worker_number, [](std::string) { return taskring::worker_number().value(); });
+    taskring::define(give_up_half_way, [](std::string large, bool dies) { return unfinished{large.size(), dies}; });
+    taskring::define(no_context, [] { return 7; });
     return run_cases(argc, argv, cases);
 }
