@@ -128,13 +128,14 @@ void semantics_p19_a_worker_that_dies_while_a_shutdown_waits_holds_it_up_no_long
     std::atomic<bool> returned{false};
     std::thread ending([&] {
         it.pool.shutdown(true, false);
+        CHECK(it.victim.done()); // It has waited for the verdict.
         returned = true;
     });
     until([&] { return submit_status(it.pool) == TASKRING_SHUT_DOWN; });
     CHECK(!returned);
     it.cells[1] = 1;
-    CHECK(loss_of(it.victim).may_have_run == 1);
     ending.join();
+    CHECK(loss_of(it.victim).may_have_run == 1);
     // A pool that closes runs what it took, unless it is broken.
     CHECK(later.try_get_for(0ms).status() == (breaks ? TASKRING_BROKEN : TASKRING_OK));
 }
