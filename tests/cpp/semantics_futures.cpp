@@ -24,6 +24,33 @@ void semantics_f1_cancel_succeeds_until_a_worker_starts_the_task_and_again_after
     CHECK(calls == 1);
 }
 
+void semantics_f2_cancelling_wakes_who_waits_and_has_callbacks_called_in_another_thread(std::uint32_t kind) {
+    std::atomic<bool> heard{false}, returned{false};
+    std::atomic<int> calls{0};
+    auto pool = make_pool(kind, 1);
+    auto running = busy(pool);
+    auto pending = pool.submit(square, 3);
+    pending.on_done([&, canceller = std::this_thread::get_id()](const taskring::future<number> &over) {
+        CHECK(over.is_cancelled() && std::this_thread::get_id() != canceller);
+        // Outside of any lock: who waits hears of it, and who cancels goes on, before this returns. It may ask and submit.
+        until([&] { return heard && returned; });
+        thrown<taskring::cancelled_error>([&] { over.result(); });
+        CHECK(pool.submit(square, 4).cancel());
+        calls++;
+    });
+    std::thread waiter([&] {
+        thrown<taskring::cancelled_error>([&] { pending.result(); });
+        heard = true;
+    });
+    CHECK(pending.cancel());
+    CHECK(calls == 0);
+    returned = true;
+    waiter.join();
+    until([&] { return calls == 1; });
+    CHECK(pending.cancel() && running.is_running() && !running.cancel());
+    CHECK(pool.submit(square, 6).get() == 36 && calls == 1);
+}
+
 void semantics_f3_each_state_is_told(std::uint32_t kind) {
     auto pool = make_pool(kind, 1);
     auto running = busy(pool);
@@ -289,6 +316,7 @@ void semantics_s13_a_result_may_be_asked_for_again_and_a_dropped_future_lets_its
 
 const semantics_case cases[] = {
     CASE(semantics_f1_cancel_succeeds_until_a_worker_starts_the_task_and_again_after_it),
+    CASE(semantics_f2_cancelling_wakes_who_waits_and_has_callbacks_called_in_another_thread),
     CASE(semantics_f3_each_state_is_told),
     CASE(semantics_f4_a_result_comes_in_time_or_may_be_asked_for_again),
     CASE(semantics_f5_the_exception_of_a_task_is_given_and_nothing_taken),

@@ -7,6 +7,26 @@
 
 namespace {
 
+/// So many bytes, whose writer does not come to the end.
+struct unfinished {
+    number len;
+    bool dies;
+};
+
+} // namespace
+
+template <> struct taskring::codec<unfinished> {
+    static void encode(const unfinished &value, std::string &to) {
+        to.append(value.len / 2, 'x');
+        if (value.dies)
+            std::raise(SIGKILL);
+        throw std::runtime_error("half of it is written");
+    }
+    static unfinished decode(taskring::reader &from) { return {from.left(), false}; }
+};
+
+namespace {
+
 /// How a task's worker was lost.
 template <class R> taskring_loss loss_of(taskring::future<R> task) {
     try {
@@ -108,6 +128,24 @@ void semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told(std::uint3
     CHECK(pool.submit_to(1, waits_for_worker_0).get_for(LIMIT) == 0);
 }
 
+const taskring::task<unfinished(std::string, bool)> give_up_half_way{"give_up_half_way"};
+
+void semantics_p18_a_result_that_is_half_written_when_its_worker_dies_is_a_lost_one(std::uint32_t kind) {
+    auto pool = make_pool(kind, 1);
+    // More than goes into a pipe.
+    const std::string large(1 << 17, 'x');
+    for (int i = 0; i < 2; i++) {
+        auto task = pool.submit(give_up_half_way, large, !in_threads(kind));
+        if (in_threads(kind)) {
+            CHECK(thrown<taskring::task_error>([&] { task.get_for(LIMIT); }) == "half of it is written");
+        } else {
+            const auto loss = loss_of(std::move(task));
+            CHECK(loss.signal == SIGKILL && loss.may_have_run == 1);
+        }
+        CHECK(pool.submit(square, 6).get_for(LIMIT) == 36);
+    }
+}
+
 void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(std::uint32_t kind) {
     auto pool = make_pool(kind, 1, 8);
     std::vector<std::thread> threads;
@@ -193,6 +231,32 @@ void semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cance
         CHECK(all[i].cancel() == (i != 0));
 }
 
+const taskring::context<int()> no_context{"no context"};
+
+/// Code that does not know what kind of pool it has.
+number work_in(taskring::pool &pool) {
+    std::vector<taskring::future<number>> all;
+    for (number x = 0; x < 5; x++)
+        all.push_back(pool.submit(square, x));
+    number sum = 0;
+    for (auto &one : taskring::as_completed(all, LIMIT))
+        sum += one.future.get();
+    for (const number one : pool.map(square, numbers{1, 2, 3}))
+        sum += 100 * one;
+    thrown<taskring::task_error>([&] { pool.submit(complain, "alas").get(); });
+    return sum;
+}
+
+void semantics_s8_a_function_that_takes_a_pool_takes_one_of_any_kind(std::uint32_t kind) {
+    const auto name = "cpp-any-" + std::to_string(getpid());
+    auto own = taskring::pool::create_named(name, make_config(kind, 2));
+    auto guest = taskring::pool::attach(name);
+    taskring::thread_pool threads(make_config(TASKRING_THREAD, 1));
+    taskring::interpreter_pool<int> interpreters(no_context, make_config(TASKRING_INTERPRETER, 1));
+    for (taskring::pool *pool : {&own, &guest, static_cast<taskring::pool *>(&threads), static_cast<taskring::pool *>(&interpreters)})
+        CHECK(work_in(*pool) == 30 + 1400);
+}
+
 void semantics_s12_what_can_go_wrong_has_classes_of_its_own(std::uint32_t kind) {
     auto chosen = make_config(kind, 1);
     chosen.on_worker_death = TASKRING_DEATH_BREAKS_POOL;
@@ -258,6 +322,7 @@ const semantics_case cases[] = {
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
     CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
+    CASE(semantics_p18_a_result_that_is_half_written_when_its_worker_dies_is_a_lost_one),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
@@ -266,6 +331,7 @@ const semantics_case cases[] = {
     CASE(semantics_p30_a_shutdown_may_be_asked_for_again_and_otherwise),
     CASE(semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown),
     CASE(semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled),
+    CASE(semantics_s8_a_function_that_takes_a_pool_takes_one_of_any_kind),
     CASE(semantics_s12_what_can_go_wrong_has_classes_of_its_own),
 };
 
@@ -276,5 +342,7 @@ int main(int argc, char **argv) {
     taskring::define(none_told, [] { return number{0}; });
     taskring::define(waits_for_worker_0, [] { return wait_for_worker(0, none_told); });
     taskring::define(waits_for_worker_1, [] { return wait_for_worker(1, waits_for_worker_0); });
+    taskring::define(give_up_half_way, [](std::string large, bool dies) { return unfinished{large.size(), dies}; });
+    taskring::define(no_context, [] { return 7; });
     return run_cases(argc, argv, cases);
 }
