@@ -266,7 +266,7 @@ static void killed_worker_breaks_the_pool(void) {
     config.on_worker_death = TASKRING_DEATH_BREAKS_POOL;
     OK(taskring_create(&config, &pool));
     uint32_t number = function(pool, "own_pid");
-    snprintf(named, sizeof named, " process %" PRIu64 ": ", kill_a_worker(pool));
+    snprintf(named, sizeof named, "process %" PRIu64, kill_a_worker(pool));
     /* The other worker is there until the death of the first one is known, and may be quick enough for a task or more. */
     do {
         status = taskring_submit(pool, number, NULL, 0, NULL, &ticket);
