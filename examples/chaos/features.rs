@@ -22,6 +22,11 @@ features! {
     WaitMany "wait",
     AsCompleted "as_completed",
     Exception "exceptions",
+    // How it is submitted.
+    Bulk "in bulk",
+    TrySubmit "if there is room",
+    SubmitTimeout "with a time limit for room",
+    SubmitRef "by reference",
     // What a task does beside its deed.
     Polled "polled and was asked",
     SoftLimited "asked by a soft limit",

@@ -26,6 +26,7 @@ mod nested;
 mod options;
 mod owner;
 mod private;
+mod several;
 mod styles;
 mod submit;
 mod verdicts;

@@ -8,7 +8,7 @@ use crate::submit::{Submitter, Visit};
 use crate::verdicts::{Patience, Waited, task_told, verdict, wrong};
 use std::cell::RefCell;
 use std::time::Duration;
-use taskring::{Error, MapOptions};
+use taskring::{Error, MapOptions, SubmitOptions};
 
 /// How a map comes to its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,8 +119,16 @@ pub fn orders(by: &mut Submitter<'_>, count: u64, name: &str, plan: &Plan) -> Ve
     (first..first + count).map(|task| plain_order(&mut by.random, task, name, plan)).collect()
 }
 
+/// By which call a map starts.
+enum How {
+    Map,
+    Eager,
+    With,
+}
+
 /// What is drawn for a map.
 struct Choice {
+    how: How,
     /// Inputs of a task. 0: as many as the time that they take allows. One is a task like any other.
     chunk: usize,
     is_unordered: bool,
@@ -161,17 +169,32 @@ impl Choice {
             (matches!(end, End::Cancelled(_)), Feature::MapCancelled),
         ];
         noted.into_iter().filter(|(is_on, _)| *is_on).for_each(|(_, feature)| drawn(feature));
-        Choice { chunk, is_unordered, has_deadline, end, options }
+        let how = match random.below(2) {
+            _ if chunk != 1 || is_unordered || has_deadline => How::With,
+            0 => How::With,
+            _ if is_eager => How::Eager,
+            _ => How::Map,
+        };
+        Choice { how, chunk, is_unordered, has_deadline, end, options }
     }
 }
 
 pub fn map(visit: &mut Visit<'_, '_>) {
-    let Choice { chunk, is_unordered, has_deadline, end, options } = Choice::draw(&mut visit.by.random);
-    let (submit, may_repeat) = visit.plan.repeating(&mut visit.by.random, chunk != 1);
+    let Choice { how, chunk, is_unordered, has_deadline, end, options } = Choice::draw(&mut visit.by.random);
+    let (submit, may_repeat) = match how {
+        How::With => visit.plan.repeating(&mut visit.by.random, chunk != 1),
+        // Their tasks have no options of their own.
+        _ => (SubmitOptions::new(), visit.plan.repeats(false)),
+    };
     let count = 1 + visit.by.random.below(150);
     let orders = orders(visit.by, count, visit.name, &visit.plan);
     let (inputs, name) = (Inputs::new(may_repeat), Waited::In(visit.name));
-    let mut map = match visit.pool.map_with(&options.submit(submit), act, inputs.noting(orders)) {
+    let started = match how {
+        How::Map => visit.pool.map(act, inputs.noting(orders)),
+        How::Eager => visit.pool.map_eager(act, inputs.noting(orders)),
+        How::With => visit.pool.map_with(&options.submit(submit), act, inputs.noting(orders)),
+    };
+    let mut map = match started {
         Ok(map) => map,
         Err(e) => {
             inputs.end_rest(Event::Released);

@@ -6,7 +6,7 @@ use crate::journal::{Event, note};
 use crate::nemesis::{pidfd, send};
 use crate::options::{Plan, code};
 use crate::submit::{Open, Submitter, Visit};
-use crate::verdicts::{OWN, Patience, Waited, verdict};
+use crate::verdicts::{OWN, Patience, Waited, verdict, wrong};
 use crate::{ROLE, styles};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -77,12 +77,17 @@ fn fill(by: &mut Submitter<'_>, pool: &Executor, name: &str, count: u64) -> Vec<
     let mut all = Vec::new();
     for _ in 0..count {
         let task = by.numbers(1);
-        let order = match by.random.below(3) {
-            0 => complete(task, Deed::Nap(by.random.below(5000) as u16), name, &plan),
+        let order = match by.random.below(30) {
+            // One that only the end of its worker ends in time.
+            0 => complete(task, Deed::Poll, name, &plan),
+            1..10 => complete(task, Deed::Nap(by.random.below(5000) as u16), name, &plan),
             _ => plain_order(&mut by.random, task, name, &plan),
         };
         let deed = order.1;
-        let (options, may_repeat) = plan.repeating(&mut by.random, false);
+        let (options, may_repeat) = match deed {
+            Deed::Poll => (plan.once(false), false),
+            _ => plan.repeating(&mut by.random, false),
+        };
         if may_repeat {
             note(task, Event::Repeatable);
         }
@@ -127,7 +132,10 @@ fn ended(by: &mut Submitter<'_>, way: u64) {
     }
     let patience = Patience::with(Waited::In(&name));
     for open in all {
-        let event = verdict(open.task, open.deed, Waited::In(&name), patience.result(&open.future));
+        let event = match verdict(open.task, open.deed, Waited::In(&name), patience.result(&open.future)) {
+            Event::Value if open.deed == Deed::Poll => wrong(open.task, "it has outlived its pool's end"),
+            event => event,
+        };
         note(open.task, event);
     }
     if let Err(e) = pool.shutdown(true, false) {

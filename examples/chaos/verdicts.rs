@@ -57,7 +57,8 @@ pub fn is_kept(dir: &Path, name: &str) -> bool {
     (name == pool_name(dir, MORTAL) && !is_starved(&owner())) || name == pool_name(dir, SPARED)
 }
 
-fn is_starved(pid: &str) -> bool {
+/// Whether the nemesis has limited the memory of a process, which it kills soon.
+pub fn is_starved(pid: &str) -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let pid = pid.parse().unwrap_or(0);
     // SAFETY: nothing to read, and a live local to write to. 0 would be this process.

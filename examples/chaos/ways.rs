@@ -1,13 +1,13 @@
-//! The ways in which a submitter hears of the ends of its tasks: callbacks, `.await`, a queue with a descriptor, waits for several; and what it does with
-//! several of them at a time: broadcasts, and sets that one thread feeds and another discards.
+//! The ways in which a submitter hears of the ends of its tasks: callbacks, `.await`, a queue with a descriptor, waits for several, what is asked for
+//! without raising.
 
-use crate::deeds::{Deed, PLACES, act, complete, task_of};
+use crate::deeds::{Deed, complete};
 use crate::features::{Feature, complain, drawn};
 use crate::journal::{Event, note};
-use crate::maps;
 use crate::nested::tell;
 use crate::submit::{Open, Visit};
-use crate::verdicts::{Patience, Waited, verdict, wrong};
+use crate::verdicts::{Patience, Waited, is_starved, verdict, wrong};
+use crate::{maps, several};
 use std::collections::HashMap;
 use std::future::{Future as _, IntoFuture};
 use std::os::fd::AsRawFd;
@@ -36,9 +36,10 @@ pub fn some(visit: &mut Visit<'_, '_>, sort: u64) {
         5 => by_completion(visit),
         6 => exceptions(visit),
         7 | 8 => polite(visit, sort == 7),
-        9 => broadcast(visit),
-        10 => raced_set(visit),
-        11 => nested(visit),
+        9 => several::broadcast(visit),
+        14 => several::other_submits(visit),
+        10 => several::raced_set(visit),
+        11 => several::nested(visit),
         12 => maps::try_map(visit),
         // It has no time limit, so the pool must have an owner all the while.
         13 if !visit.name.contains("-mortal-") => maps::for_each(visit),
@@ -141,6 +142,14 @@ fn waker() -> (Arc<Unpark>, Waker) {
     (unpark.clone(), Waker::from(unpark))
 }
 
+/// What came of an await. Without memory there is no thread that would wake, and that is no end of the task.
+fn awaited(task: u64, deed: Deed, name: Waited<'_>, ended: Result<u64, Error>) -> Event {
+    match ended {
+        Err(Error::System { .. }) if is_starved(&std::process::id().to_string()) => Event::Released,
+        ended => verdict(task, deed, name, ended),
+    }
+}
+
 /// All of them in one thread. Whoever is over wakes it.
 fn all_awaited(visit: &mut Visit<'_, '_>) {
     drawn(Feature::Awaited);
@@ -154,7 +163,7 @@ fn all_awaited(visit: &mut Visit<'_, '_>) {
             last_wake = Instant::now();
             all.retain_mut(|(task, deed, awaiting)| {
                 let Poll::Ready(ended) = Pin::new(awaiting).poll(&mut Context::from_waker(&waker)) else { return true };
-                tell(*task, *deed, verdict(*task, *deed, name, ended));
+                tell(*task, *deed, awaited(*task, *deed, name, ended));
                 false
             });
         } else {
@@ -182,7 +191,7 @@ fn dropped_half_way(visit: &mut Visit<'_, '_>) {
             awaiting = awaiting.cancel_on_drop();
         }
         let event = match Pin::new(&mut awaiting).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(ended) => verdict(open.task, open.deed, Waited::Asked(visit.name), ended),
+            Poll::Ready(ended) => awaited(open.task, open.deed, Waited::In(visit.name), ended),
             Poll::Pending => Event::Released,
         };
         if visit.by.random.below(2) == 0 {
@@ -348,103 +357,4 @@ fn polite(visit: &mut Visit<'_, '_>, by_limit: bool) {
         return note(open.task, wrong(open.task, "it was asked to stop, and did not hear of it"));
     }
     visit.settle(&open, ended);
-}
-
-/// Once for each worker, whose number is added to the task's: so each of these numbers runs once at most. The last one is for whoever came by itself.
-fn broadcast(visit: &mut Visit<'_, '_>) {
-    drawn(Feature::Broadcast);
-    let (first, count) = (visit.by.numbers(PLACES), PLACES);
-    let order = complete(first, Deed::Broadcast, visit.name, &visit.plan);
-    (first..first + count).for_each(|task| note(task, Event::Intended));
-    let futures = match visit.pool.broadcast_with(&visit.plan.once(false), act, order) {
-        Ok(futures) => futures,
-        Err(e) => {
-            // Some may have been submitted before.
-            (first..first + count).for_each(|task| note(task, Event::Released));
-            return visit.heed(&e);
-        }
-    };
-    let mut left: Vec<u64> = (first..first + count).collect();
-    let (mut has_failed, patience) = (false, Patience::with(Waited::In(visit.name)));
-    for future in futures {
-        match patience.result(&future) {
-            Ok(value) => {
-                let task = task_of(value);
-                match left.iter().position(|&number| number == task) {
-                    Some(at) => {
-                        left.swap_remove(at);
-                        note(task, Event::Accepted);
-                        note(task, Event::Value);
-                    }
-                    None => note(first, wrong(first, &format!("a broadcast gives {task:#x}, twice or not of its own"))),
-                }
-            }
-            ended => {
-                has_failed = true;
-                if let event @ (Event::Wrong | Event::Missing) =
-                    verdict(first, Deed::Broadcast, Waited::In(visit.name), ended)
-                {
-                    note(first, event);
-                }
-            }
-        }
-    }
-    // Which of the others has failed, nobody says; without a failure none of them may run.
-    let end = if has_failed { Event::Released } else { Event::Refused };
-    left.into_iter().for_each(|task| note(task, end));
-}
-
-/// One thread feeds a set while another discards it.
-fn raced_set(visit: &mut Visit<'_, '_>) {
-    let Ok(set) = visit.pool.task_set() else { return };
-    drawn(Feature::SetRace);
-    let count = 20 + visit.by.random.below(80);
-    let orders: Vec<_> = (0..count).map(|_| visit.by.next_order(visit.name, &visit.plan)).collect();
-    let pause = Duration::from_micros(visit.by.random.below(3000));
-    let options = visit.plan.once(false);
-    let mut all = Vec::new();
-    let discarded = std::thread::scope(|scope| {
-        let discard = scope.spawn(|| {
-            std::thread::sleep(pause);
-            set.discard()
-        });
-        for order in orders {
-            let (task, deed) = (order.0, order.1);
-            tell(task, deed, Event::Intended);
-            match set.submit_with(&options, act, order) {
-                Ok(future) => {
-                    tell(task, deed, Event::Accepted);
-                    all.push(Open { task, deed, asked: false, future });
-                }
-                Err(e) => {
-                    tell(task, deed, Event::Refused);
-                    if e != Error::Discarded {
-                        visit.heed(&e);
-                    }
-                }
-            }
-        }
-        discard.join()
-    });
-    // Whatever was submitted before the discard returned is not started any more, or was; both is told.
-    if let Ok(Ok(discarded)) = discarded
-        && discarded.cancelled + discarded.running > all.len()
-    {
-        complain(&format!("of {} tasks of a set there are {discarded:?}", all.len()));
-    }
-    all.into_iter().for_each(|open| visit.keep(open));
-}
-
-/// Tasks below tasks, several at a time: so that workers wait, and others stand in for them.
-fn nested(visit: &mut Visit<'_, '_>) {
-    let count = 1 + visit.by.random.below(4);
-    for _ in 0..count {
-        let deed = Deed::Nest(1 + visit.by.random.below(2) as u8, 1 + visit.by.random.below(3) as u8);
-        let task = visit.by.numbers(1 + crate::nested::below(deed));
-        let order = complete(task, deed, visit.name, &visit.plan);
-        let (options, _) = visit.options_for(deed);
-        if let Some(open) = visit.launch(&options, false, order) {
-            visit.keep(open);
-        }
-    }
 }
