@@ -84,6 +84,9 @@ taskring::task! {
 pub fn perform(task: u64, deed: Deed, bytes: &[u8]) -> Result<u64, TaskError> {
     let task = if deed == Deed::Broadcast { task + place() } else { task };
     note(task, Entry { event: Event::Entered, attempt: taskring::task::attempt(), deed: deed.number() });
+    if taskring::task::worker_number().is_some_and(|number| number >= WORKERS_MAX) {
+        drawn(Feature::StoodIn);
+    }
     match deed {
         Deed::Square | Deed::Echo(_) | Deed::Broadcast => {}
         Deed::Nap(us) => std::thread::sleep(Duration::from_micros(us.into())),
@@ -127,6 +130,8 @@ pub fn perform(task: u64, deed: Deed, bytes: &[u8]) -> Result<u64, TaskError> {
     if !is_name && bytes.iter().any(|&b| b != task as u8) { Err(TaskError::new("torn arguments")) } else { Ok(answer(task)) }
 }
 
+/// Of a pool; whose number is not below is there because another one waits.
+pub const WORKERS_MAX: u32 = 3;
 /// Places in a broadcast: workers by their numbers, and the last for one that came by itself.
 pub const PLACES: u64 = 9;
 

@@ -34,6 +34,7 @@ features! {
     Looked "surroundings looked at",
     Nested "nested",
     NestedTwice "nested two deep",
+    StoodIn "run by a stand-in",
     // Many at once.
     Broadcast "broadcasts",
     SetRace "sets fed and discarded by two threads",

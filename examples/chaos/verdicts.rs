@@ -33,6 +33,13 @@ impl Waited<'_> {
             Waited::In(name) | Waited::Asked(name) => is_kept(&crate::journal::dir(), name),
         }
     }
+
+    /// Whether its owner has too little memory to start workers, which breaks the pool, and is about to be killed for it.
+    fn has_starved_owner(self) -> bool {
+        match self {
+            Waited::In(name) | Waited::Asked(name) => is_starved(&owner(&crate::journal::dir(), name)),
+        }
+    }
 }
 
 /// The name of the pool that is to be used just now, of one sort.
@@ -47,14 +54,18 @@ pub fn pool_name(dir: &Path, sort: &str) -> String {
     }
 }
 
-/// Whether the pool of this name has its owner; that of a submitter's own is told in its name. One whose memory the nemesis has limited will be killed, and
-/// until then it may be unable to start workers: that breaks its pool.
+/// The process that owns the pool of this name: that of a submitter's own is told in it, the others have written it down.
+fn owner(dir: &Path, name: &str) -> String {
+    let own = name.strip_prefix(OWN).and_then(|rest| rest.split('-').next()).map(str::to_owned);
+    own.unwrap_or_else(|| std::fs::read_to_string(dir.join(format!("made.{name}"))).unwrap_or_default())
+}
+
+/// Whether the pool of this name has its owner.
 pub fn is_kept(dir: &Path, name: &str) -> bool {
-    if let Some(owner) = name.strip_prefix(OWN).and_then(|rest| rest.split('-').next()) {
-        return crate::journal::is_alive(owner) && !is_starved(owner);
+    match name.starts_with(OWN) {
+        true => crate::journal::is_alive(&owner(dir, name)),
+        false => name == pool_name(dir, MORTAL) || name == pool_name(dir, SPARED),
     }
-    let owner = || std::fs::read_to_string(dir.join(format!("made.{name}"))).unwrap_or_default();
-    (name == pool_name(dir, MORTAL) && !is_starved(&owner())) || name == pool_name(dir, SPARED)
 }
 
 /// Whether the nemesis has limited the memory of a process, which it kills soon.
@@ -79,7 +90,8 @@ impl<'a> Patience<'a> {
     }
 
     pub fn is_over(&self) -> bool {
-        self.begun.elapsed() > if self.name.is_kept() { PATIENCE } else { PATIENCE_WITHOUT_OWNER }
+        let waited = self.begun.elapsed();
+        waited > PATIENCE || waited > PATIENCE_WITHOUT_OWNER && !self.name.is_kept()
     }
 
     /// What `look` gives, which waits no longer than it is told. `None` when nobody brought it about.
@@ -137,6 +149,7 @@ pub fn verdict(task: u64, deed: Deed, name: Waited<'_>, result: Result<u64, Erro
         Err(Error::WorkerLost { stage: Stage::MayHaveRun, .. }) => Event::LostMayHaveRun,
         Err(Error::WorkerLost { stage: Stage::RanResultLost, .. }) => Event::LostResult,
         Err(_) if !name.is_kept() => Event::Unknown,
+        Err(Error::Broken { .. } | Error::System { .. }) if name.has_starved_owner() => Event::Unknown,
         Err(e) => {
             eprintln!("task {task:#x} has no verdict: {e}");
             Event::Missing
