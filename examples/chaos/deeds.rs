@@ -4,6 +4,7 @@ use crate::features::{Feature, drawn};
 use crate::journal::{Entry, Event, note};
 use crate::nested;
 use crate::options::Plan;
+use crate::verdicts::OWN;
 use std::time::{Duration, Instant};
 use taskring::{Error, TaskError};
 
@@ -240,7 +241,9 @@ pub fn plain_order(random: &mut Random, task: u64, name: &str, plan: &Plan) -> O
 
 /// With the bytes that belong to it.
 pub fn complete(task: u64, deed: Deed, name: &str, plan: &Plan) -> Order {
-    let deed = if deed.is_fatal() && plan.has_threads() { Deed::Square } else { deed };
+    // What a thread has allocated its process keeps, and in one that is spared that would look like a leak.
+    let is_too_large = deed == Deed::Allocate && name.starts_with(OWN);
+    let deed = if (deed.is_fatal() || is_too_large) && plan.has_threads() { Deed::Square } else { deed };
     let bytes = match deed {
         Deed::Echo(len) => vec![task as u8; len as usize],
         Deed::Look | Deed::Nest(..) => name.as_bytes().to_vec(),

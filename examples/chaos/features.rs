@@ -88,6 +88,9 @@ features! {
     PromisesInC "promises in C",
 }
 
+/// The one that is an effect of `Replacements`, and cannot be had at will.
+pub const BY_STAND_IN: &str = FEATURES[Feature::StoodIn as usize];
+
 /// Says that one was used.
 pub fn drawn(feature: Feature) {
     note(NOBODY, Entry { event: Event::Drawn, attempt: 0, deed: feature as u8 });

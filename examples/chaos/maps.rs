@@ -138,9 +138,9 @@ struct Choice {
 }
 
 impl Choice {
-    fn draw(random: &mut Random) -> Choice {
-        let chunk = [1, 1 + random.below(20) as usize, 0][random.below(3) as usize];
-        let [is_unordered, has_deadline, is_eager] = [0; 3].map(|_: i32| random.below(3) == 0);
+    fn draw(random: &mut Random, is_plain: bool) -> Choice {
+        let chunk = [1, 1 + random.below(20) as usize, 0][if is_plain { 0 } else { random.below(3) } as usize];
+        let [is_unordered, has_deadline, is_eager] = [0; 3].map(|_: i32| !is_plain && random.below(3) == 0);
         let after = random.below(60) as usize;
         let end = match random.below(4) {
             0 => End::Dropped(after),
@@ -179,8 +179,9 @@ impl Choice {
     }
 }
 
-pub fn map(visit: &mut Visit<'_, '_>) {
-    let Choice { how, chunk, is_unordered, has_deadline, end, options } = Choice::draw(&mut visit.by.random);
+/// `is_plain`: one with a task for each input, in order and without a time limit.
+pub fn map(visit: &mut Visit<'_, '_>, is_plain: bool) {
+    let Choice { how, chunk, is_unordered, has_deadline, end, options } = Choice::draw(&mut visit.by.random, is_plain);
     let (submit, may_repeat) = match how {
         How::With => visit.plan.repeating(&mut visit.by.random, chunk != 1),
         // Their tasks have no options of their own.

@@ -7,7 +7,7 @@ use crate::nemesis::{pidfd, send};
 use crate::options::{Plan, code};
 use crate::submit::{Open, Submitter, Visit};
 use crate::verdicts::{OWN, Patience, Waited, verdict, wrong};
-use crate::{ROLE, styles};
+use crate::{ROLE, several, styles};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use taskring::{Error, Executor, OnWorkerDeath, Retry, SubmitOptions};
@@ -56,6 +56,7 @@ fn visited(by: &mut Submitter<'_>) {
     plan.note_drawn();
     let rounds = by.random.below(400);
     let mut visit = Visit::new(by, &pool, &name);
+    several::nested(&mut visit);
     for _ in 0..rounds {
         visit.turn();
         if visit.by.random.below(128) == 0 && !plan.has_threads() {

@@ -1,7 +1,7 @@
 //! What a submitter does with several tasks at a time: broadcasts, sets that one thread feeds and another discards, tasks below tasks, and the other calls that
 //! submit.
 
-use crate::deeds::{Deed, PLACES, act, complete, task_of};
+use crate::deeds::{Deed, Order, PLACES, act, complete, task_of};
 use crate::features::{Feature, complain, drawn};
 use crate::journal::{Event, note};
 use crate::maps;
@@ -112,44 +112,57 @@ pub fn nested(visit: &mut Visit<'_, '_>) {
 
 /// What the other calls submit, which take no options, so the pool's word alone says whether it may run twice.
 pub fn other_submits(visit: &mut Visit<'_, '_>) {
-    let may_repeat = visit.plan.repeats(false);
-    let intend = |task| {
-        if may_repeat {
-            note(task, Event::Repeatable);
+    let ways = [Feature::Bulk, Feature::TrySubmit, Feature::SubmitTimeout, Feature::SubmitRef];
+    for way in ways {
+        let count = 1 + visit.by.random.below(20);
+        let orders = maps::orders(visit.by, count, visit.name, &visit.plan);
+        drawn(way);
+        if way == Feature::Bulk {
+            bulk(visit, orders)
+        } else {
+            one_by_one(visit, orders, way)
         }
-        note(task, Event::Intended);
-    };
-    let count = 1 + visit.by.random.below(80);
-    let orders = maps::orders(visit.by, count, visit.name, &visit.plan);
-    let way = visit.by.random.below(4);
-    drawn([Feature::Bulk, Feature::TrySubmit, Feature::SubmitTimeout, Feature::SubmitRef][way as usize]);
-    if way == 0 {
-        let tasks: Vec<(u64, Deed)> = orders.iter().map(|order| (order.0, order.1)).collect();
-        tasks.iter().for_each(|(task, _)| intend(*task));
-        match visit.pool.submit_bulk(act, orders) {
-            Ok(futures) => {
-                if futures.len() != tasks.len() {
-                    complain("a bulk submit gives another number of futures");
-                }
-                for ((task, deed), future) in tasks.into_iter().zip(futures) {
-                    note(task, Event::Accepted);
-                    visit.keep(Open { task, deed, asked: false, future });
-                }
-            }
-            Err(e) => {
-                // Those before the error run.
-                tasks.into_iter().for_each(|(task, _)| note(task, Event::Released));
-                visit.heed(&e);
-            }
+        if visit.is_over {
+            break;
         }
-        return;
     }
+}
+
+fn intend(visit: &Visit<'_, '_>, task: u64) {
+    if visit.plan.repeats(false) {
+        note(task, Event::Repeatable);
+    }
+    note(task, Event::Intended);
+}
+
+fn bulk(visit: &mut Visit<'_, '_>, orders: Vec<Order>) {
+    let tasks: Vec<(u64, Deed)> = orders.iter().map(|order| (order.0, order.1)).collect();
+    tasks.iter().for_each(|(task, _)| intend(visit, *task));
+    match visit.pool.submit_bulk(act, orders) {
+        Ok(futures) => {
+            if futures.len() != tasks.len() {
+                complain("a bulk submit gives another number of futures");
+            }
+            for ((task, deed), future) in tasks.into_iter().zip(futures) {
+                note(task, Event::Accepted);
+                visit.keep(Open { task, deed, asked: false, future });
+            }
+        }
+        Err(e) => {
+            // Those before the error run.
+            tasks.into_iter().for_each(|(task, _)| note(task, Event::Released));
+            visit.heed(&e);
+        }
+    }
+}
+
+fn one_by_one(visit: &mut Visit<'_, '_>, orders: Vec<Order>, way: Feature) {
     for order in orders {
         let (task, deed) = (order.0, order.1);
-        intend(task);
+        intend(visit, task);
         let submitted = match way {
-            1 => visit.pool.try_submit(act, order),
-            2 => visit.pool.submit_timeout(act, order, Duration::from_micros(100)),
+            Feature::TrySubmit => visit.pool.try_submit(act, order),
+            Feature::SubmitTimeout => visit.pool.submit_timeout(act, order, Duration::from_micros(100)),
             _ => visit.pool.submit_ref(act, &order),
         };
         match submitted {

@@ -45,13 +45,14 @@ pub fn multi(by: &mut Submitter<'_>, is_terminated: bool) {
 /// What a callback was told: once.
 type Told<R> = Arc<Mutex<Vec<Result<R, Error>>>>;
 
+type Tasks = Vec<(u64, Deed)>;
 /// With what a callback was told, if there is one.
 type Called<R> = (AsyncResult<R>, Option<Told<R>>);
 
 #[derive(Default)]
 struct UnderWay {
     one: Vec<((u64, Deed), Called<u64>)>,
-    many: Vec<(Vec<(u64, Deed)>, Called<Vec<u64>>)>,
+    many: Vec<(Tasks, Called<Vec<u64>>)>,
 }
 
 fn told_by<R: Send + 'static>(told: &Option<Told<R>>) -> impl FnOnce(Result<R, Error>) + Send + 'static {

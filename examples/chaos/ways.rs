@@ -43,7 +43,7 @@ pub fn some(visit: &mut Visit<'_, '_>, sort: u64) {
         12 => maps::try_map(visit),
         // It has no time limit, so the pool must have an owner all the while.
         13 if !visit.name.contains("-mortal-") => maps::for_each(visit),
-        _ => maps::map(visit),
+        _ => maps::map(visit, sort == 15),
     }
 }
 
