@@ -149,6 +149,10 @@ fn start(dir: &Path, role: &str) -> Child {
     command.env(ROLE, role).env(journal::DIR, dir).env(options::CPUS, cpus.join(" ")).stdin(Stdio::null());
     // Without memory the standard library's backtrace fails to allocate, reports that, and waits for the lock that it holds.
     command.env("RUST_BACKTRACE", "0");
+    if role.starts_with("spared") {
+        // Whose memory is watched. Its allocator is to keep little: no heaps of threads that have ended, and nothing large.
+        command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "131072");
+    }
     command.spawn().expect("a process")
 }
 
