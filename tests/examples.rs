@@ -6,6 +6,9 @@ mod common;
 #[path = "../examples/chaos/check.rs"]
 #[allow(dead_code, reason = "its tests use what they test")]
 mod check;
+#[path = "../examples/chaos/features.rs"]
+#[allow(dead_code, reason = "the checker uses its part of it")]
+mod features;
 #[path = "../examples/chaos/journal.rs"]
 #[allow(dead_code, reason = "the checker uses its part of it")]
 mod journal;
@@ -114,6 +117,7 @@ fn a_short_soak_loses_nothing() {
     let text = stdout(&run("chaos", &["--minutes", "0.1", "--pace", "40"]));
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("tasks: ") && last.ends_with("violations: 0 leaked: 0"), "{text}");
+    assert!(text.contains("features drawn: callbacks "), "{text}");
     let kills = last.split(' ').nth(3).and_then(|kills| kills.parse::<u64>().ok());
     assert!(kills > Some(5), "the nemesis does what it is for: {text}");
 }

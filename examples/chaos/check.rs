@@ -2,7 +2,8 @@
 //! unknown. A task that is over, or whose submitter is, is judged once it has rested for a while, and forgotten but for the fact that nothing may
 //! be heard of it again: so the checker's memory does not grow with the soak.
 
-use crate::journal::{DEEDS, Entry, Event, Reader};
+use crate::features::FEATURES;
+use crate::journal::{DEEDS, Entry, Event, NOBODY, Reader};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ impl Fate {
             Event::Refused => self.0 |= REFUSED,
             Event::Released => self.0 |= RELEASED,
             Event::Repeatable => self.0 |= REPEATABLE,
+            // No task's.
+            Event::Drawn => {}
             Event::Entered => {
                 let attempt = 1 << ATTEMPTS << entry.attempt.min(15);
                 self.0 |= if self.has(attempt) { TWICE } else { attempt };
@@ -69,7 +72,7 @@ impl Fate {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Found {
     pub tasks: u64,
     pub verdicts: u64,
@@ -79,9 +82,19 @@ pub struct Found {
     pub again: u64,
     /// How often each deed was begun.
     pub deeds: [u64; DEEDS.len()],
+    /// How often each feature was used.
+    pub features: [u64; FEATURES.len()],
     pub violations: u64,
     /// The first of them.
     pub texts: Vec<String>,
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        let (deeds, features) = ([0; DEEDS.len()], [0; FEATURES.len()]);
+        let texts = Vec::new();
+        Found { tasks: 0, verdicts: 0, lost: 0, unknown: 0, again: 0, deeds, features, violations: 0, texts }
+    }
 }
 
 /// The tasks of one submitter that are not judged yet.
@@ -159,6 +172,9 @@ impl Checker {
     fn read(&mut self, is_over: bool) {
         let (submitters, closed, found) = (&mut self.submitters, &self.closed, &mut self.found);
         self.reader.read(&self.dir, is_over, |task, entry| {
+            if task == NOBODY {
+                return found.hear(entry);
+            }
             let (submitter, serial) = (task >> 32, (task & 0xffff_ffff) as usize);
             if let (Event::Entered, Some(count)) = (entry.event, found.deeds.get_mut(entry.deed as usize)) {
                 *count += 1;
@@ -197,6 +213,14 @@ impl Open {
 }
 
 impl Found {
+    /// What belongs to no task.
+    fn hear(&mut self, entry: Entry) {
+        match (entry.event, self.features.get_mut(entry.deed as usize)) {
+            (Event::Drawn, Some(count)) => *count += 1,
+            _ => self.add(NOBODY, "something is wrong that belongs to no task"),
+        }
+    }
+
     fn add(&mut self, task: u64, what: &str) {
         self.violations += 1;
         if self.texts.len() < 100 {
@@ -329,6 +353,17 @@ mod tests {
             found.judge(1, fate, true);
             assert_eq!(found.violations == 0, is_good, "{repeatable} {attempts:?}: {:?}", found.texts);
         }
+    }
+
+    #[test]
+    fn what_belongs_to_no_task_is_counted_or_a_violation() {
+        let mut found = Found::default();
+        let drawn = |deed| Entry { event: Event::Drawn, attempt: 0, deed };
+        found.hear(drawn(1));
+        assert_eq!((found.features[1], found.violations), (1, 0));
+        found.hear(drawn(u8::MAX));
+        found.hear(Event::Wrong.into());
+        assert_eq!(found.violations, 2, "{:?}", found.texts);
     }
 
     #[test]

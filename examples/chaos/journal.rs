@@ -53,11 +53,33 @@ pub enum Event {
     Wrong = 14,
     /// Its submitter says that it may run again, when a worker has died of it or it has failed. Comes before `Intended`.
     Repeatable = 15,
+    /// A feature was used, whose number stands in the deed's place. Belongs to nobody.
+    Drawn = 16,
 }
 
+/// In place of a task, in records that belong to none.
+pub const NOBODY: u64 = u64::MAX;
+
 /// What tasks do, by the numbers in their records.
-pub const DEEDS: [&str; 12] =
-    ["square", "echo", "nap", "fail", "panic", "allocate", "fork", "exit", "abort", "overflow", "close all", "tell"];
+pub const DEEDS: [&str; 17] = [
+    "square",
+    "echo",
+    "nap",
+    "fail",
+    "panic",
+    "allocate",
+    "fork",
+    "exit",
+    "abort",
+    "overflow",
+    "close all",
+    "tell",
+    "poll",
+    "report",
+    "look",
+    "nest",
+    "broadcast",
+];
 
 /// A record: the event, and of `Entered` which attempt it is and what the task does.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +110,7 @@ impl Event {
     pub fn from_byte(byte: u8) -> Option<Event> {
         use Event::*;
         let all = [Intended, Accepted, Refused, Entered, Released, Value, Failed, Panicked, Cancelled, LostMayHaveRun];
-        all.into_iter().chain([LostResult, Unknown, Missing, Wrong, Repeatable]).find(|event| *event as u8 == byte)
+        all.into_iter().chain([LostResult, Unknown, Missing, Wrong, Repeatable, Drawn]).find(|event| *event as u8 == byte)
     }
 }
 
@@ -162,7 +184,7 @@ impl Reader {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some(pid) = name.strip_prefix("journal.").and_then(|rest| rest.split('.').next()) else { continue };
             // Asked before reading: what a dead process has written is all there.
-            let is_dead = is_over || !has_threads(pid);
+            let is_dead = is_over || !is_alive(pid);
             let file = OpenOptions::new().read(true).write(true).open(entry.path()).expect("a journal");
             let (read, given_back) = self.places.entry(entry.path()).or_default();
             *read = read_from(&file, *read, is_dead, &mut each);
@@ -207,7 +229,7 @@ fn read_from(file: &File, mut at: u64, is_dead: bool, each: &mut impl FnMut(u64,
 }
 
 /// Whether a process has a thread that may still run.
-fn has_threads(pid: &str) -> bool {
+pub fn is_alive(pid: &str) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.flatten().any(|thread| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();

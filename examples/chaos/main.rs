@@ -4,30 +4,50 @@
 //! accepted ran at most once and has one verdict.
 //!
 //! There are two pools: one whose owner is killed now and then, and comes back with workers started in another way; and one whose owner is spared,
-//! to see whether anything grows in it while everybody around it dies.
+//! to see whether anything grows in it while everybody around it dies. Their options are drawn at random, by the seed and the number of the owner. Submitters
+//! make pools of their own besides, with such options, and end them in every way. How a submitter hears of its tasks' ends is drawn as well: by results,
+//! callbacks, `.await`, queues, waits, maps; and tasks submit to their own pool in their turn. `features.rs` lists all that is drawn.
 //!
 //! ```sh
 //! cargo run --release --example chaos -- --minutes 5
 //! ```
 //! The last line is `tasks: <n> kills: <k> violations: <v> leaked: <l>`; the exit status is 0 when the last two are 0 and, in an optimised run of
-//! minutes at the usual pace, the first two are no less than is demanded of each minute, and every deed was done.
+//! minutes at the usual pace, the first two are no less than is demanded of each minute, and every deed was done; in any run of a minute or more every
+//! feature must have been drawn.
 
 mod check;
+mod deeds;
+mod features;
 mod journal;
+mod leftovers;
+mod maps;
 mod nemesis;
+mod nested;
+mod options;
+mod owner;
+mod private;
+mod several;
+mod styles;
+mod submit;
+mod verdicts;
 mod watch;
-mod work;
+mod ways;
+mod ways_in_c;
 mod work_in_c;
 
 use check::Checker;
 use clap::Parser;
+use deeds::Random;
+use features::{BY_STAND_IN, FEATURES};
 use journal::DEEDS;
-use nemesis::{Nemesis, Victim, files_of, is_ours, pool_file};
+use leftovers::{describe_file, left, processes, what_is_held};
+use nemesis::{Nemesis, Victim, files_of, pool_file};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use submit::Submitter;
+use verdicts::{MORTAL, SPARED, pool_name};
 use watch::Watch;
-use work::{MORTAL, SPARED, Submitter, pool_name};
 
 /// Kills whatever takes part in a pool, and counts the consequences.
 #[derive(Parser)]
@@ -56,6 +76,8 @@ const OTHERS: [&str; 4] = ["rust", "c", "spared", "worker"];
 const END: Duration = Duration::from_secs(90);
 /// How long a task rests before it is judged: longer than what a dead submitter has left may take to run.
 const REST: Duration = Duration::from_secs(30);
+/// A soak of so many minutes has drawn every feature.
+const ALL_DRAWN: f64 = 1.0;
 const FOLLOW: Duration = Duration::from_secs(2);
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -82,22 +104,26 @@ fn main() -> ExitCode {
     }
     let leaked = soak.end();
     let demanding = cfg!(not(debug_assertions)) && args.pace == PACE;
-    soak.report(&leaked, if demanding { args.minutes as u64 } else { 0 })
+    soak.report(&leaked, if demanding { args.minutes as u64 } else { 0 }, args.minutes >= ALL_DRAWN)
 }
 
 fn play(role: &str) {
     let dir = journal::dir();
     let words: Vec<&str> = role.split(' ').collect();
     let number = |at: usize| words.get(at).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-    let submit = |in_c| {
-        Submitter { dir: &dir, random: work::Random(number(2) | 1), next: number(1) << 32 }.submit(in_c);
-    };
+    let submitter = |next| Submitter::new(&dir, Random::of(number(2), 0), next);
+    let submit = |in_c| submitter(number(1) << 32).submit(in_c);
     match words[0] {
-        "owner" => work::own(&dir, words[1], number(2)).expect("owned to the end"),
-        "worker" => work::work(&dir),
+        "owner" => owner::own(&dir, words[1], number(2)).expect("owned to the end"),
+        "worker" => owner::work(&dir, number(2)),
+        "leave" => private::leave(&mut submitter(0), number(1), number(3) == 1),
         "rust" => submit(Some(false)),
         "c" => submit(Some(true)),
-        "spared" => submit(None),
+        "spared" => {
+            // The first panic of a thread of its own reads the symbols, which stay: so that it does not look like a leak, they are read now.
+            drop(std::backtrace::Backtrace::force_capture().to_string());
+            submit(None);
+        }
         other => panic!("no role {other:?}"),
     }
 }
@@ -105,6 +131,7 @@ fn play(role: &str) {
 /// The processes of the soak, and what was done to them.
 struct Soak {
     dir: PathBuf,
+    seed: u64,
     nemesis: Nemesis,
     checker: Checker,
     watch: Watch,
@@ -122,19 +149,25 @@ struct Soak {
 
 fn start(dir: &Path, role: &str) -> Child {
     let mut command = Command::new("/proc/self/exe");
-    command.env(ROLE, role).env(journal::DIR, dir).stdin(Stdio::null());
+    let cpus: Vec<String> = options::cpus().iter().map(usize::to_string).collect();
+    command.env(ROLE, role).env(journal::DIR, dir).env(options::CPUS, cpus.join(" ")).stdin(Stdio::null());
     // Without memory the standard library's backtrace fails to allocate, reports that, and waits for the lock that it holds.
     command.env("RUST_BACKTRACE", "0");
+    if role.starts_with("spared") {
+        // Whose memory is watched. Its allocator is to keep little: no heaps of threads that have ended, and nothing large.
+        command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "131072");
+    }
     command.spawn().expect("a process")
 }
 
 impl Soak {
     fn start(dir: &Path, seed: u64) -> Soak {
         let nemesis = Nemesis::new(seed);
-        let (owner, spared_owner) = (new_owner(dir, MORTAL, 1), new_owner(dir, SPARED, 0));
+        let (owner, spared_owner) = (new_owner(dir, MORTAL, seed, 1), new_owner(dir, SPARED, seed, 0));
         let now = Instant::now();
         let mut soak = Soak {
             dir: dir.to_owned(),
+            seed,
             nemesis,
             checker: Checker::new(dir, REST),
             watch: Watch::default(),
@@ -154,7 +187,7 @@ impl Soak {
 
     fn add(&mut self, kind: &str) {
         self.submitters += 1;
-        let role = format!("{kind} {} {}", self.submitters, self.nemesis.random.below(u64::MAX));
+        let role = format!("{kind} {} {}", self.submitters, Random::of(self.seed, self.submitters).below(u64::MAX));
         let child = start(&self.dir, &role);
         self.others.push((role, child));
     }
@@ -204,7 +237,7 @@ impl Soak {
                 self.unexplained.push(format!("owner {} ended with {status}", self.generation));
             }
             self.generation += 1;
-            self.owner = new_owner(&self.dir, MORTAL, self.generation);
+            self.owner = new_owner(&self.dir, MORTAL, self.seed, self.generation);
         }
     }
 
@@ -252,7 +285,9 @@ impl Soak {
                 None => leaked.push(format!("{role} does not end")),
             }
         }
-        for sort in [MORTAL, SPARED] {
+        // In a pool whose owner was killed at the last moment nobody may be left to clear up after it.
+        let is_gone = self.owner.try_wait().expect("a child").is_some() && self.nemesis.doomed.contains(&self.owner.id());
+        for sort in [MORTAL, SPARED].into_iter().filter(|sort| *sort == SPARED || !is_gone) {
             leaked.extend(what_is_held(&pool_name(&self.dir, sort)));
         }
         std::fs::write(self.dir.join("stop owner"), "").expect("a mark");
@@ -275,8 +310,8 @@ impl Soak {
         leaked
     }
 
-    /// `minutes`: for which the soak must have done what is demanded.
-    fn report(mut self, leaked: &[String], minutes: u64) -> ExitCode {
+    /// `minutes`: for which the soak must have done what is demanded. `all_drawn`: whether it must have drawn everything.
+    fn report(mut self, leaked: &[String], minutes: u64, all_drawn: bool) -> ExitCode {
         let found = self.checker.finish();
         self.unexplained.iter().for_each(|what| println!("VIOLATION {what}"));
         leaked.iter().for_each(|what| println!("LEAKED {what}"));
@@ -291,7 +326,17 @@ impl Soak {
         );
         let deeds: Vec<String> = DEEDS.iter().zip(found.deeds).map(|(deed, n)| format!("{deed} {n}")).collect();
         println!("deeds of tasks: {}", deeds.join(", "));
+        let features: Vec<String> = FEATURES.iter().zip(found.features).map(|(what, n)| format!("{what} {n}")).collect();
+        println!("features drawn: {}", features.join(", "));
         let mut enough = found.tasks > 0;
+        if all_drawn {
+            // Whether somebody stands in for another is not for the soak to draw.
+            let undrawn = FEATURES.iter().zip(found.features).filter(|(what, count)| *count == 0 && **what != BY_STAND_IN);
+            for (what, _) in undrawn {
+                println!("MISSED {what}: never drawn");
+                enough = false;
+            }
+        }
         let (kills_each, tasks_each) = if minutes >= LONG { A_MINUTE_OF_LONG } else { A_MINUTE };
         let mut demands = vec![("kills", count.kills, kills_each), ("tasks", found.tasks, tasks_each)];
         let mut own = vec![
@@ -322,13 +367,17 @@ fn prefix() -> String {
     format!("taskring.chaos-{}-", std::process::id())
 }
 
-/// Makes a pool under a new name, and lets everybody know it. The generation says how its workers start.
-fn new_owner(dir: &Path, sort: &str, generation: u64) -> Child {
-    let name = format!("chaos-{}-{}-{generation}", std::process::id(), sort.trim_start_matches("pool."));
+/// Makes a pool under a new name, and lets everybody know it. What it is told is drawn by the seed and the generation, whatever the nemesis does; how its
+/// workers start goes around. Those of the spared one are processes, for the nemesis to kill.
+fn new_owner(dir: &Path, sort: &str, seed: u64, generation: u64) -> Child {
+    let mut random = Random::of(!seed, generation);
+    let method = if sort == SPARED { seed % 3 } else { seed.wrapping_add(generation) };
+    let code = options::code(&mut random, method);
+    let name = format!("chaos-{}-{}-{generation}-{code}", std::process::id(), sort.trim_start_matches("pool."));
     let earlier = pool_name(dir, sort);
     std::fs::write(dir.join("pool.new"), &name).expect("written");
     std::fs::rename(dir.join("pool.new"), dir.join(sort)).expect("renamed");
-    let mut owner = start(dir, &format!("owner {name} {generation}"));
+    let mut owner = start(dir, &format!("owner {name} {}", random.below(u64::MAX)));
     let begun = Instant::now();
     while !dir.join(format!("made.{name}")).exists() && begun.elapsed() < Duration::from_secs(20) {
         if owner.try_wait().expect("a child").is_some() {
@@ -364,63 +413,4 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     let _ = child.kill();
     let _ = child.wait();
     None
-}
-
-/// What nobody uses and is not free, with all submitters gone.
-fn what_is_held(name: &str) -> Vec<String> {
-    left(|| {
-        let view = match taskring::inspect(name) {
-            Ok(view) => view,
-            Err(e) => return vec![format!("the pool {name}: {e}")],
-        };
-        let slots: usize = view.lanes.iter().flat_map(|lane| lane.slots).sum();
-        let locks = view.lanes.iter().filter(|lane| lane.mutex_owner.is_some()).count() + view.held.len();
-        let seats = view.participants.iter().filter(|p| p.role == "submitter" || !p.seated).count();
-        let held = format!("{slots} slots, {} blocks, {locks} locks, {seats} seats\n{view}", view.blocks);
-        if slots + view.blocks + locks + seats == 0 { Vec::new() } else { vec![held] }
-    })
-}
-
-/// What is left for good: it may take a while to go.
-fn left(look: impl Fn() -> Vec<String>) -> Vec<String> {
-    let begun = Instant::now();
-    loop {
-        let left = look();
-        if left.is_empty() || begun.elapsed() > Duration::from_secs(20) {
-            return left;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Processes of this soak that go on after it.
-fn processes(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let mark = format!("{}={}", journal::DIR, dir.display());
-    let environ = |pid| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let is_of_soak = |pid: &u32| environ(*pid).split(|&byte| byte == 0).any(|line| line == mark.as_bytes());
-    pids.filter(|&pid| pid != std::process::id() && is_ours(pid)).filter(is_of_soak).map(describe_process).collect()
-}
-
-/// What a process does that should have ended: each of its threads, and where it is.
-fn describe_process(pid: u32) -> String {
-    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let environ = read(format!("/proc/{pid}/environ"));
-    let role = environ.split('\0').find(|line| line.starts_with(ROLE)).unwrap_or_default();
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let each = threads.map(|thread| {
-        let of = |what| read(thread.path().join(what).display().to_string());
-        let state = of("status").lines().find_map(|l| l.strip_prefix("State:").map(|s| s.trim().to_owned()));
-        format!("\n  {}: {} in {} ({})", of("comm"), state.unwrap_or_default(), of("wchan"), of("syscall"))
-    });
-    format!("process {pid} {role}{}", each.collect::<String>())
-}
-
-/// A pool's file that should have gone, and what is in it.
-fn describe_file(path: &Path) -> String {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let pool = name.trim_start_matches("taskring.");
-    let view = taskring::inspect(pool).map_or_else(|e| e.to_string(), |view| view.to_string());
-    format!("{}: {view}", path.display())
 }

@@ -1,6 +1,6 @@
 //! The nemesis: it kills, stops and continues, and takes descriptors, memory and room away, and gives them back after a while.
 
-use crate::work::Random;
+use crate::deeds::Random;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -168,7 +168,7 @@ impl Nemesis {
 }
 
 /// A handle of a living process of the soak; `None` when it is none (any more).
-fn pidfd(pid: u32) -> Option<OwnedFd> {
+pub fn pidfd(pid: u32) -> Option<OwnedFd> {
     // SAFETY: two integers; the descriptor is new and ours.
     let fd = unsafe {
         let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
@@ -183,7 +183,7 @@ pub fn is_ours(pid: u32) -> bool {
     exe(&pid.to_string()).is_some_and(|theirs| Some(theirs) == exe("self"))
 }
 
-fn send(process: &OwnedFd, signal: i32) -> bool {
+pub fn send(process: &OwnedFd, signal: i32) -> bool {
     // SAFETY: a descriptor, integers, and no further information.
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, 0, 0) == 0 }
 }

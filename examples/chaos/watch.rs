@@ -12,9 +12,11 @@ pub struct Watch {
 
 /// Fewer looks say nothing.
 const LOOKS_MIN: usize = 20;
-/// What there may be more in the last quarter than in the first: of a process, arenas of the allocator; of the soak itself, which has the checker, what
+/// What there may be more in the last quarter than in the first: of a process, arenas of the allocator; of a submitter, what its sixty features need when
+/// they are used for the first time; of the soak itself, which has the checker, what
 /// rests before it is judged; of a pool's file, steps in which it commits memory, and lanes that are used at last.
 const GROWTH_KIB: u64 = 1 << 10;
+const GROWTH_OF_SUBMITTER_KIB: u64 = 4 << 10;
 const GROWTH_OF_SOAK_KIB: u64 = 8 << 10;
 const GROWTH_OF_FILE_KIB: u64 = 4 << 10;
 const GROWTH_FDS: u64 = 4;
@@ -56,10 +58,13 @@ impl Watch {
             }
             let values = &values[values.len() / 5..];
             let quarter = values.len() / 4;
-            let (first, last) = (median(&values[..quarter]), median(&values[values.len() - quarter..]));
+            // What a submitter has depends on what it does just then; what it keeps is the least.
+            let typical = if name.contains("submitter") { least } else { median };
+            let (first, last) = (typical(&values[..quarter]), typical(&values[values.len() - quarter..]));
             println!("memory: {name}: first quarter {first}, last quarter {last}");
             let bound = match name.as_str() {
                 name if name.ends_with("descriptors") => GROWTH_FDS,
+                name if name.contains("submitter") => GROWTH_OF_SUBMITTER_KIB,
                 name if name.starts_with("the soak") => GROWTH_OF_SOAK_KIB,
                 name if name.contains("file") => GROWTH_OF_FILE_KIB,
                 _ => GROWTH_KIB,
@@ -70,6 +75,10 @@ impl Watch {
         }
         grown
     }
+}
+
+fn least(values: &[u64]) -> u64 {
+    values.iter().copied().min().unwrap_or(0)
 }
 
 fn median(values: &[u64]) -> u64 {

@@ -1,10 +1,17 @@
 //! A submitter that uses the C interface as a C program would: loans, completion queues, views of results.
 
+use crate::deeds::{Deed, act, answer, told};
+use crate::features::{Feature, drawn};
 use crate::journal::{Event, note};
-use crate::work::{AS_TOLD, Deed, Submitter, act, answer, is_fault, is_kept, wrong};
+use crate::nested::tell;
+use crate::options::Plan;
+use crate::submit::{Submitter, judge_events};
+use crate::verdicts::{is_fault, is_kept, wrong};
+use crate::ways_in_c::{Calls, call_back, end_set, events, judge_calls, new_set, promises};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 use taskring::Payload;
 use taskring::ffi::{self, TASKRING_INFINITE, taskring_completion, taskring_pool, taskring_status, taskring_status::*};
 
@@ -13,6 +20,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 struct Visit<'a> {
     dir: &'a std::path::Path,
     name: &'a str,
+    plan: Plan,
     pool: *mut taskring_pool,
     function: u32,
     queue: *mut ffi::taskring_completions,
@@ -20,6 +28,11 @@ struct Visit<'a> {
     open: HashMap<u64, (u64, Deed)>,
     /// Of these the pool has said that they will not run.
     cancelled: HashSet<u64>,
+    /// And of these that they end as cancelled, though they may have run.
+    cancelled_hard: HashSet<u64>,
+    /// What was called for whom.
+    calls: Vec<Arc<Calls>>,
+    set: *mut ffi::taskring_set,
 }
 
 /// False when there is no such pool just now.
@@ -34,11 +47,15 @@ pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
     let mut visit = Visit {
         dir: submitter.dir,
         name,
+        plan: Plan::of(name),
         pool,
         function: 0,
         queue: null_mut(),
         open: HashMap::new(),
         cancelled: HashSet::new(),
+        cancelled_hard: HashSet::new(),
+        calls: Vec::new(),
+        set: new_set(pool),
     };
     // SAFETY: a living handle; the text and the places live for the calls.
     let ready = unsafe {
@@ -50,10 +67,20 @@ pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
             if submitter.is_to_leave(name, round) || !visit.submit(submitter) {
                 break;
             }
+            match submitter.random.below(1024) {
+                0 => promises(submitter),
+                1..4 => {
+                    end_set(visit.set);
+                    visit.set = new_set(pool);
+                }
+                _ => {}
+            }
             while visit.open.len() > 64 && visit.collect(60 * SECOND_NS) {}
         }
         while visit.collect(10 * SECOND_NS) {}
+        judge_calls(&visit.calls, name);
     }
+    end_set(visit.set);
     // SAFETY: handles of this visit, which nobody else uses; a queue that was not made is NULL, and refused.
     unsafe {
         let _ = ffi::taskring_completions_free(visit.queue);
@@ -66,18 +93,25 @@ pub fn visit(submitter: &mut Submitter<'_>, name: &str) -> bool {
 impl Visit<'_> {
     /// False when the pool takes nothing more.
     fn submit(&mut self, submitter: &mut Submitter<'_>) -> bool {
-        let order = submitter.next_order(self.name);
+        let order = submitter.next_order(self.name, &self.plan);
         let (task, deed) = (order.0, order.1);
         let mut args = Vec::new();
         order.encode(&mut args).expect("encoded");
         let way = submitter.random.below(8);
         let mut options = NO_OPTIONS;
-        if submitter.random.below(8) == 0 {
-            options.flags = ffi::TASKRING_IDEMPOTENT;
+        let may_repeat = self.repeating(submitter, deed, &mut options);
+        if may_repeat {
             note(task, Event::Repeatable);
         }
         options.priority = submitter.random.below(3) as u32;
-        note(task, Event::Intended);
+        if submitter.random.below(8) == 0 {
+            options.set = self.set;
+        }
+        if matches!(deed, Deed::Nap(_)) && !self.plan.has_threads() && submitter.random.below(4) == 0 {
+            drawn(Feature::LimitsInC);
+            (options.soft_limit_ns, options.hard_limit_ns) = (1_000_000, 2_000_000);
+        }
+        tell(task, deed, Event::Intended);
         let mut ticket = 0;
         let status = if way < 4 {
             // SAFETY: a living handle; the arguments and the place live for the call.
@@ -89,17 +123,29 @@ impl Visit<'_> {
             self.lend(&args, &options, way == 7, &mut ticket)
         };
         if status != TASKRING_OK {
-            note(task, Event::Refused);
+            tell(task, deed, Event::Refused);
             return status == TASKRING_OUT_OF_MEMORY;
         }
-        note(task, Event::Accepted);
+        tell(task, deed, Event::Accepted);
         self.open.insert(task, (ticket, deed));
         // SAFETY: living handles.
         let added = unsafe { ffi::taskring_completions_add(self.queue, self.pool, ticket, task) };
         if added != TASKRING_OK {
             return self.end(task, TASKRING_INFINITE);
         }
+        if submitter.random.below(128) == 0 {
+            self.calls.extend(call_back(self.pool, ticket));
+        }
         let mut cancelled = 0;
+        if submitter.random.below(1024) == 0 {
+            drawn(Feature::HardCancelInC);
+            // SAFETY: a living handle and a live local.
+            unsafe { ffi::taskring_cancel_hard(self.pool, ticket, &raw mut cancelled) };
+            if cancelled == 1 {
+                self.cancelled_hard.insert(task);
+            }
+            return true;
+        }
         match submitter.random.below(64) {
             // Its completion comes all the same. SAFETY: a living handle and a live local.
             0 if unsafe { ffi::taskring_cancel(self.pool, ticket, &raw mut cancelled) } == TASKRING_OK && cancelled == 1 => {
@@ -107,12 +153,36 @@ impl Visit<'_> {
             }
             // SAFETY: a living handle.
             1 if unsafe { ffi::taskring_release(self.pool, ticket) } == TASKRING_OK => {
-                note(task, Event::Released);
+                tell(task, deed, Event::Released);
                 self.open.remove(&task);
             }
             _ => {}
         }
         true
+    }
+
+    /// Chooses whether a task may run twice, beside what the pool says.
+    fn repeating(&self, submitter: &mut Submitter<'_>, deed: Deed, options: &mut ffi::taskring_options) -> bool {
+        let is_nested = matches!(deed, Deed::Nest(..));
+        match submitter.random.below(8) {
+            0 if !is_nested => {
+                options.flags = ffi::TASKRING_IDEMPOTENT;
+                true
+            }
+            1 if !is_nested => {
+                drawn(Feature::RetryInC);
+                options.retry.attempts = 3;
+                options.retry.on = ffi::TASKRING_RETRY_ERRORS | ffi::TASKRING_RETRY_PANICS;
+                (options.retry.backoff_ns, options.retry.backoff_max_ns) = (1_000_000, 4_000_000);
+                true
+            }
+            2..5 if !is_nested => self.plan.repeats(false),
+            _ => {
+                options.flags = ffi::TASKRING_NOT_IDEMPOTENT;
+                options.retry.attempts = 1;
+                false
+            }
+        }
     }
 
     /// Submits what lies in a loan; `twice`: after another was given back.
@@ -164,6 +234,10 @@ impl Visit<'_> {
     fn end(&mut self, task: u64, timeout_ns: u64) -> bool {
         // Those that were released have completions too.
         let Some((ticket, deed)) = self.open.remove(&task) else { return true };
+        let early = match deed {
+            Deed::Tell(_) if task.is_multiple_of(8) => events(self.pool, ticket, task, 0),
+            _ => Vec::new(),
+        };
         let (mut data, mut len) = (null::<c_void>(), 0);
         // SAFETY: a living handle and live locals.
         let status = unsafe { ffi::taskring_view(self.pool, ticket, timeout_ns, &raw mut data, &raw mut len) };
@@ -173,12 +247,14 @@ impl Visit<'_> {
                 let value = number(unsafe { std::slice::from_raw_parts(data.cast(), len) });
                 if value == answer(task) { Event::Value } else { wrong(task, &format!("{value}")) }
             }
-            TASKRING_TASK_FAILED if last_error().ends_with(AS_TOLD) => Event::Failed,
-            TASKRING_PANICKED if last_error().contains(AS_TOLD) => Event::Panicked,
+            TASKRING_TASK_FAILED if last_error().ends_with(&told(task)) => Event::Failed,
+            TASKRING_PANICKED if last_error().contains(&told(task)) => Event::Panicked,
             TASKRING_TASK_FAILED | TASKRING_PANICKED => wrong(task, &last_error()),
             // The message is too long for a slot, and the nemesis has taken the room for it.
             TASKRING_OUT_OF_MEMORY if deed == Deed::Panic => Event::Panicked,
+            TASKRING_CANCELLED if self.cancelled_hard.contains(&task) => Event::LostMayHaveRun,
             TASKRING_CANCELLED => Event::Cancelled,
+            TASKRING_TIME_LIMIT if matches!(deed, Deed::Nap(_)) => Event::LostMayHaveRun,
             TASKRING_WORKER_LOST => {
                 let mut loss = ffi::taskring_loss::default();
                 // SAFETY: a live local.
@@ -197,17 +273,24 @@ impl Visit<'_> {
                 Event::Missing
             }
         };
+        if let Deed::Tell(count) = deed {
+            drawn(Feature::EventsInC);
+            let rest = events(self.pool, ticket, task, 0);
+            judge_events(task, &[early, rest].concat(), if event == Event::Value { Some(count) } else { None });
+        }
         if matches!(status, TASKRING_OK | TASKRING_TIMED_OUT) {
             // SAFETY: a living handle.
             let _ = unsafe { ffi::taskring_release(self.pool, ticket) };
         }
-        let was_cancelled = self.cancelled.remove(&task);
+        let was_hard = self.cancelled_hard.remove(&task);
+        let was_cancelled = self.cancelled.remove(&task) || was_hard;
         let event = match event {
             Event::Cancelled | Event::Unknown => event,
+            Event::LostMayHaveRun if was_hard => event,
             _ if was_cancelled => wrong(task, &format!("was cancelled, and is {event:?}")),
             _ => event,
         };
-        note(task, event);
+        tell(task, deed, event);
         true
     }
 }
@@ -230,7 +313,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))
 }
 
-fn last_error() -> String {
+pub fn last_error() -> String {
     // SAFETY: the text is good until the next call of this thread.
     unsafe { CStr::from_ptr(ffi::taskring_last_error()) }.to_string_lossy().into_owned()
 }
