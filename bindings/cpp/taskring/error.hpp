@@ -115,8 +115,10 @@ struct failure {
     taskring_loss loss{};
     /// Of a broken pool: what its workers are.
     std::uint32_t pool_kind = TASKRING_POOL_OF_PROCESSES;
-    /// Of a failed task what brought it about, of a lost worker its name.
-    std::string detail{};
+    /// Of a failed task what brought it about.
+    std::string source{};
+    /// The name of a lost worker.
+    std::string worker{};
 };
 
 /// What the library has to say of the call that this thread just made.
@@ -124,10 +126,10 @@ inline failure last_failure(taskring_status status) {
     failure why{status, taskring_last_error()};
     if (status == TASKRING_WORKER_LOST) {
         taskring_last_loss(&why.loss);
-        why.detail = taskring_last_worker();
+        why.worker = taskring_last_worker();
     }
     if (status == TASKRING_TASK_FAILED)
-        why.detail = taskring_last_source();
+        why.source = taskring_last_source();
     if (status == TASKRING_BROKEN)
         taskring_last_broken(&why.pool_kind);
     return why;
@@ -136,7 +138,7 @@ inline failure last_failure(taskring_status status) {
 [[noreturn]] inline void fail(const failure &why) {
     switch (why.status) {
     case TASKRING_TASK_FAILED:
-        throw task_error(why.status, why.message, why.detail);
+        throw task_error(why.status, why.message, why.source);
     case TASKRING_PANICKED:
         throw panicked_error(why.status, why.message);
     case TASKRING_CANCELLED:
@@ -144,7 +146,7 @@ inline failure last_failure(taskring_status status) {
     case TASKRING_TIMED_OUT:
         throw timeout_error(why.status, why.message);
     case TASKRING_WORKER_LOST:
-        throw worker_lost(why.message, why.loss, why.detail);
+        throw worker_lost(why.message, why.loss, why.worker);
     case TASKRING_BROKEN:
         if (why.pool_kind == TASKRING_POOL_OF_INTERPRETERS)
             throw broken_interpreter_pool(why.status, why.message);
@@ -213,6 +215,8 @@ public:
     const std::string &message() const noexcept { return why_.message; }
     /// How the worker was lost: all zero unless the status is TASKRING_WORKER_LOST.
     const taskring_loss &loss() const noexcept { return why_.loss; }
+    /// The lost worker's name, as worker_lost::name says it.
+    const std::string &worker() const noexcept { return why_.worker; }
     /// What brought a failed task's error about, as task_error::source says it.
     const std::string &source() const noexcept { return why_.source; }
     /// When the status is TASKRING_BROKEN, what the workers of the pool are: TASKRING_POOL_OF_PROCESSES and so on.
@@ -249,6 +253,7 @@ public:
     taskring_status status() const noexcept { return why_.status; }
     const std::string &message() const noexcept { return why_.message; }
     const taskring_loss &loss() const noexcept { return why_.loss; }
+    const std::string &worker() const noexcept { return why_.worker; }
     const std::string &source() const noexcept { return why_.source; }
     std::uint32_t pool_kind() const noexcept { return why_.pool_kind; }
     void operator*() const noexcept {}
