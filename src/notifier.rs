@@ -112,7 +112,8 @@ impl Pool {
     }
 
     fn is_notifier_done(&self, duty: Duty, life: &Life) -> bool {
-        life.closing && !self.hub.has_work(duty) && !self.hub.needs_notifier(duty)
+        // In this order: what is watched becomes work at any moment.
+        life.closing && !self.hub.needs_notifier(duty) && !self.hub.has_work(duty)
     }
 }
 
@@ -170,5 +171,48 @@ fn work(pool: &Pool, duty: Duty) -> bool {
 fn run(callback: Callback) {
     if crate::task::guarded(callback).is_err() {
         log::error!(target: "taskring", "a done-callback panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Ordering::SeqCst;
+    use crate::{Executor, StartMethod};
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_notifier_is_not_done_while_there_is_a_callback_watched_or_to_be_called() {
+        let task = crate::register::<(), (), _>("notifier::task", |()| ()).unwrap();
+        let pool = Executor::builder().start(StartMethod::None).capacity(8).build().unwrap();
+        // Odd while there is one; `u32::MAX` at the end.
+        let rounds = AtomicU32::new(0);
+        let closing = Life { closing: true, ..Life::default() };
+        let look = || {
+            let mut wrong = 0;
+            loop {
+                let before = rounds.load(SeqCst);
+                if before == u32::MAX {
+                    return wrong;
+                }
+                let is_done = pool.pool().is_notifier_done(Duty::Calls, &closing);
+                wrong += u32::from(is_done && before % 2 == 1 && rounds.load(SeqCst) == before);
+            }
+        };
+        let wrong = std::thread::scope(|scope| {
+            let looker = scope.spawn(look);
+            for _ in 0..2000 {
+                let future = pool.submit(task, ()).unwrap();
+                pool.pool().hub.watch_to_call(pool.pool(), future.core().ticket, Box::new(|| ()));
+                rounds.fetch_add(1, SeqCst);
+                assert!(future.cancel());
+                pool.pool().hub.drain_and_tell(pool.pool());
+                rounds.fetch_add(1, SeqCst);
+                assert!(pool.pool().hub.next_call().is_some());
+            }
+            rounds.store(u32::MAX, SeqCst);
+            looker.join().unwrap()
+        });
+        assert_eq!(wrong, 0);
     }
 }
