@@ -53,7 +53,6 @@ fn main() {
             ("fault_09_an_anonymous_pools_workers_go_when_the_owner_is_killed", anonymous_killed),
             ("an_idle_anonymous_pools_workers_go_when_the_owner_is_killed", idle_killed),
             ("fault_09_a_named_pools_workers_go_on_while_work_is_queued", named_killed),
-            ("c_programs_end_as_their_owners_asked", c_programs),
             ("cpp_programs_end_as_their_owners_asked", cpp_programs),
             ("a_named_pools_workers_stay_while_a_submitter_is_attached", submitter_stays),
             ("fault_09_who_has_come_on_demand_stays_without_an_owner_and_nobody_else_comes", on_demand),
@@ -298,12 +297,6 @@ fn foreign_programs(program: &Path) {
             std::fs::write(file("end".to_owned()), b"").expect("written");
             folders.push(folder);
         }
-    }
-}
-
-fn c_programs() {
-    if cc_support::has("cc") {
-        foreign_programs(&cc_support::build("owner_exit", "c11", &["tests/c/owner_exit.c"], &[]));
     }
 }
 

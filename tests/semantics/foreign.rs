@@ -1,5 +1,5 @@
-//! The contract in C and C++: programs of `tests/c` and `tests/cpp`, compiled when the first of their cases is run. A language without a compiler is said in
-//! one line.
+//! The contract in C and C++: each `semantics_*.c` of `tests/c` and `semantics_*.cpp` of `tests/cpp` is a program with cases, compiled when the first of them
+//! is run. A language without a compiler is said in one line.
 
 use crate::Cell;
 use crate::cc_support::{build, has, root};
@@ -14,15 +14,15 @@ pub struct Program {
     built: OnceLock<Option<PathBuf>>,
 }
 
-/// Each is there in C and in C++.
-const SUBJECTS: [&str; 10] =
-    ["futures", "waits", "maps", "pools", "multi", "interpreters", "running", "events", "workers", "order"];
-
 pub fn programs() -> Vec<Program> {
-    let sources = |(language, folder, ending)| {
-        SUBJECTS.map(|subject| Program::read(language, format!("tests/{folder}/semantics_{subject}.{ending}")))
+    let sources = |(language, folder, ending): (_, &str, &str)| {
+        let files = std::fs::read_dir(root().join(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
+        let names = files.map(|file| file.expect("an entry").file_name().into_string().expect("UTF-8"));
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("semantics_") && name.ends_with(ending)).collect();
+        names.sort_unstable();
+        names.into_iter().map(|name| Program::read(language, format!("{folder}/{name}"))).collect::<Vec<_>>()
     };
-    [("C", "c", "c"), ("C++", "cpp", "cpp")].into_iter().flat_map(sources).collect()
+    [("C", "tests/c", ".c"), ("C++", "tests/cpp", ".cpp")].into_iter().flat_map(sources).collect()
 }
 
 impl Program {
@@ -51,7 +51,7 @@ impl Program {
 }
 
 /// Asked once, for the answer may be a line.
-fn has_compiler(language: &str) -> bool {
+pub fn has_compiler(language: &str) -> bool {
     static C: OnceLock<bool> = OnceLock::new();
     static CPP: OnceLock<bool> = OnceLock::new();
     if language == "C" { *C.get_or_init(|| has("cc")) } else { *CPP.get_or_init(|| has("c++")) }
