@@ -48,26 +48,6 @@ fn every_behaviour_holds_with_workers_of_every_kind() {
 }
 
 #[test]
-fn a_task_may_wait_for_tasks_of_its_own_pool() {
-    if has("cc") {
-        let program = build("nested", "c11", &["tests/c/nested.c"], &[]);
-        for method in ["thread", "spawn", "fork", "forkserver"] {
-            run(&program, &[method]);
-        }
-    }
-}
-
-#[test]
-fn pools_end_as_they_are_told() {
-    if has("cc") {
-        let program = build("ending", "c11", &["tests/c/ending.c"], &[]);
-        for method in ["thread", "spawn", "forkserver"] {
-            run(&program, &[method]);
-        }
-    }
-}
-
-#[test]
 fn completions_maps_and_loans_hold_with_threads_and_processes() {
     if has("cc") {
         for name in ["completions", "maps", "loans"] {
@@ -83,12 +63,8 @@ fn completions_maps_and_loans_hold_with_threads_and_processes() {
 #[test]
 fn promises_are_completed_once_in_c_and_cpp() {
     if has("cc") {
-        let program = build("promises", "c11", &["tests/c/promises.c"], &[]);
-        for method in ["thread", "spawn"] {
-            run(&program, &[method]);
-        }
         let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-        run(&build("promises_sanitized", "c11", &["tests/c/promises.c"], &flags), &["thread"]);
+        run(&build("promises_sanitized", "c11", &["tests/c/semantics_promises.c"], &flags), &["thread"]);
     }
     // The contract's suite has it in C++17.
     run_cpp(&[&["semantics_promises"]], &["c++20"]);
@@ -96,12 +72,6 @@ fn promises_are_completed_once_in_c_and_cpp() {
 
 #[test]
 fn workers_are_given_what_the_pools_creator_says() {
-    if has("cc") {
-        let program = build("setup", "c11", &["tests/c/setup.c"], &[]);
-        for method in ["thread", "spawn", "fork", "forkserver"] {
-            run(&program, &[method]);
-        }
-    }
     run_cpp(&[&["semantics_setup"]], &["c++20"]);
 }
 

@@ -98,17 +98,17 @@ fn every_test_that_the_docs_name_ran() {
     assert!(missing.is_empty(), "these did not run with every kind of worker: {missing:?}");
 }
 
-/// Whether a case of the contract ran: `test NAME [KIND] ... ok`, for each kind. A language may follow the kind; in others than Rust one kind will do.
+/// Whether a case of the contract ran: `test NAME [KIND, LANGUAGE] ... ok`, with each kind in each language that has a case of this name.
 fn ran_with_every_kind(case: &str, passed: &[&str]) -> bool {
     let runs = passed.iter().filter_map(|line| line.strip_prefix("test ")?.strip_prefix(case)?.strip_prefix(" ["));
     let cells: Vec<&str> = runs.filter_map(|rest| rest.split(']').next()).collect();
-    let with = |kind: &str| cells.iter().any(|cell| *cell == kind || *cell == format!("{kind}, Rust"));
-    if is_in_rust(case) {
-        ["spawn", "fork", "forkserver", "thread", "interpreter"].into_iter().all(with)
-    } else {
-        !cells.is_empty()
-    }
+    let languages: Vec<&str> = LANGUAGES.into_iter().filter(|language| has_case(language, case)).collect();
+    let ran = |language: &&str| KINDS.iter().all(|kind| cells.contains(&&*format!("{kind}, {language}")));
+    !languages.is_empty() && languages.iter().all(ran)
 }
+
+const KINDS: [&str; 5] = ["spawn", "fork", "forkserver", "thread", "interpreter"];
+const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
 
 /// The rules of the contract: sections with the number of their last row, and the two tables of rules that count as a row each.
 const SECTIONS: [(&str, usize); 11] =
@@ -150,8 +150,28 @@ fn is_in_tests(folder: &str, text: &str) -> bool {
         .any(|path| fs::read_to_string(path).unwrap().contains(text))
 }
 
-fn is_in_rust(case: &str) -> bool {
-    is_in_tests("semantics", &format!("fn {case}("))
+/// Whether a language has a case of this name.
+fn has_case(language: &str, case: &str) -> bool {
+    match language {
+        "Rust" => is_in_tests("semantics", &format!("fn {case}(")),
+        "C" => is_in_tests("c", &format!("CASE({case}),")),
+        _ => is_in_tests("cpp", &format!("CASE({case}),")),
+    }
+}
+
+/// The cases of the contract in these folders of tests, with their language.
+fn cases_in_tests() -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (language, folder, before, after) in
+        [("Rust", "semantics", "    fn ", "("), ("C", "c", "    CASE(", "),"), ("C++", "cpp", "    CASE(", "),")]
+    {
+        for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder)).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            let names = text.lines().filter_map(|line| Some(line.strip_prefix(before)?.split_once(after)?.0));
+            found.extend(names.filter(|name| name.starts_with("semantics_")).map(|name| (language, name.to_owned())));
+        }
+    }
+    found
 }
 
 #[test]
@@ -172,12 +192,36 @@ fn every_rule_of_the_contract_has_its_row_and_names_cases_that_exist() {
         };
         problems.extend((!is_said).then(|| format!("{id} is pinned by {pinned_by:?}")));
         for case in cases {
-            let exists = is_in_rust(case) || ["c", "cpp"].iter().any(|folder| is_in_tests(folder, case));
+            let exists = LANGUAGES.iter().any(|language| has_case(language, case));
             problems.extend((!case.starts_with("semantics_")).then(|| format!("{id}: {case} is no case of the contract")));
             problems.extend((!exists).then(|| format!("{id}: there is no case {case}")));
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_case_of_the_contract_is_named_by_a_row() {
+    let named: Vec<String> = contract().into_iter().flat_map(|rule| rule.cases).collect();
+    let cases = cases_in_tests();
+    assert!(LANGUAGES.iter().all(|language| cases.iter().filter(|(of, _)| of == language).count() > 50), "cases of each");
+    let unnamed: Vec<_> = cases.iter().filter(|(_, case)| !named.contains(case)).collect();
+    assert!(unnamed.is_empty(), "docs/semantics.md names none of these: {unnamed:?}");
+}
+
+/// Languages in which each rule of some sections has a case, and the rules that have none there, for the reason that the document gives.
+const FULL: [(&str, &str, &[&str]); 2] = [("C", "FWAMPS", &["S11"]), ("C++", "FWAMPS", &["S11"])];
+
+#[test]
+fn every_rule_of_these_sections_has_a_case_in_each_language() {
+    let rules = contract();
+    for (language, sections, without) in FULL {
+        let cases = cases_in_tests();
+        let has_one = |rule: &Rule| cases.iter().any(|(of, case)| *of == language && rule.cases.contains(case));
+        let means_something = |rule: &&Rule| sections.contains(&rule.id[..1]) && !PYTHON_ONLY.contains(&&rule.id[..]);
+        let missing: Vec<&str> = rules.iter().filter(means_something).filter(|r| !has_one(r)).map(|r| &r.id[..]).collect();
+        assert_eq!(missing, without, "the rules of {sections} without a case in {language}");
+    }
 }
 
 /// The last table: a rule, and the models that fail without it.

@@ -1,14 +1,11 @@
 //! The owner of a pool ends: by returning from `main`, by `exit`, or by a SIGKILL.
 
-mod cc_support;
 mod process_support;
 
 use process_support::{
     LIMIT, Log, Program, append, await_gate, children_of, hear, kill, pid_alive, pool_file, say, shm_entries, unique,
     wait_until, wait_within,
 };
-use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use taskring::{Builder, Error, Executor, Stage, StartMethod};
@@ -53,7 +50,6 @@ fn main() {
             ("fault_09_an_anonymous_pools_workers_go_when_the_owner_is_killed", anonymous_killed),
             ("an_idle_anonymous_pools_workers_go_when_the_owner_is_killed", idle_killed),
             ("fault_09_a_named_pools_workers_go_on_while_work_is_queued", named_killed),
-            ("c_programs_end_as_their_owners_asked", c_programs),
             ("a_named_pools_workers_stay_while_a_submitter_is_attached", submitter_stays),
             ("fault_09_who_has_come_on_demand_stays_without_an_owner_and_nobody_else_comes", on_demand),
             ("fault_09_without_an_owner_others_settle_a_dead_workers_task", nobody_supervises),
@@ -259,51 +255,6 @@ fn not_waited_for() {
     log.open_gate();
     wait_within(Duration::from_secs(2), "the worker goes", || !workers.iter().any(|&pid| pid_alive(pid)));
     assert_eq!(log.lines(), ["entered", "left"], "the running task ended, the pending ones never began");
-}
-
-/// How a program ends, its exit code, and how many of its four files have been copied by then.
-const ENDS: [(&str, i32, usize); 7] = [
-    ("returns", 0, 4),
-    ("exit", 7, 4),
-    ("shutdown", 0, 4),
-    ("freed", 0, 4),
-    ("cancels", 0, 1),
-    ("limited", 0, 0),
-    ("detached", 0, 0),
-];
-
-/// Of programs in another language: every end with every kind of worker.
-fn foreign_programs(program: &Path) {
-    // Workers that are left behind may read there to the end.
-    let mut folders = Vec::new();
-    for kind in ["spawn", "fork", "forkserver", "thread"] {
-        for (how, code, copied) in ENDS {
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let file = |name: String| folder.path().join(name);
-            (0..4).for_each(|n| std::fs::write(file(format!("from{n}")), format!("file {n}")).expect("written"));
-            let mut command = Command::new(program);
-            let mut child = command.args([kind, how]).arg(folder.path()).spawn().expect("it starts");
-            let mut status = None;
-            wait_until(&format!("the end: {kind}, {how}"), || {
-                status = child.try_wait().expect("a child of ours");
-                status.is_some()
-            });
-            let is_copied =
-                |n: &u32| std::fs::read(file(format!("to{n}"))).is_ok_and(|b| b == format!("file {n}").as_bytes());
-            // At this very moment, not a little later.
-            assert_eq!((0..4).filter(is_copied).count(), copied, "{kind}, {how}");
-            assert_eq!(status.and_then(|s| s.code()), Some(code), "{kind}, {how}");
-            // Lets workers go that were left behind.
-            std::fs::write(file("end".to_owned()), b"").expect("written");
-            folders.push(folder);
-        }
-    }
-}
-
-fn c_programs() {
-    if cc_support::has("cc") {
-        foreign_programs(&cc_support::build("owner_exit", "c11", &["tests/c/owner_exit.c"], &[]));
-    }
 }
 
 fn anonymous_killed() {

@@ -198,38 +198,6 @@ static int32_t count_run(taskring_call *call, void *context) {
     return 0;
 }
 
-/* Counts its runs, and waits in the third until it is asked to stop. */
-static int32_t third_waits(taskring_call *call, void *context) {
-    if (__atomic_add_fetch(&runs, 1, __ATOMIC_SEQ_CST) == 3)
-        return until_asked(call, context);
-    return taskring_call_set_result(call, "quick", 5);
-}
-
-/* Stopping takes no result away: of a chunk, those of the inputs that were done. */
-static void cancelling(void) {
-    taskring_pool *pool = make_pool(TASKRING_THREAD, 1, 64);
-    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
-    struct numbers numbers = {0, 20, 0, 0};
-    char result[6] = "";
-    uint64_t index = 0;
-    runs = 0;
-    options.chunk = 8;
-    options.window = 2;
-    taskring_map *map = start(pool, "third_waits", &numbers, &options);
-    while (__atomic_load_n(&runs, __ATOMIC_SEQ_CST) != 3)
-        sleep_ms(1);
-    OK(taskring_map_cancel(map));
-    for (uint64_t i = 0; i < 16; i++) {
-        STATUS(i < 3 ? TASKRING_OK : TASKRING_CANCELLED, taskring_map_next(map, SOON, result, 5, NULL, &index));
-        CHECK(index == i && strcmp(result, i < 2 ? "quick" : "asked") == 0);
-    }
-    STATUS(TASKRING_END, taskring_map_next(map, SOON, NULL, 0, NULL, NULL));
-    CHECK(numbers.read == 16 && runs == 3);
-    OK(taskring_map_cancel(map));
-    OK(taskring_map_free(map));
-    OK(taskring_free(pool));
-}
-
 static void freeing(void) {
     for (int advanced = 0; advanced < 2; advanced++) {
         taskring_pool *pool = make_pool(TASKRING_THREAD, 1, 64);
@@ -341,7 +309,6 @@ int main(int argc, char **argv) {
     OK(taskring_register("nap_of", nap_of, NULL, NULL));
     OK(taskring_register("odd_ones_fail", odd_ones_fail, NULL, NULL));
     OK(taskring_register("count_run", count_run, NULL, NULL));
-    OK(taskring_register("third_waits", third_waits, NULL, NULL));
     OK(taskring_init(argc, argv));
     taskring_pool *pool = make_pool(argc > 1 && strcmp(argv[1], "spawn") == 0 ? TASKRING_SPAWN : TASKRING_THREAD, 3, 64);
     in_order(pool);
@@ -353,7 +320,6 @@ int main(int argc, char **argv) {
     misuse(pool);
     OK(taskring_free(pool));
     freeing();
-    cancelling();
     puts("ok");
     return 0;
 }

@@ -34,6 +34,43 @@ static void semantics_f1_cancel_succeeds_until_a_worker_starts_the_task_and_agai
     CHECK(calls == 1);
 }
 
+/* What a callback saw. */
+struct seen {
+    pthread_t thread;
+    uint64_t ticket;
+    uint32_t state;
+    int calls, ended;
+};
+
+static void see(taskring_pool *pool, uint64_t ticket, void *context) {
+    struct seen *it = context;
+    it->thread = pthread_self();
+    it->ticket = ticket;
+    STATUS(TASKRING_CANCELLED, taskring_peek(pool, ticket, 0, NULL, 0, NULL));
+    OK(taskring_state(pool, ticket, &it->state)); /* No lock is held that this wants. */
+    CHECK(square_in(pool, 5) == 25);
+    __atomic_fetch_add(&it->calls, 1, __ATOMIC_ACQ_REL);
+}
+
+static void seen_all(void *context) { set(&((struct seen *)context)->ended); }
+
+static void semantics_f2_cancelling_tells_who_waits_and_the_callbacks_come_in_a_thread_of_the_library(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 2, 64);
+    const uint64_t held[2] = {busy(pool), busy(pool)}, pending = submit_square(pool, 3);
+    struct seen seen = {pthread_self(), 0, 0, 0, 0};
+    OK(taskring_on_done(pool, pending, see, &seen, seen_all));
+    CHECK(cancel(pool, pending) == 1);
+    STATUS(TASKRING_CANCELLED, taskring_peek(pool, pending, SOON, NULL, 0, NULL));
+    cancel(pool, held[0]); /* The callback has a task of its own run. */
+    await(&seen.ended);
+    CHECK(!pthread_equal(seen.thread, pthread_self()) && seen.ticket == pending && seen.state == TASKRING_STATE_CANCELLED);
+    CHECK(cancel(pool, pending) == 1); /* And calls nobody again. */
+    STATUS(TASKRING_CANCELLED, taskring_result(pool, pending, 0, NULL, 0, NULL));
+    cancel(pool, held[1]);
+    OK(taskring_free(pool));
+    CHECK(seen.calls == 1);
+}
+
 static void semantics_f3_each_state_is_told(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 1, 64);
     const uint64_t running = busy(pool), cancelled = submit_square(pool, 3), done = submit_square(pool, 4);
@@ -360,6 +397,7 @@ static void semantics_s13_a_result_may_be_asked_for_again_until_its_ticket_is_re
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_f1_cancel_succeeds_until_a_worker_starts_the_task_and_again_after_it),
+    CASE(semantics_f2_cancelling_tells_who_waits_and_the_callbacks_come_in_a_thread_of_the_library),
     CASE(semantics_f3_each_state_is_told),
     CASE(semantics_f4_a_result_comes_in_time_or_may_be_asked_for_again),
     CASE(semantics_f5_how_a_task_ended_is_told_and_nothing_taken),

@@ -9,9 +9,13 @@
 #ifndef TASKRING_TESTS_SEMANTICS_MAIN_H
 #define TASKRING_TESTS_SEMANTICS_MAIN_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +106,100 @@ static inline uint64_t busy(taskring_pool *pool) {
     const uint64_t ticket = submit(pool, "until_asked", NULL, 0);
     until_state(pool, ticket, TASKRING_RUNNING);
     return ticket;
+}
+
+static inline taskring_config config_of(uint32_t kind, uint32_t workers) {
+    taskring_config config = TASKRING_CONFIG_INIT;
+    config.start_method = kind;
+    config.workers = workers;
+    return config;
+}
+
+static inline taskring_pool *create(const taskring_config *config) {
+    taskring_pool *pool = NULL;
+    OK(taskring_create(config, &pool));
+    return pool;
+}
+
+/* A count that tasks in other processes add to: the bytes of a file. */
+typedef struct tally {
+    char path[32];
+} tally;
+
+static inline tally new_tally(void) {
+    tally made = {"/tmp/taskring-tally-XXXXXX"};
+    const int fd = mkstemp(made.path);
+    CHECK(fd >= 0 && close(fd) == 0);
+    return made;
+}
+
+static inline void count_in(const tally *tally) {
+    const int fd = open(tally->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    CHECK(fd >= 0 && write(fd, ".", 1) == 1 && close(fd) == 0);
+}
+
+static inline long counted(const tally *tally) {
+    struct stat found;
+    CHECK(stat(tally->path, &found) == 0);
+    return (long)found.st_size;
+}
+
+static inline void until_counted(const tally *tally, long wanted) {
+    for (int i = 0; i < 20000 && counted(tally) < wanted; i++)
+        sleep_ms(1);
+    CHECK(counted(tally) == wanted);
+}
+
+/* A task that counts itself in the tally that its argument is. */
+static inline int32_t count_me(taskring_call *call, void *context) {
+    (void)context;
+    count_in(taskring_call_args(call, NULL));
+    return 0;
+}
+
+/* Ends this worker and nothing else: its process, or in the process of this number, which is the owner's, the thread alone. */
+static inline int32_t end_worker(pid_t owner) {
+    if (getpid() != owner)
+        kill(getpid(), SIGKILL);
+    syscall(SYS_exit, 0);
+    return 0;
+}
+
+/* Runs until it is asked to stop, and then takes its worker with it. Its argument is the owner's process. */
+static inline int32_t die_when_asked(taskring_call *call, void *context) {
+    pid_t owner;
+    memcpy(&owner, taskring_call_args(call, NULL), sizeof owner);
+    return until_asked(call, context) != TASKRING_OK ? 1 : end_worker(owner);
+}
+
+/* One that runs, and dies when it is cancelled. */
+static inline uint64_t victim(taskring_pool *pool) {
+    const pid_t owner = getpid();
+    const uint64_t ticket = submit(pool, "die_when_asked", &owner, sizeof owner);
+    until_state(pool, ticket, TASKRING_RUNNING);
+    return ticket;
+}
+
+/* Waits for the end of every process that this one has started. */
+static inline void until_childless(void) {
+    siginfo_t found;
+    for (int i = 0; i < 20000 && waitid(P_ALL, 0, &found, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0; i++)
+        sleep_ms(1);
+    CHECK(waitid(P_ALL, 0, &found, WEXITED | WNOHANG | WNOWAIT | __WALL) == -1 && errno == ECHILD);
+}
+
+/* Waits until this process has one thread, as it had before it made a pool: a thread may be gone a moment after whoever waited for it goes on. */
+static inline void until_alone(void) {
+    int threads = 0;
+    for (int i = 0; i < 20000 && threads != 1; i++, sleep_ms(1)) {
+        char line[100];
+        FILE *file = fopen("/proc/self/status", "r");
+        CHECK(file != NULL);
+        while (fgets(line, sizeof line, file) != NULL)
+            sscanf(line, "Threads: %d", &threads);
+        fclose(file);
+    }
+    CHECK(threads == 1);
 }
 
 static inline uint64_t submit_square(taskring_pool *pool, uint64_t x) { return submit(pool, "square", &x, sizeof x); }

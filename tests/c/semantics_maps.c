@@ -81,6 +81,7 @@ static int32_t next_of_both(void *context, taskring_bytes *args) {
     return 1;
 }
 
+static const uint64_t fives[20] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
 static const uint64_t ones[] = {1, 1, 1, 1, 1}, first_three[] = {1, 2, 3};
 
 static void semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_nothing(uint32_t kind) {
@@ -95,6 +96,30 @@ static void semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_
     map = start(pool, next_of_list, &none, NULL);
     STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
     OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+static void semantics_m2_all_of_the_input_is_submitted_at_the_call_unless_a_window_is_named(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 256);
+    const uint64_t running = busy(pool);
+    struct numbers all = {0, 200, 0}, some = {0, 200, 0};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.window = 5;
+    taskring_map *eager = start(pool, next_number, &all, NULL), *windowed = start(pool, next_number, &some, &options);
+    taskring_stats stats = TASKRING_STATS_INIT;
+    OK(taskring_pool_stats(pool, &stats));
+    CHECK(all.read == 200 && some.read == 5 && stats.pending == 205);
+    STATUS(TASKRING_TIMED_OUT, status_of_next(eager, 0));
+    cancel(pool, running);
+    for (uint64_t i = 0; i < 200; i++) {
+        if ((i + 1) % 10 == 5)
+            STATUS(TASKRING_TASK_FAILED, status_of_next(eager, SOON));
+        else
+            next(eager, i);
+    }
+    STATUS(TASKRING_END, status_of_next(eager, 0));
+    OK(taskring_map_free(eager));
+    OK(taskring_map_free(windowed));
     OK(taskring_free(pool));
 }
 
@@ -151,6 +176,145 @@ static void semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_ov
     STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
     /* The one that ran was asked to stop, the one that waited is cancelled: nothing holds this up. */
     OK(taskring_map_free(map));
+    OK(taskring_free(pool));
+}
+
+/* A number, and where a task counts itself. */
+struct counted {
+    tally tally;
+    uint64_t number;
+};
+
+/* Counts itself, and then is as compute. */
+static int32_t count_and_compute(taskring_call *call, void *context) {
+    struct counted counted;
+    memcpy(&counted, taskring_call_args(call, NULL), sizeof counted);
+    count_in(&counted.tally);
+    if (counted.number == WAITS)
+        return until_asked(call, context);
+    counted.number *= counted.number;
+    return taskring_call_set_result(call, &counted.number, sizeof counted.number);
+}
+
+/* Numbers from 1 on up to an end; the one of `waits` is WAITS. At `stop` this ends the pool, and at `fail` it fails. */
+struct input {
+    struct counted next;
+    uint64_t read, end, waits, stop, fail;
+    taskring_pool *pool;
+};
+
+static int32_t next_counted(void *context, taskring_bytes *args) {
+    struct input *input = context;
+    if (input->read == input->end)
+        return 0;
+    input->read++;
+    if (input->read == input->fail)
+        return -5;
+    if (input->read == input->stop)
+        OK(taskring_shutdown(input->pool, 0, 0));
+    input->next.number = input->read == input->waits ? WAITS : input->read;
+    *args = (taskring_bytes){&input->next, sizeof input->next};
+    return 1;
+}
+
+static taskring_status start_counted(taskring_pool *pool, struct input *input, uint64_t window, uint64_t chunk,
+                                     uint64_t timeout_ns, taskring_map **map) {
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    options.window = window;
+    options.chunk = chunk;
+    options.timeout_ns = timeout_ns;
+    return taskring_map_new(pool, function(pool, "count_and_compute"), next_counted, input, &options, map);
+}
+
+static void semantics_m5_the_end_of_its_time_ends_a_map_and_cancels_the_rest(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct input input = {{new_tally(), 0}, 0, (uint64_t)ENDLESS, 1, 0, 0, NULL};
+    taskring_map *map = NULL;
+    OK(start_counted(pool, &input, 9, 0, 30 * MS, &map));
+    until_counted(&input.next.tally, 1);
+    STATUS(TASKRING_TIMED_OUT, status_of_next(map, TASKRING_INFINITE));
+    STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
+    STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
+    OK(taskring_map_free(map));
+    OK(taskring_shutdown(pool, 1, 0));
+    CHECK(counted(&input.next.tally) == 1 && input.read == 9);
+    OK(taskring_free(pool));
+    remove(input.next.tally.path);
+}
+
+static void semantics_m13_a_pool_that_refuses_is_an_error_of_the_call_and_cancels_nothing(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct input input = {{new_tally(), 0}, 0, 9, 0, 7, 0, pool};
+    struct numbers numbers = {0, 5, 0};
+    taskring_options submit_options = TASKRING_OPTIONS_INIT;
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    taskring_map *map = NULL;
+    OK(taskring_set_new(pool, &submit_options.set));
+    OK(taskring_set_discard(submit_options.set, NULL));
+    options.submit = &submit_options;
+    STATUS(TASKRING_DISCARDED, taskring_map_new(pool, function(pool, "compute"), next_number, &numbers, &options, &map));
+    CHECK(map == NULL && numbers.read == 1);
+    OK(taskring_set_free(submit_options.set));
+    /* In the middle: the pool ends while the input is read. */
+    STATUS(TASKRING_SHUT_DOWN, start_counted(pool, &input, 9, 2, 0, &map));
+    CHECK(map == NULL);
+    OK(taskring_shutdown(pool, 1, 0));
+    CHECK(counted(&input.next.tally) == 6);
+    OK(taskring_free(pool));
+    remove(input.next.tally.path);
+}
+
+static void semantics_s6_cancelling_stops_a_chunk_between_two_items(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct input input = {{new_tally(), 0}, 0, 20, 3, 0, 0, NULL};
+    uint64_t y[2] = {0, 0}, index = 77;
+    taskring_map *map = NULL;
+    OK(start_counted(pool, &input, 2, 8, 0, &map));
+    until_counted(&input.next.tally, 3);
+    OK(taskring_map_cancel(map));
+    /* Stopping takes nothing away of what was done. */
+    for (uint64_t i = 0; i < 16; i++) {
+        STATUS(i < 3 ? TASKRING_OK : TASKRING_CANCELLED, taskring_map_next(map, SOON, y, sizeof y, NULL, &index));
+        CHECK(index == i && (i >= 2 || y[0] == (i + 1) * (i + 1)));
+        CHECK(i != 2 || memcmp(y, "asked", 5) == 0);
+    }
+    STATUS(TASKRING_END, status_of_next(map, SOON));
+    CHECK(input.read == 16 && counted(&input.next.tally) == 3);
+    OK(taskring_map_cancel(map));
+    OK(taskring_map_free(map));
+    CHECK(square_in(pool, 3) == 9);
+    OK(taskring_free(pool));
+    remove(input.next.tally.path);
+}
+
+static void semantics_s7_a_failing_task_gives_its_place_back_and_a_failing_input_cancels_nothing(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    struct list list = {fives, 20};
+    taskring_map_options options = TASKRING_MAP_OPTIONS_INIT;
+    uint64_t index = 77;
+    options.window = 2;
+    taskring_map *map = start(pool, next_of_list, &list, &options);
+    for (uint64_t i = 0; i < 20; i++) {
+        STATUS(TASKRING_TASK_FAILED, taskring_map_next(map, SOON, NULL, 0, NULL, &index));
+        CHECK(index == i); /* Without a place for the next one none would come. */
+    }
+    STATUS(TASKRING_END, status_of_next(map, 0));
+    OK(taskring_map_free(map));
+    for (uint64_t chunk = 1; chunk < 5; chunk += 3) {
+        const uint64_t running = busy(pool);
+        struct input input = {{new_tally(), 0}, 0, 9, 0, 0, 7, NULL};
+        OK(start_counted(pool, &input, 0, chunk, 0, &map));
+        CHECK(input.read == 7); /* At the call. */
+        cancel(pool, running);
+        for (uint64_t i = 0; i < 6; i++)
+            next(map, i);
+        STATUS(TASKRING_ENCODE, taskring_map_next(map, SOON, NULL, 0, NULL, &index));
+        CHECK(index == 6 && strstr(taskring_last_error(), "-5") != NULL);
+        STATUS(TASKRING_END, status_of_next(map, SOON));
+        OK(taskring_map_free(map));
+        CHECK(counted(&input.next.tally) == 6 && square_in(pool, 3) == 9);
+        remove(input.next.tally.path);
+    }
     OK(taskring_free(pool));
 }
 
@@ -340,8 +504,13 @@ static void semantics_m13_what_was_submitted_before_the_pool_refuses_runs(uint32
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_m1_inputs_of_two_lists_end_with_the_shorter_and_none_give_nothing),
+    CASE(semantics_m2_all_of_the_input_is_submitted_at_the_call_unless_a_window_is_named),
     CASE(semantics_m3_results_come_in_input_order_and_errors_at_their_places),
     CASE(semantics_m4_what_is_ready_is_given_after_the_time_and_then_it_is_over),
+    CASE(semantics_m5_the_end_of_its_time_ends_a_map_and_cancels_the_rest),
+    CASE(semantics_m13_a_pool_that_refuses_is_an_error_of_the_call_and_cancels_nothing),
+    CASE(semantics_s6_cancelling_stops_a_chunk_between_two_items),
+    CASE(semantics_s7_a_failing_task_gives_its_place_back_and_a_failing_input_cancels_nothing),
     CASE(semantics_s9_the_clock_of_a_map_starts_at_the_call),
     CASE(semantics_m6_a_map_freed_after_a_look_cancels_the_rest_and_one_never_looked_at_runs),
     CASE(semantics_m7_a_window_of_0_is_the_default_and_reads_all),
@@ -357,6 +526,7 @@ int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("compute", compute, NULL, NULL));
     OK(taskring_register("append", append, NULL, NULL));
+    OK(taskring_register("count_and_compute", count_and_compute, NULL, NULL));
     OK(taskring_init(argc, argv));
     return semantics_main(argc, argv, cases, sizeof cases / sizeof *cases);
 }

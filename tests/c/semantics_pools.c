@@ -51,6 +51,44 @@ static void semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpu
     OK(taskring_free(pool));
 }
 
+/* What this thread is told of a task that was lost. */
+static const char *why(taskring_pool *pool, uint64_t ticket, taskring_status wanted) {
+    STATUS(wanted, taskring_result(pool, ticket, SOON, NULL, 0, NULL));
+    return taskring_last_error();
+}
+
+static void semantics_p7_the_message_of_a_lost_task_says_what_became_of_it(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    char wanted[64];
+    const uint64_t dying = victim(pool), pending = submit_square(pool, 3);
+    const uint32_t square = function(pool, "square");
+    uint32_t pid = 0;
+    uint64_t none = 0;
+    OK(taskring_worker_pid(pool, dying, &pid));
+    CHECK(cancel(pool, pending) == 1);
+    CHECK(strcmp(why(pool, pending, TASKRING_CANCELLED), "the task was cancelled") == 0);
+    cancel(pool, dying);
+    snprintf(wanted, sizeof wanted, "worker %" PRIu32 " died", pid);
+    const char *text = why(pool, dying, TASKRING_WORKER_LOST);
+    CHECK(strstr(text, wanted) != NULL && (in_threads(kind) || strstr(text, "signal 9") != NULL));
+    OK(taskring_shutdown(pool, 1, 0));
+    STATUS(TASKRING_SHUT_DOWN, taskring_submit(pool, square, NULL, 0, NULL, &none));
+    CHECK(strstr(taskring_last_error(), "shut down") != NULL);
+    OK(taskring_free(pool));
+    until_alone();
+    /* What broke the pool. */
+    const taskring_named_bytes initializer = {"fail_with", "no table anywhere", 17};
+    taskring_config config = config_of(kind, 2);
+    config.initializer = &initializer;
+    pool = create(&config);
+    taskring_status status = taskring_submit_named(pool, "square", NULL, 0, NULL, TASKRING_INFINITE, &none);
+    if (status == TASKRING_OK)
+        status = taskring_result(pool, none, SOON, NULL, 0, NULL);
+    STATUS(TASKRING_BROKEN, status);
+    CHECK(strncmp(taskring_last_error(), "the pool is broken: ", 20) == 0 && strstr(taskring_last_error(), "no table anywhere") != NULL);
+    OK(taskring_free(pool));
+}
+
 static void semantics_p10_each_task_has_an_error_of_its_own(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 2, 64);
     taskring_loss losses[2];
@@ -232,6 +270,33 @@ static void semantics_order_tasks_for_workers_come_out_of_a_completion_queue(uin
     OK(taskring_free(pool));
 }
 
+enum { MUCH = 1 << 17 }; /* Larger than any pipe's buffer. */
+
+/* Comes to half of its result, and then to no end: the owner's process, which begins the argument, goes on. */
+static int32_t write_half(taskring_call *call, void *context) {
+    pid_t owner;
+    size_t len;
+    (void)context;
+    const void *args = taskring_call_args(call, &len);
+    char *result = taskring_call_result(call, len);
+    memcpy(&owner, args, sizeof owner);
+    memcpy(result, args, len / 2);
+    return getpid() == owner ? 1 : end_worker(owner);
+}
+
+static void semantics_p18_a_crash_while_much_is_written_is_an_error_and_no_hang(uint32_t kind) {
+    static char much[MUCH];
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    const pid_t owner = getpid();
+    memcpy(much, &owner, sizeof owner);
+    for (int i = 0; i < 2; i++) {
+        const uint64_t ticket = submit(pool, "write_half", much, sizeof much);
+        STATUS(in_threads(kind) ? TASKRING_TASK_FAILED : TASKRING_WORKER_LOST, taskring_result(pool, ticket, SOON, NULL, 0, NULL));
+        CHECK(square_in(pool, 3) == 9);
+    }
+    OK(taskring_free(pool));
+}
+
 static void semantics_p20_floods_of_submits_from_several_threads_come_to_an_end(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 1, 8);
     pthread_t threads[3];
@@ -327,6 +392,42 @@ static void semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_b
     OK(taskring_free(pool));
 }
 
+/* Code for pools of any kind. */
+static void work_in(taskring_pool *pool) {
+    taskring_completions *queue = NULL;
+    taskring_completion found;
+    taskring_options options = TASKRING_OPTIONS_INIT;
+    uint64_t x = 0, ticket = 0, sum = 0;
+    size_t count = 0;
+    OK(taskring_completions_new(&queue));
+    options.completions = queue;
+    for (; x < 10; x++)
+        OK(taskring_submit_named(pool, "square", &x, sizeof x, &options, TASKRING_INFINITE, &ticket));
+    while (taskring_completions_next(queue, SOON, &found, 1, &count) == TASKRING_OK) {
+        uint64_t y = 0;
+        OK(taskring_result(found.pool, found.ticket, 0, &y, sizeof y, NULL));
+        sum += y;
+    }
+    CHECK(sum == 285);
+    OK(taskring_completions_free(queue));
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, submit(pool, "fail_with", "f", 1), SOON, NULL, 0, NULL));
+}
+
+static void semantics_s8_code_for_one_kind_of_pool_takes_every_kind(uint32_t kind) {
+    taskring_config config = config_of(kind, 2);
+    taskring_pool *named = NULL, *attached = NULL;
+    char name[40];
+    snprintf(name, sizeof name, "semantics-s8-%d", (int)getpid());
+    OK(taskring_create_named(&config, name, &named));
+    OK(taskring_attach(name, &attached));
+    taskring_pool *threads = make_pool(TASKRING_THREAD, 1, 64), *all[3] = {named, attached, threads};
+    for (int i = 0; i < 3; i++)
+        work_in(all[i]);
+    OK(taskring_free(attached));
+    OK(taskring_free(threads));
+    OK(taskring_free(named));
+}
+
 static void semantics_s12_what_can_go_wrong_has_statuses_of_its_own(uint32_t kind) {
     taskring_config config = TASKRING_CONFIG_INIT;
     taskring_pool *pool = NULL;
@@ -400,11 +501,13 @@ static void semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_p2_too_many_workers_are_refused_and_the_default_is_the_cpus),
+    CASE(semantics_p7_the_message_of_a_lost_task_says_what_became_of_it),
     CASE(semantics_p10_each_task_has_an_error_of_its_own),
     CASE(semantics_p15_a_crash_or_an_exit_costs_that_task_and_an_error_is_the_tasks_own),
     CASE(semantics_order_a_task_for_a_worker_runs_there_and_a_broadcast_everywhere),
     CASE(semantics_b4_of_two_workers_that_wait_for_each_other_one_is_told),
     CASE(semantics_order_tasks_for_workers_come_out_of_a_completion_queue),
+    CASE(semantics_p18_a_crash_while_much_is_written_is_an_error_and_no_hang),
     CASE(semantics_p20_floods_of_submits_from_several_threads_come_to_an_end),
     CASE(semantics_p24_at_the_end_of_the_program_a_submit_is_taken_or_refused),
     CASE(semantics_p25_a_shutdown_waits_for_what_runs_and_what_waits),
@@ -413,6 +516,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_p30_a_shutdown_may_be_asked_for_again),
     CASE(semantics_p31_a_task_cancelled_just_before_does_not_hang_the_shutdown),
     CASE(semantics_p34_only_what_a_worker_has_started_runs_and_all_else_can_be_cancelled),
+    CASE(semantics_s8_code_for_one_kind_of_pool_takes_every_kind),
     CASE(semantics_s12_what_can_go_wrong_has_statuses_of_its_own),
 };
 
@@ -421,6 +525,8 @@ int main(int argc, char **argv) {
     OK(taskring_register("exit_with_3", exit_with_3, NULL, NULL));
     OK(taskring_register("fail_with", fail_with, NULL, NULL));
     OK(taskring_register("crash", crash, NULL, NULL));
+    OK(taskring_register("write_half", write_half, NULL, NULL));
+    OK(taskring_register("die_when_asked", die_when_asked, NULL, NULL));
     OK(taskring_register("worker_number", worker_number, NULL, NULL));
     OK(taskring_register("none_told", none_told, NULL, NULL));
     OK(taskring_register("waits_for_worker_0", waits_for_worker_0, NULL, NULL));

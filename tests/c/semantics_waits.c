@@ -263,6 +263,30 @@ static void semantics_a3_what_is_over_comes_before_the_time_out_also_without_tim
     OK(taskring_free(pool));
 }
 
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 * MS + (uint64_t)now.tv_nsec;
+}
+
+/* The time of a queue is that of each call: it is over no sooner for what was waited before. */
+static void semantics_a5_each_call_has_a_time_of_its_own(uint32_t kind) {
+    taskring_pool *pool = make_pool(kind, 1, 64);
+    taskring_completions *queue = new_queue();
+    const taskring_future slow = running(pool);
+    add(queue, slow, 1);
+    sleep_ms(15);
+    for (int i = 0; i < 2; i++) {
+        const uint64_t asked = now_ns();
+        STATUS(TASKRING_TIMED_OUT, none(queue, 20 * MS));
+        CHECK(now_ns() - asked >= 20 * MS);
+    }
+    stop(slow);
+    CHECK(next(queue) == 1);
+    OK(taskring_completions_free(queue));
+    OK(taskring_free(pool));
+}
+
 static void semantics_a6_a_queue_that_is_given_up_lets_its_tasks_run(uint32_t kind) {
     taskring_pool *pool = make_pool(kind, 1, 64);
     taskring_completions *queue = new_queue(), *other = new_queue();
@@ -311,6 +335,7 @@ static const struct semantics_case cases[] = {
     CASE(semantics_a1_each_comes_once_and_one_added_twice_twice),
     CASE(semantics_a2_what_is_over_comes_first_and_the_rest_as_it_ends),
     CASE(semantics_a3_what_is_over_comes_before_the_time_out_also_without_time),
+    CASE(semantics_a5_each_call_has_a_time_of_its_own),
     CASE(semantics_a6_a_queue_that_is_given_up_lets_its_tasks_run),
     CASE(semantics_a7_one_queue_takes_tasks_of_pools_of_several_kinds),
 };

@@ -51,7 +51,7 @@ impl Program {
 }
 
 /// Asked once, for the answer may be a line.
-fn has_compiler(language: &str) -> bool {
+pub fn has_compiler(language: &str) -> bool {
     static C: OnceLock<bool> = OnceLock::new();
     static CPP: OnceLock<bool> = OnceLock::new();
     if language == "C" { *C.get_or_init(|| has("cc")) } else { *CPP.get_or_init(|| has("c++")) }

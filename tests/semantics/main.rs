@@ -101,6 +101,9 @@ struct Cell<'a> {
 }
 const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
 
+/// The sections that have cases in each of them.
+const FULL_SECTIONS: &str = "FWAMPS";
+
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
 /// Cells that run at the same time: most of them wait most of the time.
@@ -124,11 +127,16 @@ fn main() {
     }
     let times = args.iter().find_map(|arg| arg.strip_prefix("--times=")).unwrap_or("1");
     let times: u32 = times.parse().unwrap_or_else(|e| panic!("--times={times}: {e}, and not how many"));
-    let chosen = chosen_by(args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect());
-    let cells: Vec<Cell> = cells.into_iter().filter(chosen).collect();
+    let words: Vec<&str> = args.iter().filter(|arg| !arg.starts_with('-')).map(String::as_str).collect();
+    let is_all = words.is_empty();
+    let cells: Vec<Cell> = cells.into_iter().filter(chosen_by(words)).collect();
     for time in 1..=times {
         let start = Instant::now();
-        let failed = run_all(&cells);
+        let (table, mut failed) = run_all(&cells);
+        print(&table);
+        if is_all {
+            failed.extend(empty_cells(&table));
+        }
         println!(
             "test result: {}",
             if failed.is_empty() { "ok".to_owned() } else { format!("FAILED: {}", failed.join(", ")) }
@@ -142,10 +150,13 @@ fn main() {
     }
 }
 
-/// Runs them, and says how many passed. Returns those that did not.
-fn run_all(cells: &[Cell]) -> Vec<String> {
+/// Of those that ran, how many passed and how many there were: by language, section and kind.
+type Table<'a> = BTreeMap<(&'a str, char, &'a str), (u32, u32)>;
+
+/// Runs them. Returns the table, and those that did not pass.
+fn run_all<'a>(cells: &[Cell<'a>]) -> (Table<'a>, Vec<String>) {
     let left = Mutex::new(cells.iter());
-    let table = Mutex::new(BTreeMap::new());
+    let table = Mutex::new(Table::new());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
@@ -154,8 +165,7 @@ fn run_all(cells: &[Cell]) -> Vec<String> {
                     let Some(cell) = left.lock().expect("no panic").next() else { return };
                     let Some(passed) = run(cell) else { continue };
                     let mut table = table.lock().expect("no panic");
-                    let counts: &mut (u32, u32) =
-                        table.entry((cell.language, support::section(cell.name), cell.kind)).or_default();
+                    let counts = table.entry((cell.language, support::section(cell.name), cell.kind)).or_default();
                     *counts = (counts.0 + u32::from(passed), counts.1 + 1);
                     if !passed {
                         failed.lock().expect("no panic").push(format!("{} [{}, {}]", cell.name, cell.kind, cell.language));
@@ -164,8 +174,21 @@ fn run_all(cells: &[Cell]) -> Vec<String> {
             });
         }
     });
-    print(&table.into_inner().expect("no panic"));
-    failed.into_inner().expect("no panic")
+    (table.into_inner().expect("no panic"), failed.into_inner().expect("no panic"))
+}
+
+/// The cells of the table in which nothing ran, in the sections that hold in every language and with every kind of workers. A language without a compiler has
+/// said so already.
+fn empty_cells(table: &Table) -> Vec<String> {
+    let there = |language: &&str| *language == "Rust" || foreign::has_compiler(language);
+    let mut empty = Vec::new();
+    for language in LANGUAGES.into_iter().filter(there) {
+        for section in FULL_SECTIONS.chars() {
+            let missing = KINDS.into_iter().filter(|kind| !table.contains_key(&(language, section, *kind)));
+            empty.extend(missing.map(|kind| format!("no case ran of section {section} [{kind}, {language}]")));
+        }
+    }
+    empty
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
@@ -207,7 +230,7 @@ fn run(cell: &Cell) -> Option<bool> {
 }
 
 /// Passed of those that ran, by language, section and kind.
-fn print(table: &BTreeMap<(&str, char, &str), (u32, u32)>) {
+fn print(table: &Table) {
     for language in LANGUAGES {
         let sections: std::collections::BTreeSet<char> = table.keys().filter(|k| k.0 == language).map(|k| k.1).collect();
         if sections.is_empty() {
