@@ -160,8 +160,8 @@ fn fault_01_a_worker_killed_while_it_leaves_because_it_is_idle_takes_nothing_wit
         let after = pool.submit(nap, 0).expect("submitted");
         assert_ne!(after.result().expect("somebody else came"), worker, "round {round}");
         match before.map(|future| future.result()) {
-            Some(Err(error)) => {
-                assert_eq!(error, lost(worker, KILLED));
+            Some(lost_it @ Err(_)) => {
+                assert_eq!(nameless(lost_it), Err(lost(worker, KILLED)));
                 lost_some += 1;
             }
             other => assert!(other.is_none_or(|ended| ended.is_ok())),

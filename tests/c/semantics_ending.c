@@ -60,13 +60,13 @@ static void semantics_p9_a_death_breaks_the_pool_and_what_runs_elsewhere_ends(ui
 static void semantics_p11_a_broken_pool_says_who_died_and_of_what(uint32_t kind) {
     taskring_pool *pool = breaking(kind, 1);
     const uint64_t dying = victim(pool), pending = submit_square(pool, 3);
-    char wanted[120] = "a worker of the pool ended abruptly while a task was running or pending";
+    char wanted[160] = "a worker of the pool ended abruptly while a task was running or pending";
     uint32_t pid = 0, of = 9;
     OK(taskring_worker_pid(pool, dying, &pid));
     cancel(pool, dying);
     STATUS(TASKRING_BROKEN, taskring_result(pool, pending, SOON, NULL, 0, NULL));
     if (!in_threads(kind))
-        snprintf(wanted + strlen(wanted), 40, ": process %" PRIu32 ": signal 9", pid);
+        snprintf(wanted + strlen(wanted), 60, ": taskring-worker_0 (process %" PRIu32 "): signal 9", pid);
     CHECK(strstr(taskring_last_error(), wanted) != NULL);
     OK(taskring_last_broken(&of));
     CHECK(of == (kind == TASKRING_THREAD        ? TASKRING_POOL_OF_THREADS

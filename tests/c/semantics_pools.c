@@ -68,7 +68,7 @@ static void semantics_p7_the_message_of_a_lost_task_says_what_became_of_it(uint3
     CHECK(cancel(pool, pending) == 1);
     CHECK(strcmp(why(pool, pending, TASKRING_CANCELLED), "the task was cancelled") == 0);
     cancel(pool, dying);
-    snprintf(wanted, sizeof wanted, "worker %" PRIu32 " died", pid);
+    snprintf(wanted, sizeof wanted, "worker taskring-worker_0 (process %" PRIu32 ") died", pid);
     const char *text = why(pool, dying, TASKRING_WORKER_LOST);
     CHECK(strstr(text, wanted) != NULL && (in_threads(kind) || strstr(text, "signal 9") != NULL));
     OK(taskring_shutdown(pool, 1, 0));

@@ -101,7 +101,7 @@ void semantics_p11_a_broken_pool_says_which_worker_died_and_of_what(std::uint32_
     std::uint32_t pid = 0;
     CHECK(taskring_worker_pid(all.pool.get(), all.running[0].ticket(), &pid) == TASKRING_OK);
     CHECK(kill(static_cast<pid_t>(pid), SIGKILL) == 0);
-    const auto wanted = "process " + std::to_string(pid) + ": signal 9 killed it";
+    const auto wanted = "taskring-worker_0 (process " + std::to_string(pid) + "): signal 9 killed it";
     for (auto &one : all.pending)
         CHECK(broken(kind, [&] { one.get_for(LIMIT); }).find(wanted) != std::string::npos);
     CHECK(broken(kind, [&] { all.pool.submit(square, 4); }).find(wanted) != std::string::npos);
@@ -114,7 +114,7 @@ void semantics_p7_what_a_lost_task_throws_says_what_became_of_it(std::uint32_t k
     CHECK(cancelled.cancel());
     it.cells[1] = 1;
     const auto lost = thrown<taskring::worker_lost>([&] { it.victim.result_for(LIMIT); });
-    CHECK(lost.find("worker " + std::to_string(loss_of(it.victim).pid) + " died") != std::string::npos);
+    CHECK(lost.find("worker taskring-worker_0 (process " + std::to_string(loss_of(it.victim).pid) + ") died") != std::string::npos);
     CHECK(in_threads(kind) || lost.find("signal 9") != std::string::npos);
     CHECK(thrown<taskring::cancelled_error>([&] { cancelled.get(); }) == "the task was cancelled");
     CHECK(broken(kind, [&] { pending.get_for(LIMIT); }).find("the pool is broken: ") == 0);
