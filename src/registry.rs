@@ -255,10 +255,8 @@ impl Member {
             return false;
         }
         let Some(pidfd) = self.pidfd_of(who) else { return false };
+        // Why it ended is for its parent to say: one that is ending by itself frees its byte a little before it is gone, and then this was not why.
         let _ = sys::pidfd_kill(pidfd.as_fd(), libc::SIGKILL);
-        if self.cause(who).is_none() {
-            self.write_cause(who, Cause::Signal(libc::SIGKILL));
-        }
         let mut ready = Vec::new();
         sys::poll(&[pidfd.as_fd()], &mut ready, 100).is_ok_and(|n| n > 0)
     }
@@ -427,6 +425,28 @@ mod tests {
         while !member.is_dead(who) {
             std::thread::yield_now();
         }
+        assert!(member.reap_now(who));
+    }
+
+    #[test]
+    fn who_kills_a_process_whose_byte_is_free_does_not_say_why_it_ended() {
+        let pool = Executor::builder().start(StartMethod::None).build().unwrap();
+        let member = &pool.pool().member;
+        let mut process = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let worker = Member::join(member.segment.clone(), Kind::Worker, 0).unwrap();
+        let who = worker.who();
+        // As if the process were the worker, and had let go of its descriptor or were just ending: that looks the same.
+        worker.record().pid.store(process.id(), Relaxed);
+        worker.record().start.store(sys::start_time(process.id()).unwrap().unwrap(), Relaxed);
+        sys::unlock(worker.seat.fd(), who.index() as u64).unwrap();
+        std::mem::forget(worker);
+        // The end of the killed may take a while.
+        while !member.is_dead(who) {
+            std::thread::yield_now();
+        }
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&process.wait().unwrap()), Some(libc::SIGKILL));
+        assert!(member.awaits_cause(who), "a death by another signal would be told as one by this");
+        member.write_cause(who, Cause::Signal(libc::SIGTERM));
         assert!(member.reap_now(who));
     }
 }
