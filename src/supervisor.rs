@@ -13,6 +13,7 @@ use crate::lookout::{LOOK_AGAIN_MS, Lookout};
 use crate::policy::{OnWorkerDeath, Policy};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
+use crate::registry::process_is_gone;
 use crate::start::{StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -178,7 +179,18 @@ impl Supervisor {
     }
 
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
-        lock(&self.children).iter().filter(|c| c.ended.is_none()).map(|c| c.pid).collect()
+        let children = lock(&self.children);
+        // One that was just started may be at work before this process has heard that it was.
+        let unheard_of = self.pool.member.participants().filter_map(|(who, state, record)| {
+            // Acquire: pairs with the Release of a worker that is ready: its number is visible below, and that it expects no cause, if it is not ours.
+            let is_ready = state.kind() == Some(Kind::Worker) && record.ready.load(Acquire) == 1;
+            let is_ours = is_ready && record.number.load(Relaxed) != 0 && self.pool.member.awaits_cause(who);
+            let pid = record.pid.load(Relaxed);
+            let is_new = is_ours && !children.iter().any(|child| child.pid == pid);
+            // One that has just ended is no child any more either.
+            (is_new && !process_is_gone(pid, record.start.load(Relaxed))).then_some(pid)
+        });
+        children.iter().filter(|child| child.ended.is_none()).map(|child| child.pid).chain(unheard_of).collect()
     }
 
     pub(crate) fn planned_workers(&self) -> usize {

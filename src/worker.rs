@@ -78,7 +78,7 @@ pub(crate) fn serve(segment: Arc<Segment>, kind: Kind, came: Came) -> Result<()>
     for (index, _) in runners.iter().enumerate().filter(|(_, r)| r.is_some()) {
         member.segment.add_server(member.who(), index as u16);
     }
-    // Release: pairs with the Acquire of `workers_there`: our number is written.
+    // Release: pairs with the Acquires of `workers_there` and `worker_pids`: our number is written, and whether we expect no cause.
     member.record().ready.store(1, Release);
     if member.segment.demand().is_some() {
         // Who is there decides who else is started, and who has just come is not yet known.
