@@ -37,7 +37,6 @@ const KNOWN_MAX: usize = 4096;
 
 /// How often a pool's words are looked at for damage, however many wait.
 const DAMAGE_NS_MIN: u64 = SLEEP_NS_MAX / 4;
-
 /// Between two looks that are farther apart than this somebody may have come and gone.
 const UNSEEN_NS_MAX: u64 = 2 * SLEEP_NS_MAX;
 
@@ -57,9 +56,14 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// Both in one number.
     #[inline]
     pub(crate) fn id(self) -> u64 {
         u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+    #[inline]
+    pub(crate) fn of_id(id: u64) -> Ticket {
+        Ticket { slot: (id >> 32) as u32, generation: id as u32 }
     }
 }
 

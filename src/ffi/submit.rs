@@ -142,8 +142,7 @@ pub(super) fn ticket_number(ticket: Ticket) -> u64 {
 /// And back.
 #[inline]
 pub(super) fn ticket_of_number(number: u64) -> Ticket {
-    let id = number.wrapping_sub(1 << 32);
-    Ticket { slot: (id >> 32) as u32, generation: id as u32 }
+    Ticket::of_id(number.wrapping_sub(1 << 32))
 }
 
 /// The same for a task's number.
