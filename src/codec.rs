@@ -53,7 +53,18 @@ pub(crate) fn encoded<T: Payload>(value: &T) -> crate::error::Result<Vec<u8>> {
 /// The value that these bytes are.
 #[inline]
 pub(crate) fn decoded<T: Payload>(bytes: &[u8]) -> crate::error::Result<T> {
-    T::decode(bytes).map_err(|message| Error::Decode { message })
+    // A choice between the two kinds of results without a branch would move value and tag as one, and a load that spans the stores of both waits for all
+    // stores before them (see `Short` in `outcome.rs`).
+    match T::decode(bytes) {
+        Ok(value) => Ok(value),
+        Err(message) => Err(undecodable(message)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn undecodable(message: String) -> Error {
+    Error::Decode { message }
 }
 
 impl<P: Payload> PayloadRef for P {

@@ -189,6 +189,13 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Its clone, where nearly all have none to clone.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn another(&self) -> Error {
+        self.clone()
+    }
+
     pub(crate) fn invalid(name: &'static str, value: impl ToString, wanted: impl ToString) -> Error {
         Error::InvalidArgument { name, value: value.to_string(), wanted: wanted.to_string() }
     }

@@ -2,10 +2,7 @@
 
 use crate::builder::Builder;
 use crate::codec::{Payload, encode_into, encoded};
-// For links in comments.
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::future::Future;
 use crate::map::{Map, MapOptions};
 use crate::options::{SubmitOptions, request, requests_of_all};
@@ -102,11 +99,35 @@ fn submit_plain<A: Payload, R: Payload>(
 fn submit_request<A: Payload>(pool: &Pool, request: &Request, args: &A, when_full: WhenFull) -> Result<Ticket> {
     match args.as_encoded() {
         Some(bytes) => pool.submit_bytes(request, bytes, when_full),
-        None => with_scratch(|bytes| {
-            encode_into(args, bytes)?;
-            pool.submit_bytes(request, bytes, when_full)
-        }),
+        None => {
+            let mut failed = None;
+            // In a register, and 0 when it failed: a result with all of an error in it is moved by loads that span several stores, and such a load waits for all
+            // stores before it (see `Short` in `outcome.rs`).
+            let id = with_scratch(|bytes| {
+                if let Err(error) = encode_into(args, bytes) {
+                    failed = Some(boxed(error));
+                    return 0;
+                }
+                match pool.submit_bytes(request, bytes, when_full) {
+                    Ok(ticket) => ticket.id(),
+                    Err(error) => {
+                        failed = Some(boxed(error));
+                        0
+                    }
+                }
+            });
+            match failed {
+                None => Ok(Ticket::of_id(id)),
+                Some(error) => Err(*error),
+            }
+        }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn boxed(error: Error) -> Box<Error> {
+    Box::new(error)
 }
 
 /// The same with a rule of its own.

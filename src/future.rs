@@ -124,7 +124,7 @@ impl<R: Payload> Future<R> {
 fn decode<R: Payload>(outcome: &Outcome) -> Result<R> {
     match outcome {
         Outcome::Value(bytes) => decoded(bytes),
-        Outcome::Error(e) => Err((**e).clone()),
+        Outcome::Error(e) => Err(e.another()),
     }
 }
 
