@@ -187,10 +187,12 @@ impl Pool {
         each: impl FnMut(Ticket),
     ) -> Result<()> {
         if args.clone().all(|args| args.len() <= INLINE_MAX) {
-            return self.submit_all(args.map(|args| Ready::inline(request, rule, args)), each);
+            // Most are these, and what may be more than bytes would be moved once more for each.
+            let fill = |hold: &mut Hold<'_>, pool: &Pool, args: &mut &[u8]| Ok(pool.fill_inline(hold, request, rule, args));
+            return self.submit_all(request.lane(), args, fill, each);
         }
         let ready: Vec<_> = args.map(|args| self.prepare(request, rule, args)).collect::<Result<_>>()?;
-        self.submit_all(ready.into_iter(), each)
+        self.submit_all(request.lane(), ready.into_iter(), |hold, pool, task| pool.fill(hold, task), each)
     }
 
     /// Publishes a task with the same arguments for each of these requests, which name workers.
@@ -203,7 +205,9 @@ impl Pool {
     ) -> Result<()> {
         let ready: Vec<_> = requests.iter().map(|request| self.prepare(request, rule, args)).collect::<Result<_>>()?;
         let mut tickets = Vec::with_capacity(requests.len());
-        let sent = self.submit_all(ready.into_iter(), |ticket| tickets.push(ticket));
+        let lane = requests.first().map_or(self.lane, Request::lane);
+        let fill = |hold: &mut Hold<'_>, pool: &Pool, task: &mut Ready<'_>| pool.fill(hold, task);
+        let sent = self.submit_all(lane, ready.into_iter(), fill, |ticket| tickets.push(ticket));
         // The announcement has woken one worker, and each has a task of its own.
         self.segment().sleepers().wake_each();
         for (ticket, request) in tickets.into_iter().zip(requests) {
@@ -215,18 +219,24 @@ impl Pool {
         sent
     }
 
-    /// Publishes many tasks, of one priority, in as few holds of the mutex as their number needs.
+    /// Publishes many tasks, of one priority and so in this lane, in as few holds of the mutex as their number needs.
     #[inline]
-    fn submit_all<'a>(&'a self, mut tasks: impl Iterator<Item = Ready<'a>>, mut each: impl FnMut(Ticket)) -> Result<()> {
+    fn submit_all<T>(
+        &self,
+        lane: usize,
+        mut tasks: impl Iterator<Item = T>,
+        mut fill: impl FnMut(&mut Hold<'_>, &Pool, &mut T) -> Result<Option<Ticket>>,
+        mut each: impl FnMut(Ticket),
+    ) -> Result<()> {
         self.check_usable()?;
         let mut next = tasks.next();
-        let Some(lane) = next.as_ref().map(|task| task.request.lane()) else {
+        if next.is_none() {
             // No task of it is refused, so the submit is.
             return self.segment().check_open().map_err(|e| self.explain(e));
-        };
+        }
         let mut work = |hold: &mut Hold<'_>, pool: &Pool| {
             while let Some(task) = &mut next {
-                match pool.fill(hold, task)? {
+                match fill(hold, pool, task)? {
                     Some(ticket) => each(ticket),
                     None => return Ok(false),
                 }
@@ -240,7 +250,18 @@ impl Pool {
         }
     }
 
-    /// Fills and publishes one slot of a held lane; `None` when this hold finds no free slot.
+    /// Fills and publishes one slot of a held lane with arguments that fit into it; `None` when this hold finds no free slot.
+    #[inline]
+    fn fill_inline(&self, hold: &mut Hold<'_>, request: &Request, rule: Rule, args: &[u8]) -> Option<Ticket> {
+        debug_assert!(args.len() <= INLINE_MAX);
+        let found = hold.next_free()?;
+        if request.options & OPTION_TERMS != 0 {
+            self.write_terms(request, rule, found.0);
+        }
+        Some(self.publish_into(found, hold, request, Args::Inline(args)))
+    }
+
+    /// The same with arguments wherever they are.
     #[inline]
     fn fill(&self, hold: &mut Hold<'_>, ready: &mut Ready<'_>) -> Result<Option<Ticket>> {
         let Some(found) = hold.next_free() else { return Ok(None) };
@@ -260,7 +281,7 @@ impl Pool {
     }
 
     /// Fills and publishes the slot that `Hold::next_free` gave.
-    // One of the two callers is most of what a submit costs.
+    // What is done here is most of what a submit costs.
     #[inline(always)]
     fn publish_into(
         &self,
