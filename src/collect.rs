@@ -58,6 +58,22 @@ impl Taken {
     fn of(capacity: usize) -> Box<[Taken]> {
         (0..capacity).map(|_| Taken::default()).collect()
     }
+
+    /// See `Pool::give_back`.
+    #[inline]
+    fn give_back(&self, ticket: Ticket, slot: &Slot, finished: State) {
+        slot.give_back(finished);
+        // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. Release: pairs with the
+        // Acquire in `await_taker`.
+        let mark = mark_of(ticket.generation);
+        if self.for_good.load(Relaxed) < mark {
+            self.for_good.store(mark, Release);
+        }
+        if finished.has(Flag::Waiter) {
+            // A submitter may wait for just this slot to be free.
+            crate::sync::futex_wake_low(&slot.state);
+        }
+    }
 }
 
 fn mark_of(generation: u32) -> u64 {
@@ -99,16 +115,24 @@ impl Pool {
         // the Release of `give_back`, and so before whatever is written into the slot after that.
         if state.is_done_without_events()
             && let Some(bytes) = outcome::load_short(slot, room)
-            && self.mark_taken(ticket, state)
         {
-            keep(bytes);
-            self.give_back(ticket, slot, state);
+            let marks = self.taken(ticket);
+            if self.mark(marks, ticket, state) {
+                keep(bytes);
+                marks.give_back(ticket, slot, state);
+            }
         }
     }
 
     #[inline]
     fn mark_taken(&self, ticket: Ticket, state: State) -> bool {
-        let (taken, wanted) = (&self.taken(ticket).by_one, mark_of(ticket.generation));
+        self.mark(self.taken(ticket), ticket, state)
+    }
+
+    /// `marks` are those of the ticket.
+    #[inline]
+    fn mark(&self, marks: &Taken, ticket: Ticket, state: State) -> bool {
+        let (taken, wanted) = (&marks.by_one, mark_of(ticket.generation));
         if !state.is_finished() || state.generation() != ticket.generation {
             return false;
         }
@@ -232,17 +256,7 @@ impl Pool {
     /// Frees a finished slot that this thread has taken, and whose outcome is kept.
     #[inline]
     pub(crate) fn give_back(&self, ticket: Ticket, slot: &Slot, finished: State) {
-        slot.give_back(finished);
-        // After that, for a finished slot whose mark says that it was copied is a damaged one, however long we stand still here. Release: pairs with the
-        // Acquire in `await_taker`.
-        let (kept, mark) = (&self.taken(ticket).for_good, mark_of(ticket.generation));
-        if kept.load(Relaxed) < mark {
-            kept.store(mark, Release);
-        }
-        if finished.has(Flag::Waiter) {
-            // A submitter may wait for just this slot to be free.
-            crate::sync::futex_wake_low(&slot.state);
-        }
+        self.taken(ticket).give_back(ticket, slot, finished);
     }
 
     /// The same, and the blocks that the slot named.
