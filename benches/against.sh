@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a task costs now, beside another commit: both are built, and take turns. Prints the median of the rounds' ratios.
 #   benches/against.sh <commit> [rounds, 30 when nothing is said]
+# Needs lld, Rust's own linker on x86-64. Where a linker puts the functions moves these figures by more than most changes do, so each round has both with an order of its own, drawn by its number.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 commit=$(git rev-parse --verify "${1:?which commit?}^{commit}")
@@ -12,19 +13,24 @@ git worktree add --quiet --detach "$work/then" "$commit"
 cp -r benches/round.rs benches/common "$work/then/benches/"
 grep -q '^name = "round"$' "$work/then/Cargo.toml" || printf '\n[[bench]]\nname = "round"\nharness = false\n' >>"$work/then/Cargo.toml"
 
-# Builds the bench of the tree in $1 and prints the program's path.
+# Builds the bench of the tree in $1 with the functions in the order that the number $2 draws, as the program $3. The library is built the first time.
 build() {
-    (cd "$1" && CARGO_TARGET_DIR="$work/build" cargo bench --locked --no-run --bench round --message-format json 2>"$work/log") |
-        sed -n '/"name":"round"/s/.*"executable":"\([^"]*\)".*/\1/p' || { cat "$work/log" >&2; exit 1; }
+    local order="-Wl,--shuffle-sections=.text*=$2"
+    local program
+    program=$(cd "$1" && CARGO_TARGET_DIR="$work/build-$(basename "$3")" cargo rustc --locked --profile bench --bench round --message-format json -- -C "link-arg=$order" 2>"$work/log" |
+        sed -n '/"name":"round"/s/.*"executable":"\([^"]*\)".*/\1/p') && [[ -n $program ]] || { cat "$work/log" >&2; exit 1; }
+    mv "$program" "$3.$2"
 }
-cp "$(build .)" "$work/now.bin"
-cp "$(build "$work/then")" "$work/then.bin"
+for ((round = 1; round <= rounds; round++)); do
+    build . "$round" "$work/now"
+    build "$work/then" "$round" "$work/before"
+done
 for ((round = 1; round <= rounds; round++)); do
     # Who comes first has the other's caches: by turns.
-    order="now then"
-    ((round % 2)) || order="then now"
+    order="now before"
+    ((round % 2)) || order="before now"
     for which in $order; do
-        "$work/$which.bin" --bench | sed "s/^/$round $which /"
+        "$work/$which.$round" --bench | sed "s/^/$round $which /"
     done
 done >"$work/figures"
 python3 - "$work/figures" <<'PYTHON'
@@ -36,7 +42,7 @@ for line in open(sys.argv[1]):
     number, which, name, ns = line.split()
     figures.setdefault(name, {}).setdefault(which, {})[number] = float(ns)
 for name, of in figures.items():
-    ratios = [ns / of["then"][number] for number, ns in of["now"].items()]
-    now, then = (statistics.median(of[which].values()) for which in ("now", "then"))
-    print(f"{name}: now {now:.0f} ns, then {then:.0f} ns, median ratio of {len(ratios)} rounds {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    ratios = [ns / of["before"][number] for number, ns in of["now"].items()]
+    now, before = (statistics.median(of[which].values()) for which in ("now", "before"))
+    print(f"{name}: now {now:.0f} ns, before {before:.0f} ns, median ratio of {len(ratios)} rounds {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
 PYTHON
