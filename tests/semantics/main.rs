@@ -107,7 +107,7 @@ const FULL_SECTIONS: &str = "FWAMPS";
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
 /// Cells that run at the same time: most of them wait most of the time.
-const AT_A_TIME: usize = 5;
+const AT_A_TIME: usize = 8;
 
 fn main() {
     taskring::init();
