@@ -180,15 +180,21 @@ impl Supervisor {
 
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let children = lock(&self.children);
-        // One that was just started may be at work before this process has heard that it was.
+        // One that was just started may be at work before this process has heard that it was, or the supervisor's thread has noted it.
         let unheard_of = self.pool.member.participants().filter_map(|(who, state, record)| {
-            // Acquire: pairs with the Release of a worker that is ready: its number is visible below, and that it expects no cause, if it is not ours.
-            let is_ready = state.kind() == Some(Kind::Worker) && record.ready.load(Acquire) == 1;
+            // Acquire: pairs with the Release of a worker that is ready: its number is visible below, its thread's, and that it expects no cause, if it is not
+            // ours.
+            let is_ready = state.is_worker() && record.ready.load(Acquire) == 1;
             let is_ours = is_ready && record.number.load(Relaxed) != 0 && self.pool.member.awaits_cause(who);
-            let pid = record.pid.load(Relaxed);
-            let is_new = is_ours && !children.iter().any(|child| child.pid == pid);
+            let (pid, thread) = (record.pid.load(Relaxed), record.thread.load(Relaxed));
+            let is_it = |child: &Child| child.thread.as_ref().map_or(child.pid == pid, |it| it.id() == thread);
+            let is_new = is_ours && !children.iter().any(is_it);
             // One that has just ended is no child any more either.
-            (is_new && !process_is_gone(pid, record.start.load(Relaxed))).then_some(pid)
+            let is_gone = || match state.kind() {
+                Some(Kind::ThreadWorker) => sys::thread_is_gone(thread),
+                _ => process_is_gone(pid, record.start.load(Relaxed)),
+            };
+            (is_new && !is_gone()).then_some(pid)
         });
         children.iter().filter(|child| child.ended.is_none()).map(|child| child.pid).chain(unheard_of).collect()
     }
