@@ -125,7 +125,7 @@ impl Supervisor {
         hiring.replacements = wanted;
         segment.life().replacements.store(wanted, Relaxed);
         let end = planned as u32 + wanted;
-        let mut are_too_many = watch.requested.iter().any(|&number| number >= end);
+        let mut are_too_many = self.dismiss_requested(end);
         for child in lock(&self.children).iter_mut().filter(|child| child.number >= end) {
             // One that is still starting leaves as soon as it is ready: that is no start that failed.
             child.dismissed = true;

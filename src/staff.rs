@@ -31,6 +31,13 @@ pub(crate) struct Place {
     starting: usize,
 }
 
+/// A worker that is being started.
+pub(crate) struct Requested {
+    number: u32,
+    /// It is to leave, for there are to be fewer: its end is no start that failed, also when there are to be more again by the time when it is heard of.
+    pub(crate) dismissed: bool,
+}
+
 impl Place {
     /// Whether somebody is to take tasks here soon, and nobody does so now.
     pub(crate) fn is_coming(&self) -> bool {
@@ -122,7 +129,7 @@ impl Supervisor {
         if self.plan.method == StartMethod::None || self.is_ending() {
             return Ok(());
         }
-        let staff = self.staff(watch);
+        let staff = self.staff();
         let is_stopping = self.is_stopping();
         // At the end nobody counts the failures.
         let since = if staff.is_empty() { watch.last_start } else { watch.last_failure };
@@ -150,7 +157,9 @@ impl Supervisor {
         missing.extend(to_follow.map(|(&number, _)| number).take(room));
         for number in missing {
             watch.last_start = now;
-            self.start_one(watch, number)?;
+            // It may be there, and gone again, before it is put down as a child.
+            self.request(number);
+            self.start_one(number).inspect_err(|_| _ = self.take_request(number))?;
         }
         Ok(())
     }
@@ -180,7 +189,12 @@ impl Supervisor {
     pub(crate) fn resize(&self, workers: usize) {
         let steering = lock(&self.steering);
         let segment = self.pool.segment();
-        let before = self.wanted.swap(workers, Relaxed);
+        let before = self.planned_workers();
+        if workers > before {
+            // Before more are started: they look at it.
+            segment.life().wanted.store(workers as u32, Relaxed);
+        }
+        self.wanted.store(workers, Relaxed);
         if seeded(Bug::NumberGone) && workers < before {
             segment.life().wanted.store(0, Relaxed);
             segment.set(Bit::Shrunk);
@@ -189,6 +203,7 @@ impl Supervisor {
         if workers < before {
             // Before they can see it, and end.
             let end = self.end_of_numbers();
+            self.dismiss_requested(end);
             lock(&self.children).iter_mut().for_each(|child| child.dismissed |= child.number >= end);
         }
         segment.life().wanted.store(workers as u32, Relaxed);
@@ -213,7 +228,7 @@ impl Supervisor {
         segment.life().wanted.store(wanted as u32, Relaxed);
         segment.life().replacements.store(watch.hiring.replacements(), Relaxed);
         let mut numbers = lock(&self.children).iter().map(|child| child.number).collect::<Vec<_>>();
-        numbers.extend(&watch.requested);
+        numbers.extend(lock(&self.requested).iter().map(|requested| requested.number));
         let wanted = wanted as u32 + watch.hiring.replacements();
         if numbers.iter().all(|&number| number < wanted) {
             segment.unset(Bit::Shrunk);
@@ -241,7 +256,7 @@ impl Supervisor {
     }
 
     /// Who is there and who was asked for, by number.
-    fn staff(&self, watch: &Watch) -> BTreeMap<u32, Place> {
+    fn staff(&self) -> BTreeMap<u32, Place> {
         let mut staff: BTreeMap<u32, Place> = BTreeMap::new();
         for child in lock(&self.children).iter() {
             let place = staff.entry(child.number).or_default();
@@ -253,8 +268,8 @@ impl Supervisor {
             place.gone += usize::from(turn == Some(Turn::Handed));
             place.starting += usize::from(matches!(turn, None | Some(Turn::Waiting)));
         }
-        for &number in &watch.requested {
-            let place = staff.entry(number).or_default();
+        for requested in lock(&self.requested).iter() {
+            let place = staff.entry(requested.number).or_default();
             place.workers += 1;
             place.starting += 1;
         }
@@ -277,7 +292,27 @@ impl Supervisor {
         self.pool.segment().worker_name(number)
     }
 
-    fn start_one(&self, watch: &mut Watch, number: u32) -> Result<()> {
+    fn request(&self, number: u32) {
+        let mut requested = lock(&self.requested);
+        // Under the lock: who wants fewer says so first, and then looks at these.
+        requested.push(Requested { number, dismissed: number >= self.end_of_numbers() });
+    }
+
+    /// Takes the worker of this number, or one of these, off those that are being started.
+    pub(crate) fn take_request(&self, number: u32) -> Option<Requested> {
+        let mut requested = lock(&self.requested);
+        let place = requested.iter().position(|requested| requested.number == number)?;
+        Some(requested.swap_remove(place))
+    }
+
+    /// Of those that are being started the ones from this number on are to leave; whether there are any.
+    pub(crate) fn dismiss_requested(&self, end: u32) -> bool {
+        let mut requested = lock(&self.requested);
+        requested.iter_mut().for_each(|requested| requested.dismissed |= requested.number >= end);
+        requested.iter().any(|requested| requested.number >= end)
+    }
+
+    fn start_one(&self, number: u32) -> Result<()> {
         let child = match self.plan.method {
             StartMethod::None => return Ok(()),
             StartMethod::Fork | StartMethod::ForkServer => {
@@ -285,9 +320,7 @@ impl Supervisor {
                     .zygote
                     .as_ref()
                     .ok_or(Error::Broken { kind: PoolKind::Process, cause: "there is no process to fork from".into() })?;
-                zygote.request_start(number)?;
-                watch.requested.push(number);
-                return Ok(());
+                return zygote.request_start(number);
             }
             StartMethod::Spawn => {
                 let pid = start::spawn(self.pool.segment().file(), self.plan.exe.as_ref(), &self.plan.env, number)?;

@@ -14,6 +14,7 @@ use crate::policy::{OnWorkerDeath, Policy};
 use crate::pool::{Pool, lock};
 use crate::record::{Kind, RecordState};
 use crate::registry::process_is_gone;
+use crate::staff::Requested;
 use crate::start::{StartMethod, WorkerExe};
 use crate::state::Participant;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -52,6 +53,8 @@ pub(crate) struct Supervisor {
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
     pub(crate) children: Mutex<Vec<Child>>,
+    /// Workers that are being started and are no children yet. Locked after `children`, or alone.
+    pub(crate) requested: Mutex<Vec<Requested>>,
     /// How many workers there are to be. Written under the lock of `steering`, as is what the segment says of it, and of a pause.
     pub(crate) wanted: AtomicUsize,
     pub(crate) steering: Mutex<()>,
@@ -89,8 +92,6 @@ pub(crate) struct Watch {
     pub(crate) last_start: u64,
     /// When a worker last ended that had not become ready, or could not be started.
     pub(crate) last_failure: u64,
-    /// The numbers of workers that the zygote was asked for, and has not answered.
-    pub(crate) requested: Vec<u32>,
     /// When there was nothing left to wait for but these.
     over_since: Option<u64>,
     /// It was said that the pool is broken.
@@ -114,6 +115,7 @@ impl Supervisor {
             zygote,
             zygote_gone: AtomicBool::new(false),
             children: Mutex::default(),
+            requested: Mutex::default(),
             wanted: AtomicUsize::new(workers),
             steering: Mutex::default(),
             has_paused: AtomicBool::new(false),
@@ -253,8 +255,9 @@ impl Supervisor {
     /// A worker that was started. The pool may be ending its workers since.
     pub(crate) fn add(&self, mut child: Child) {
         let mut children = lock(&self.children);
-        // Under the lock: who wants fewer says so first, and then looks at those that are here.
-        child.dismissed |= child.number >= self.end_of_numbers();
+        // Under the lock: who wants fewer says so first, and then looks at those that were asked for, and at those that are here.
+        let was_dismissed = self.take_request(child.number).is_some_and(|requested| requested.dismissed);
+        child.dismissed |= was_dismissed || child.number >= self.end_of_numbers();
         let signal = self.ending.load(Relaxed);
         if signal != 0 && child.end_by(signal) {
             self.signalled.fetch_add(1, Relaxed);
@@ -344,7 +347,7 @@ impl Supervisor {
         let since = *watch.over_since.get_or_insert_with(now_ns);
         // Acquire: pairs with the Release in `hear`.
         let expects =
-            !watch.requested.is_empty() && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
+            !lock(&self.requested).is_empty() && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
         expects && now_ns() - since < CAUSE_GRACE_NS
     }
 
@@ -391,12 +394,11 @@ impl Supervisor {
     fn hear(&self, zygote: &Zygote, watch: &mut Watch) {
         match zygote.news() {
             Ok(News::Started(pid, number)) => {
-                watch.requested.retain(|&other| other != number);
                 log::debug!(target: "taskring", "{} started as process {pid}", self.name_of(number));
                 self.add(Child::of_zygote(pid, number));
             }
             Ok(News::NotStarted(number, errno)) => {
-                watch.requested.retain(|&other| other != number);
+                self.take_request(number);
                 self.start_failed(watch, Error::System { call: "fork of a worker", errno });
             }
             Ok(News::Threads(count)) => {
