@@ -37,6 +37,10 @@ impl Executor {
     /// would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
+        if cancel_pending {
+            // Before a pause ends with the closing. What others submit until then is cancelled after it.
+            self.cancel_pending();
+        }
         let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
         if cancel_pending {
             self.cancel_pending();
