@@ -1,7 +1,7 @@
 //! Row B4 once more: tasks for one worker, by which workers of several processes wait for each other.
 
 use crate::process_support::common::{Board, square};
-use crate::process_support::{kill, wait_until};
+use crate::process_support::{kill, pid_alive, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -118,7 +118,10 @@ cases! {
         let other = pool.submit_to(0, waits_for_the_killed, board.name()).unwrap();
         let victim = pool.submit_to(1, waits_and_tells, board.name()).unwrap();
         wait_until("worker 1 is about to wait", || board[1].load(SeqCst) != 0);
-        kill(board[1].load(SeqCst) as u32);
+        let pid = board[1].load(SeqCst) as u32;
+        kill(pid);
+        // The signal takes a moment, and until then there is a circle.
+        wait_until("it is dead", || !pid_alive(pid));
         board[2].store(1, SeqCst);
         assert_eq!(other.result(), Ok(0), "whoever takes the place of worker 1 runs the task");
         assert!(matches!(victim.result(), Err(Error::WorkerLost { .. })));
