@@ -38,7 +38,7 @@ impl Executor {
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
         if cancel_pending {
-            // Before a pause ends with the closing. What others submit until then is cancelled after it.
+            // Before a pause ends with the closing. What is submitted until then is cancelled after it, unless a worker was first.
             self.cancel_pending();
         }
         let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());

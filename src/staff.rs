@@ -11,7 +11,7 @@ use crate::seeded::{Bug, seeded};
 use crate::start::{self, StartMethod};
 use crate::state::{Participant, Phase};
 use crate::supervisor::{Supervisor, Watch};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Relaxed, Release};
 use crate::sync::now_ns;
 use crate::sys;
 use crate::target::Target;
@@ -191,10 +191,11 @@ impl Supervisor {
         let segment = self.pool.segment();
         let before = self.planned_workers();
         if workers > before {
-            // Before more are started: they look at it.
+            // First: who is started for the number below looks at this one.
             segment.life().wanted.store(workers as u32, Relaxed);
         }
-        self.wanted.store(workers, Relaxed);
+        // Release: pairs with the Acquire in `planned_workers`.
+        self.wanted.store(workers, Release);
         if seeded(Bug::NumberGone) && workers < before {
             segment.life().wanted.store(0, Relaxed);
             segment.set(Bit::Shrunk);
@@ -298,7 +299,7 @@ impl Supervisor {
         requested.push(Requested { number, dismissed: number >= self.end_of_numbers() });
     }
 
-    /// Takes the worker of this number, or one of these, off those that are being started.
+    /// Takes the worker of this number off those that are being started.
     pub(crate) fn take_request(&self, number: u32) -> Option<Requested> {
         let mut requested = lock(&self.requested);
         let place = requested.iter().position(|requested| requested.number == number)?;

@@ -53,7 +53,7 @@ pub(crate) struct Supervisor {
     /// The zygote is gone: its socket is not listened to any more.
     zygote_gone: AtomicBool,
     pub(crate) children: Mutex<Vec<Child>>,
-    /// Workers that are being started and are no children yet. Locked after `children`, or alone.
+    /// Workers that are being started and are no children yet. Locked after `steering` and `children`.
     pub(crate) requested: Mutex<Vec<Requested>>,
     /// How many workers there are to be. Written under the lock of `steering`, as is what the segment says of it, and of a pause.
     pub(crate) wanted: AtomicUsize,
@@ -202,7 +202,8 @@ impl Supervisor {
     }
 
     pub(crate) fn planned_workers(&self) -> usize {
-        self.wanted.load(Relaxed)
+        // Acquire: pairs with the Release in `resize`.
+        self.wanted.load(Acquire)
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
