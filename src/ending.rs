@@ -37,14 +37,14 @@ impl Executor {
     /// would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
-        if cancel_pending {
-            // Before a pause ends with the closing. What is submitted until then is cancelled after it, unless a worker was first.
-            self.cancel_pending();
-        }
-        let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
-        if cancel_pending {
-            self.cancel_pending();
-        }
+        let cancel = || {
+            if cancel_pending {
+                self.cancel_pending();
+            }
+        };
+        // At once, for a lane may be long in coming, and again for what was submitted meanwhile. Of a pool that is paused nothing of it begins.
+        cancel();
+        let locked = self.close(cancel);
         if wait {
             self.wait_over(None)?;
         }
@@ -81,7 +81,7 @@ impl Executor {
     pub fn shutdown_within(&self, limit: Duration) -> Result<Ending> {
         self.begin_to_end(true)?;
         let start = now_ns();
-        let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
+        let locked = self.close(|| ());
         let deadline = start.saturating_add(nanos(limit));
         if self.wait_over(Some(deadline))? {
             return locked.map(|()| Ending::default());
@@ -171,6 +171,17 @@ impl Executor {
         self.is_inside() && !self.pool().shut.load(Relaxed)
     }
 
+    /// Closes the pool, of its owner; calls `then` when what was submitted before has been published.
+    fn close(&self, then: impl FnOnce()) -> Result<()> {
+        match self.supervisor() {
+            Some(supervisor) => supervisor.close(then),
+            None => {
+                then();
+                Ok(())
+            }
+        }
+    }
+
     /// Cancels what is pending: the owner everything, others their own.
     fn cancel_pending(&self) -> usize {
         self.pool().cancel_all(self.supervisor().is_some(), true)
@@ -213,9 +224,7 @@ impl Supervisor {
         // At once, for those who wait. What is being published meanwhile is cancelled after the lanes were taken; what recovery has put back just before
         // the workers' end, by the supervisor's thread.
         self.cancel_rest();
-        let closed = self.close();
-        self.cancel_rest();
-        closed
+        self.close(|| self.cancel_rest())
     }
 }
 

@@ -51,7 +51,7 @@ extern "C" fn at_exit() {
             continue;
         }
         let start = Instant::now();
-        let _ = supervisor.close();
+        let _ = supervisor.close(|| ());
         let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));
         if supervisor.wait_over(left) {
             // What was to be called when a task is over has been called then.

@@ -25,7 +25,7 @@ pub(crate) enum Bit {
     Corrupt = 4,
     /// The owner is gone. An anonymous pool's workers leave at once.
     Orphaned = 8,
-    /// The owner wants no task to be started for now. It means nothing once the pool is closing or the owner gone.
+    /// The owner wants no task to be started for now. It means nothing once the owner is gone, and whoever closes the pool ends it.
     Paused = 16,
     /// Workers whose number is not below the wanted one leave. The owner takes it away when they have.
     Shrunk = 32,

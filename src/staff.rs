@@ -236,16 +236,19 @@ impl Supervisor {
         }
     }
 
-    /// Begins or ends a pause. Under the lock, so that the bit and what justifies it belong together.
-    pub(crate) fn pause(&self, begins: bool) {
+    /// Begins a pause. Under the lock, so that the bit and what justifies it belong together, and whoever closes the pool ends this pause, or it is refused.
+    pub(crate) fn begin_pause(&self) -> Result<()> {
         let _steering = lock(&self.steering);
-        self.has_paused.store(begins, Relaxed);
-        let segment = self.pool.segment();
-        if begins {
-            segment.set(Bit::Paused);
-        } else {
-            segment.unset(Bit::Paused);
-        }
+        self.pool.segment().check_open()?;
+        self.has_paused.store(true, Relaxed);
+        self.pool.segment().set(Bit::Paused);
+        Ok(())
+    }
+
+    pub(crate) fn end_pause(&self) {
+        let _steering = lock(&self.steering);
+        self.has_paused.store(false, Relaxed);
+        self.pool.segment().unset(Bit::Paused);
     }
 
     /// A pause that nobody can end would hang everybody.

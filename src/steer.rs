@@ -80,8 +80,7 @@ impl Executor {
     pub fn pause(&self) -> Result<()> {
         let supervisor = self.steered("a pause")?;
         let pool = self.pool();
-        pool.segment().check_open()?;
-        supervisor.pause(true);
+        supervisor.begin_pause()?;
         pool.segment().announce_pause();
         let deadline = now_ns() + MUTEX_NS_MAX;
         while pool.segment().is_paused() {
@@ -100,7 +99,7 @@ impl Executor {
     /// [`Error::Unsupported`] of a submitter that is not the owner; [`Error::Forked`].
     pub fn resume(&self) -> Result<()> {
         let supervisor = self.steered("the end of a pause")?;
-        supervisor.pause(false);
+        supervisor.end_pause();
         self.pool().segment().wake_everybody();
         Ok(())
     }

@@ -215,14 +215,16 @@ impl Supervisor {
         self.plan.method.is_thread()
     }
 
-    /// No new tasks from anybody. What was published before has been published when this returns.
-    pub(crate) fn close(&self) -> Result<()> {
+    /// No new tasks from anybody. What was published before has been published when `then` is called, before a pause ends.
+    pub(crate) fn close(&self, then: impl FnOnce()) -> Result<()> {
         let segment = self.pool.segment();
         segment.set(Bit::Closing);
         let mut stalled = Ok(());
         for (lane, _) in segment.lanes() {
             stalled = stalled.and(self.pool.member.hold_lane(lane).map(drop));
         }
+        then();
+        self.end_pause();
         segment.wake_everybody();
         self.ring();
         stalled

@@ -118,9 +118,9 @@ impl Segment {
         self.life().flags.fetch_and(!(bit as u32), AcqRel);
     }
 
-    /// Whether workers are to start nothing. A pool that is closing does what is left, and one without its owner would be paused for ever.
+    /// Whether workers are to start nothing. A pool without its owner would be paused for ever.
     pub(crate) fn is_paused(&self) -> bool {
-        let ends = Bit::Closing as u32 | if seeded(Bug::PauseKept) { 0 } else { Bit::Orphaned as u32 };
+        let ends = if seeded(Bug::PauseKept) { 0 } else { Bit::Orphaned as u32 };
         // Acquire: pairs with `set`.
         self.life().flags.load(Acquire) & (Bit::Paused as u32 | ends) == Bit::Paused as u32
     }

@@ -4,6 +4,7 @@ use crate::process_support::common::{Board, Random, count_in, hold, nap, own_pid
 use crate::process_support::{kill, pid_alive, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::task::worker_number;
@@ -229,6 +230,34 @@ cases! {
         let pending: Vec<_> = (0..10).map(|x| pool.submit(square, x).unwrap()).collect();
         pool.shutdown(true, true).expect("over");
         assert!(pending.iter().all(|future| future.result() == Err(Error::Cancelled)));
+    }
+
+    fn semantics_p26_nothing_begins_in_a_paused_pool_that_ends_and_cancels(kind) {
+        for round in 0..8 {
+            let pool = Executor::builder().workers(2).start(kind).capacity(4).build().expect("a pool");
+            let board = Board::new(1);
+            // They are there, and rest.
+            assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
+            pool.pause().expect("paused");
+            let accepted = Mutex::new(Vec::new());
+            std::thread::scope(|scope| {
+                // They wait for a place in the full ring when the end comes, and get one when the first of their tasks are cancelled.
+                let feed = || while let Ok(future) = pool.submit(count_in, (board.name(), 0)) {
+                    accepted.lock().unwrap().push(future);
+                };
+                (0..4).for_each(|_| drop(scope.spawn(feed)));
+                wait_until("the ring is full", || accepted.lock().unwrap().len() == 4);
+                match round % 2 {
+                    0 => pool.shutdown(true, true).expect("over"),
+                    _ if is_thread(kind) => pool.shutdown(false, true).expect("closed"),
+                    _ => pool.terminate_workers().expect("closed"),
+                }
+            });
+            pool.shutdown(true, false).expect("over");
+            let accepted = accepted.into_inner().unwrap();
+            assert!(accepted.iter().all(|future| future.result() == Err(Error::Cancelled)), "in round {round}: {accepted:?}");
+            assert_eq!((board[0].load(SeqCst), pool.is_paused()), (0, false), "in round {round}");
+        }
     }
 
     fn semantics_b9_a_pool_that_its_owner_leaves_paused_goes_on(kind) {
