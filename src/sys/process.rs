@@ -35,8 +35,17 @@ pub(crate) fn uid() -> u32 {
 
 /// When a process started, in clock ticks since boot; `None` if there is none with this number. A zombie still counts.
 pub(crate) fn start_time(pid: u32) -> Result<Option<u64>> {
+    stat_field(&format!("/proc/{pid}/stat"), START_TIME)
+}
+
+/// The fields of `/proc/PID/stat`, counted as in proc_pid_stat(5).
+const FLAGS: usize = 9;
+const START_TIME: usize = 22;
+
+/// A number from such a file of a process or a thread; `None` if there is none any more.
+fn stat_field(path: &str, field: usize) -> Result<Option<u64>> {
     let call = "read /proc/PID/stat";
-    let text = match std::fs::read(format!("/proc/{pid}/stat")) {
+    let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) => {
             return match error.raw_os_error() {
@@ -46,18 +55,17 @@ pub(crate) fn start_time(pid: u32) -> Result<Option<u64>> {
             };
         }
     };
-    match parse_start_time(&text) {
-        Some(ticks) => Ok(Some(ticks)),
+    match parse_stat_field(&text, field) {
+        Some(number) => Ok(Some(number)),
         None => Err(SysError { call, errno: libc::EINVAL }),
     }
 }
 
-/// Field 22 of `/proc/PID/stat`. Field 2, the name, may hold spaces, parentheses and any byte, so counting starts after
-/// the last parenthesis.
-fn parse_start_time(text: &[u8]) -> Option<u64> {
+/// Field 2, the name, may hold spaces, parentheses and any byte, so counting starts after the last parenthesis.
+fn parse_stat_field(text: &[u8], field: usize) -> Option<u64> {
     let name_end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(&text[name_end + 1..]).ok()?;
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    rest.split_ascii_whitespace().nth(field - 3)?.parse().ok()
 }
 
 /// A number for the pid namespace of this process: identifiers of two processes compare only if this is the same.
@@ -249,13 +257,15 @@ pub(crate) fn has_in_memory(pid: u32, device: u64, inode: u64) -> Result<bool> {
     }))
 }
 
-/// Number of threads in this process, at least 1.
+/// Number of threads in this process that can run its code still, at least 1: one that was joined may be listed a moment longer.
 pub(crate) fn thread_count() -> Result<usize> {
     let failed = |error: io::Error| SysError::from_io("read /proc/self/task", &error);
+    // The kernel's PF_EXITING, set before the word that a join waits for is cleared.
+    const IS_EXITING: u64 = 4;
     let mut count = 0;
     for entry in std::fs::read_dir("/proc/self/task").map_err(failed)? {
-        entry.map_err(failed)?;
-        count += 1;
+        let path = format!("{}/stat", entry.map_err(failed)?.path().display());
+        count += usize::from(stat_field(&path, FLAGS)?.is_some_and(|flags| flags & IS_EXITING == 0));
     }
     Ok(count)
 }
@@ -415,12 +425,12 @@ mod tests {
     }
 
     #[test]
-    fn the_start_time_is_counted_from_the_last_parenthesis() {
+    fn fields_are_counted_from_the_last_parenthesis() {
         let fields = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654321 0 0\n";
         let text = [b"12 (a) S 1 \xff) (".as_slice(), b") ", fields.as_bytes()].concat();
-        assert_eq!(parse_start_time(&text), Some(987_654_321));
-        assert_eq!(parse_start_time(b"12 (a) S 1 1"), None);
-        assert_eq!(parse_start_time(b""), None);
+        assert_eq!(parse_stat_field(&text, START_TIME), Some(987_654_321));
+        assert_eq!(parse_stat_field(b"12 (a) S 1 1", START_TIME), None);
+        assert_eq!(parse_stat_field(b"", START_TIME), None);
         let own = start_time(pid()).unwrap();
         assert!(own.is_some_and(|ticks| ticks > 0));
     }
