@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::life::Bit;
 use crate::limits::{KILLED_NS_MAX, nanos};
 use crate::pool::Ticket;
 use crate::search::Rings;
@@ -37,14 +38,15 @@ impl Executor {
     /// would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
-        let cancel = || {
-            if cancel_pending {
-                self.cancel_pending();
-            }
+        if cancel_pending {
+            // At once, for a lane may be long in coming; and again for what is published meanwhile, and as long a pause lasts.
+            self.cancel_pending();
+        }
+        let locked = match self.supervisor() {
+            Some(supervisor) if cancel_pending => supervisor.close_and(|| _ = self.cancel_pending()),
+            Some(supervisor) => supervisor.close(),
+            None => Ok(()),
         };
-        // At once, for a lane may be long in coming, and again for what was submitted meanwhile. Of a pool that is paused nothing of it begins.
-        cancel();
-        let locked = self.close(cancel);
         if wait {
             self.wait_over(None)?;
         }
@@ -81,7 +83,7 @@ impl Executor {
     pub fn shutdown_within(&self, limit: Duration) -> Result<Ending> {
         self.begin_to_end(true)?;
         let start = now_ns();
-        let locked = self.close(|| ());
+        let locked = self.close();
         let deadline = start.saturating_add(nanos(limit));
         if self.wait_over(Some(deadline))? {
             return locked.map(|()| Ending::default());
@@ -171,15 +173,9 @@ impl Executor {
         self.is_inside() && !self.pool().shut.load(Relaxed)
     }
 
-    /// Closes the pool, of its owner; calls `then` when what was submitted before has been published.
-    fn close(&self, then: impl FnOnce()) -> Result<()> {
-        match self.supervisor() {
-            Some(supervisor) => supervisor.close(then),
-            None => {
-                then();
-                Ok(())
-            }
-        }
+    /// Closes the pool, if it is this one's.
+    fn close(&self) -> Result<()> {
+        self.supervisor().map_or(Ok(()), |supervisor| supervisor.close())
     }
 
     /// Cancels what is pending: the owner everything, others their own.
@@ -218,13 +214,42 @@ impl Executor {
 }
 
 impl Supervisor {
+    /// No new tasks from anybody. What was submitted before has been published when this returns, but by who is stalled. A pause ends.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.pool.segment().set(Bit::Closing);
+        // First, for a stalled lane takes long.
+        self.end_pause();
+        self.await_lanes()
+    }
+
+    /// The same; what has been published by then is cancelled before a pause ends.
+    pub(crate) fn close_and(&self, cancel: impl FnOnce()) -> Result<()> {
+        self.pool.segment().set(Bit::Closing);
+        let stalled = self.await_lanes();
+        cancel();
+        self.end_pause();
+        stalled
+    }
+
+    /// After `Closing` was set: waits for who has seen the pool open, and tells everybody.
+    fn await_lanes(&self) -> Result<()> {
+        let segment = self.pool.segment();
+        let mut stalled = Ok(());
+        for (lane, _) in segment.lanes() {
+            stalled = stalled.and(self.pool.member.hold_lane(lane).map(drop));
+        }
+        segment.wake_everybody();
+        self.ring();
+        stalled
+    }
+
     /// Sends every worker that this process has started the signal, for good, and cancels what is pending.
     fn end_workers(&self, signal: i32) -> Result<()> {
         self.signal_workers(signal);
         // At once, for those who wait. What is being published meanwhile is cancelled after the lanes were taken; what recovery has put back just before
         // the workers' end, by the supervisor's thread.
         self.cancel_rest();
-        self.close(|| self.cancel_rest())
+        self.close_and(|| self.cancel_rest())
     }
 }
 
@@ -276,6 +301,31 @@ mod tests {
             std::thread::yield_now();
         }
         (pool, future)
+    }
+
+    /// While a lane keeps the closing of a paused pool waiting: whether the pause lasts.
+    fn is_paused_while_it_closes(cancel_pending: bool) -> bool {
+        let pool = Executor::builder().workers(1).start(StartMethod::Thread).build().unwrap();
+        pool.pause().unwrap();
+        let (segment, member) = (pool.pool().segment(), &pool.pool().member);
+        let held = member.hold_lane(0).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| pool.shutdown(false, cancel_pending).unwrap());
+            while !segment.has(Bit::Closing) {
+                std::thread::yield_now();
+            }
+            // Were it to end now, it would within this.
+            std::thread::sleep(Duration::from_millis(50));
+            let is_paused = segment.is_paused();
+            drop(held);
+            is_paused
+        })
+    }
+
+    #[test]
+    fn a_pause_lasts_until_all_is_cancelled_and_ends_at_once_where_nothing_is() {
+        assert!(is_paused_while_it_closes(true));
+        assert!(!is_paused_while_it_closes(false));
     }
 
     #[test]

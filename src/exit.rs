@@ -35,9 +35,13 @@ extern "C" fn at_exit() {
         return;
     }
     let pools = std::mem::take(&mut *lock(&POOLS));
-    for pool in pools {
-        // A forked child that exits has nothing to wait for.
-        let Some(supervisor) = pool.supervisor.upgrade().filter(|_| pool.fork == crate::fork::side()) else { continue };
+    // A forked child that exits has nothing to wait for.
+    let is_own = |pool: &Remembered| pool.fork == crate::fork::side();
+    let pools = pools.iter().filter(|pool| is_own(pool)).filter_map(|pool| Some((pool, pool.supervisor.upgrade()?)));
+    let pools: Vec<_> = pools.collect();
+    // All of them, before one is waited for: a task of it may wait for one of another.
+    pools.iter().filter(|(pool, _)| !pool.detach).for_each(|(_, supervisor)| supervisor.end_pause());
+    for (pool, supervisor) in pools {
         if pool.detach {
             // Its workers finish what they are running; those of an anonymous pool begin nothing else.
             let segment = supervisor.pool().segment();
@@ -51,7 +55,7 @@ extern "C" fn at_exit() {
             continue;
         }
         let start = Instant::now();
-        let _ = supervisor.close(|| ());
+        let _ = supervisor.close();
         let left = pool.limit.map(|limit| limit.saturating_sub(start.elapsed()));
         if supervisor.wait_over(left) {
             // What was to be called when a task is over has been called then.

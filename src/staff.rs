@@ -71,7 +71,7 @@ impl Supervisor {
         }
     }
 
-    fn thread_participant(&self, id: u32) -> Option<Participant> {
+    pub(crate) fn thread_participant(&self, id: u32) -> Option<Participant> {
         let is_it = |&(_, state, record): &(Participant, RecordState, &Record)| {
             state.kind() == Some(Kind::ThreadWorker)
                 && record.pid.load(Relaxed) == sys::pid()
@@ -139,6 +139,8 @@ impl Supervisor {
         let least = self.least_workers() as u32;
         let mut missing: Vec<u32> = match is_stopping {
             false => (0..least).filter(|number| !staff.contains_key(number)).collect(),
+            // Nothing is left yet of one that is paused until all is cancelled.
+            true if self.pool.segment().is_paused() => Vec::new(),
             true => self.one_for_the_rest(&staff).into_iter().collect(),
         };
         let beyond = staff.values().map(|place| place.workers.saturating_sub(1)).sum();
@@ -245,10 +247,16 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Ends a pause, if there is one, and wakes who rests in it.
     pub(crate) fn end_pause(&self) {
-        let _steering = lock(&self.steering);
-        self.has_paused.store(false, Relaxed);
+        let steering = lock(&self.steering);
+        let is_paused = self.has_paused.swap(false, Relaxed);
         self.pool.segment().unset(Bit::Paused);
+        drop(steering);
+        if is_paused {
+            self.pool.segment().wake_everybody();
+            self.ring();
+        }
     }
 
     /// A pause that nobody can end would hang everybody.

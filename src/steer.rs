@@ -100,7 +100,6 @@ impl Executor {
     pub fn resume(&self) -> Result<()> {
         let supervisor = self.steered("the end of a pause")?;
         supervisor.end_pause();
-        self.pool().segment().wake_everybody();
         Ok(())
     }
 

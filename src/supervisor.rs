@@ -215,21 +215,6 @@ impl Supervisor {
         self.plan.method.is_thread()
     }
 
-    /// No new tasks from anybody. What was published before has been published when `then` is called, before a pause ends.
-    pub(crate) fn close(&self, then: impl FnOnce()) -> Result<()> {
-        let segment = self.pool.segment();
-        segment.set(Bit::Closing);
-        let mut stalled = Ok(());
-        for (lane, _) in segment.lanes() {
-            stalled = stalled.and(self.pool.member.hold_lane(lane).map(drop));
-        }
-        then();
-        self.end_pause();
-        segment.wake_everybody();
-        self.ring();
-        stalled
-    }
-
     /// Sends every worker process that this one has started the signal that ends it, and has no other started.
     pub(crate) fn signal_workers(&self, signal: i32) {
         // Before the signals: so that no death of theirs is a failed start, and whoever acts for the dead gives their tasks to nobody.
@@ -451,6 +436,7 @@ impl Supervisor {
         for mut child in ended {
             let cause = child.ended.unwrap_or(Cause::Unknown);
             let who = if child.thread.is_some() { None } else { child.attached.or_else(|| self.participant_of(&child)) };
+            let seat = who.or_else(|| self.thread_participant(child.thread.as_ref()?.id()));
             if let Some(thread) = child.thread.take() {
                 let id = thread.id();
                 thread.join();
@@ -458,7 +444,7 @@ impl Supervisor {
             }
             // It may have died before we came to see that it was ready.
             let ready = |w: Participant| self.pool.segment().records()[w.index()].ready.load(Relaxed) == 1;
-            let was_ready = child.attached.is_some() || who.is_some_and(ready);
+            let was_ready = child.attached.is_some() || seat.is_some_and(ready);
             let has_left = child.attached.is_some_and(|who| !self.is_there(who));
             if let Some(who) = who {
                 self.pool.member.write_cause(who, cause);

@@ -1,5 +1,6 @@
 //! How pools end: rows of the sections on process pools, thread pools, and what is better on purpose.
 
+use crate::held::end_own_worker;
 use crate::process_support::common::{Board, count_in, hold, nap, own_pid, square, unique_name};
 use crate::process_support::{Program, children_of, hear, pid_alive, role, say, signal, wait_until};
 use crate::support::{is_thread, pool_of};
@@ -11,16 +12,12 @@ use std::time::{Duration, Instant};
 use taskring::{Error, Executor, Future, MultiPool, OnWorkerDeath, Stage, StartMethod, State};
 
 taskring::task! {
-    /// Counts itself, waits for the next cell, and takes its worker with it: the process, or, in the owner's, the thread alone.
-    fn die(board: String, cell: u64, owner: u32) {
+    /// Counts itself, waits for the next cell, and takes its worker with it.
+    fn die(board: String, cell: u64) {
         let cells = Board::at(&board);
         cells[cell as usize].fetch_add(1, SeqCst);
         wait_until("the order to die", || cells[cell as usize + 1].load(SeqCst) != 0);
-        if std::process::id() != owner {
-            signal(std::process::id(), libc::SIGKILL);
-        }
-        // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
-        unsafe { libc::syscall(libc::SYS_exit, 0) };
+        end_own_worker();
     }
     /// Copies a file once another one is there, not before.
     fn copy(from: String, to: String, after: String) {
@@ -201,7 +198,7 @@ cases! {
     fn semantics_p9_where_a_death_breaks_the_pool_nothing_starts_and_what_runs_elsewhere_ends(kind) {
         let pool = breaking(kind, 2);
         let board = Board::new(16);
-        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let victim = pool.submit(die, (board.name(), 0)).unwrap();
         let other = pool.submit(hold, (board.name(), 2)).unwrap();
         wait_until("both run", || board[0].load(SeqCst) + board[2].load(SeqCst) == 2);
         let pending: Vec<_> = (0..10).map(|_| pool.submit(count_in, (board.name(), PENDING as u64)).unwrap()).collect();
@@ -222,7 +219,7 @@ cases! {
     fn semantics_p10_each_future_has_an_error_of_its_own(kind) {
         let pool = breaking(kind, 1);
         let board = Board::new(2);
-        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let victim = pool.submit(die, (board.name(), 0)).unwrap();
         let pending = pool.submit_bulk(square, 0..3).unwrap();
         board[1].store(1, SeqCst);
         assert!(victim.result().is_err());
@@ -237,7 +234,7 @@ cases! {
         if is_thread(kind) {
             let pool = breaking(kind, 1);
             let board = Board::new(2);
-            let _victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+            let _victim = pool.submit(die, (board.name(), 0)).unwrap();
             let pending = pool.submit(square, 1).unwrap();
             board[1].store(1, SeqCst);
             let text = text(pending.result().unwrap_err());
@@ -267,7 +264,7 @@ cases! {
             // The second one is another worker's, with the same number.
             for round in 0..2 {
                 let board = Board::new(2);
-                let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+                let victim = pool.submit(die, (board.name(), 0)).unwrap();
                 wait_until("it runs", || board[0].load(SeqCst) == 1);
                 let pid = victim.worker_pid().expect("somebody runs it");
                 assert_eq!(pid == std::process::id(), is_thread(kind));
@@ -295,7 +292,7 @@ cases! {
         let case = std::env::args().nth(1).expect("the case");
         let mut program = Command::new(std::env::current_exe().expect("this program"));
         let mut other = program.arg(case).env(SERVES, &name).spawn().expect("it starts");
-        let victim = pool.submit(die, (board.name(), 2, std::process::id())).unwrap();
+        let victim = pool.submit(die, (board.name(), 2)).unwrap();
         board[3].store(1, SeqCst);
         let lost = victim.result().unwrap_err();
         other.wait().expect("it has ended");
@@ -343,7 +340,7 @@ cases! {
     fn semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns(kind) {
         let pool = pool_of(kind, 1);
         let board = Board::new(2);
-        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let victim = pool.submit(die, (board.name(), 0)).unwrap();
         let later = pool.submit(square, 5).unwrap();
         wait_until("it runs", || board[0].load(SeqCst) == 1);
         std::thread::scope(|scope| {
@@ -359,7 +356,7 @@ cases! {
     fn semantics_p24_a_broken_pool_that_was_shut_down_says_broken(kind) {
         let pool = breaking(kind, 1);
         let board = Board::new(2);
-        let victim = pool.submit(die, (board.name(), 0, std::process::id())).unwrap();
+        let victim = pool.submit(die, (board.name(), 0)).unwrap();
         wait_until("it runs", || board[0].load(SeqCst) == 1);
         pool.shutdown(false, false).unwrap();
         assert_eq!(pool.submit(square, 1).map(|_| ()), Err(Error::ShutDown));

@@ -1,7 +1,7 @@
 //! What the cases of several files share: tasks that run until a case lets them go, and second pools.
 
 use crate::process_support::common::{Board, hold};
-use crate::process_support::{LIMIT, wait_until};
+use crate::process_support::{LIMIT, kill, wait_until};
 use crate::support::{is_thread, pool_of};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::SeqCst;
@@ -64,7 +64,17 @@ pub fn second_pool_of(kind: StartMethod, workers: usize) -> Executor {
     pool_of(if kind == StartMethod::Fork { StartMethod::Thread } else { kind }, workers)
 }
 
-/// Whether workers are processes, which can die alone.
+/// Takes the worker that runs the calling task with it: its process, or its thread alone, where it is one of the owner's.
+pub fn end_own_worker() {
+    // SAFETY: no arguments, cannot fail.
+    if unsafe { libc::gettid() }.cast_unsigned() == std::process::id() {
+        kill(std::process::id());
+    }
+    // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+/// Whether workers are processes, which can be killed.
 pub fn can_die(kind: StartMethod) -> bool {
     !is_thread(kind)
 }

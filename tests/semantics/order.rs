@@ -1,10 +1,9 @@
 //! What runs where and when, beyond what the reference has: tasks for one worker, and tasks for every worker.
 
-use crate::held::{Held, can_die, given};
-use crate::process_support::common::hold;
-use crate::process_support::common::{Board, Random, count_in, own_pid, scaled, square};
+use crate::held::{Held, can_die, end_own_worker, given};
+use crate::process_support::common::{Board, Random, count_in, hold, own_pid, scaled, square};
 use crate::process_support::{kill, wait_until};
-use crate::support::pool_of;
+use crate::support::{not_here, pool_of};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::{Cause, Error, Executor, Future, MapOptions, OnWorkerDeath, State, SubmitOptions, current_pool};
@@ -17,11 +16,25 @@ taskring::task! {
     fn number_of(worker: u32) -> Result<(u32, u32), taskring::TaskError> {
         Ok((current_pool()?.submit_to(worker, number, ())?.result()?, own_number()))
     }
+    /// The thread that runs it.
+    fn own_thread() -> u64 { thread() }
+    /// Says which thread runs it, and takes its worker with it once the cell is set.
+    fn dies_when_told(board: String) {
+        let cells = Board::at(&board);
+        wait_until("the order to die", || cells[0].load(SeqCst) != 0);
+        cells[1].store(thread(), SeqCst);
+        end_own_worker();
+    }
     /// Its worker's number, some time later.
     fn number_after(ms: u64) -> u32 {
         std::thread::sleep(Duration::from_millis(ms));
         own_number()
     }
+}
+
+fn thread() -> u64 {
+    // SAFETY: no arguments, cannot fail.
+    u64::from(unsafe { libc::gettid() }.cast_unsigned())
 }
 
 fn own_number() -> u32 {
@@ -126,35 +139,33 @@ cases! {
     }
 
     fn semantics_order_what_a_dead_worker_had_not_begun_runs_in_the_next_one(kind) {
-        if !can_die(kind) {
-            return;
-        }
         let pool = pool_of(kind, 2);
-        let held = Held::new(1);
-        let busy = hold_worker(&pool, &held, 1, 0);
-        let before = busy.worker_pid().unwrap();
+        let board = Board::new(2);
+        let busy = pool.submit_to(1, dies_when_told, board.name()).unwrap();
+        wait_until("the task runs", || busy.state() == State::Running);
         let left: Vec<_> = (0..20).map(|_| pool.submit_to(1, number, ()).unwrap()).collect();
-        let pid = pool.submit_to(1, own_pid, ()).unwrap();
-        kill(before);
-        assert!(matches!(busy.result(), Err(Error::WorkerLost { cause: Cause::Signal(libc::SIGKILL), .. })));
+        let own = pool.submit_to(1, own_thread, ()).unwrap();
+        board[0].store(1, SeqCst);
+        let cause = if can_die(kind) { Cause::Signal(libc::SIGKILL) } else { Cause::Unknown };
+        let end = busy.result();
+        assert!(matches!(&end, Err(Error::WorkerLost { cause: found, .. }) if *found == cause), "{end:?}");
         assert!(left.iter().all(|future| future.result() == Ok(1)));
-        assert_ne!(pid.result(), Ok(before));
+        assert_ne!(own.result(), Ok(board[1].load(SeqCst)), "another one");
     }
 
     fn semantics_order_a_task_that_may_run_again_does_so_in_its_place(kind) {
         if !can_die(kind) {
-            return;
+            not_here("a thread is killed by nobody");
         }
         let policy = OnWorkerDeath::Retry(200);
         let pool = Executor::builder().workers(3).start(kind).on_worker_death(policy).kills_max(200).build().unwrap();
         let mut random = Random::new();
         let mut futures = Vec::new();
         for round in 0..scaled(6, 12) as u32 {
+            // One that is killed before it is ready is a failed start, and three in a row break the pool.
+            let pids = [0, 1, 2].map(|i| pool.submit_to(i, own_pid, ()).unwrap().result().unwrap());
             futures.extend((0..30).map(|i| (i % 3, pool.submit_to(i % 3, number_after, 1).unwrap())));
-            let pids = pool.worker_pids();
-            if let Some(&pid) = pids.get(random.below(3) as usize) {
-                kill(pid);
-            }
+            kill(pids[random.below(3) as usize]);
             assert_eq!(pool.submit(square, u64::from(round)).unwrap().result(), Ok(u64::from(round).pow(2)));
         }
         for (wanted, future) in &futures {

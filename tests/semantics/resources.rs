@@ -2,7 +2,7 @@
 
 use crate::process_support::common::{own_pid, square};
 use crate::process_support::{kill, wait_until};
-use crate::support::is_thread;
+use crate::support::{is_thread, not_here};
 use taskring::{Cause, Error, Executor, StartMethod};
 
 taskring::task! {
@@ -71,8 +71,7 @@ cases! {
     fn semantics_p22_workers_run_on_the_cpus_that_they_are_given(kind) {
         let own = cpus();
         if own.len() < 2 {
-            println!("not run: on one CPU nothing tells whether a worker is pinned");
-            return;
+            not_here("on one CPU nothing tells whether a worker is pinned");
         }
         let chosen: Vec<u64> = [own[own.len() - 1], own[0]].into();
         let builder = || Executor::builder().workers(3).start(kind);

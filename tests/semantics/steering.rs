@@ -236,7 +236,7 @@ cases! {
         for round in 0..8 {
             let pool = Executor::builder().workers(2).start(kind).capacity(4).build().expect("a pool");
             let board = Board::new(1);
-            // They are there, and rest.
+            // A worker is there, and rests.
             assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9));
             pool.pause().expect("paused");
             let accepted = Mutex::new(Vec::new());
@@ -245,13 +245,14 @@ cases! {
                 let feed = || while let Ok(future) = pool.submit(count_in, (board.name(), 0)) {
                     accepted.lock().unwrap().push(future);
                 };
-                (0..4).for_each(|_| drop(scope.spawn(feed)));
+                let feeds: Vec<_> = (0..4).map(|_| scope.spawn(feed)).collect();
                 wait_until("the ring is full", || accepted.lock().unwrap().len() == 4);
                 match round % 2 {
                     0 => pool.shutdown(true, true).expect("over"),
                     _ if is_thread(kind) => pool.shutdown(false, true).expect("closed"),
                     _ => pool.terminate_workers().expect("closed"),
                 }
+                feeds.into_iter().for_each(|feed| feed.join().expect("no panic"));
             });
             pool.shutdown(true, false).expect("over");
             let accepted = accepted.into_inner().unwrap();

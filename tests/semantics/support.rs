@@ -43,6 +43,15 @@ pub fn is_thread(kind: StartMethod) -> bool {
     matches!(kind, StartMethod::Thread | StartMethod::Interpreter)
 }
 
+/// The code that a program exits with whose case cannot be run here.
+pub const NOT_HERE: i32 = 77;
+
+/// Ends this program, for its case says nothing with this kind of workers, or on this machine. That is shown, and it counts as no run.
+pub fn not_here(why: &str) -> ! {
+    println!("not run: {why}");
+    std::process::exit(NOT_HERE);
+}
+
 /// A pool of this kind and number of workers.
 pub fn pool_of(kind: StartMethod, workers: usize) -> Executor {
     Executor::builder().workers(workers).start(kind).build().expect("a pool")
