@@ -278,7 +278,7 @@
 #define TASKRING_BROADCAST_MAX 448
 
 /**
- * What a function returns: TASKRING_OK or why not. A number never gets another meaning.
+ * What a function returns: TASKRING_OK or why not. A number never gets another meaning. docs/errors.md has the cause and the fix of each.
  */
 enum taskring_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L

@@ -67,6 +67,8 @@ impl std::fmt::Display for PoolKind {
 }
 
 /// Everything that can go wrong, one variant for each thing the caller can do something about.
+///
+#[doc = include_str!("../docs/errors.md")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named in each variant's message")]

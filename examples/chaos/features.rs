@@ -27,6 +27,8 @@ features! {
     TrySubmit "if there is room",
     SubmitTimeout "with a time limit for room",
     SubmitRef "by reference",
+    Priority "levels of priority",
+    ForWorker "for one worker",
     // What a task does beside its deed.
     Polled "polled and was asked",
     SoftLimited "asked by a soft limit",
@@ -78,6 +80,10 @@ features! {
     BreakPool "broken pools",
     ExitWaitMax "exit_wait_max",
     DetachOnExit "detach_on_exit",
+    // What a pool is told while it runs.
+    Resize "resize",
+    Pause "pause",
+    Purge "purge",
     // Through the C interface.
     OnDoneInC "callbacks in C",
     SetInC "sets in C",

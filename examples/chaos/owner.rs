@@ -1,6 +1,7 @@
 //! Who owns a pool and steers it, and who works for any pool by its name.
 
 use crate::deeds::{Random, WORKERS_MAX};
+use crate::features::{Feature, drawn};
 use crate::options::Plan;
 use crate::submit::{any_pool, is_to_stop};
 use std::path::Path;
@@ -36,12 +37,16 @@ pub fn own(dir: &Path, name: &str, seed: u64) -> Result<(), Error> {
 /// Now and then another number of workers, or a pause. A worker that the nemesis has stopped answers to no pause, and then there is none.
 fn steer(pool: &Executor, random: &mut Random) {
     match random.below(100) {
-        0 => pool.resize(1 + random.below(WORKERS_MAX.into()) as usize).expect("a number of workers"),
+        0 => {
+            pool.resize(1 + random.below(WORKERS_MAX.into()) as usize).expect("a number of workers");
+            drawn(Feature::Resize);
+        }
         1 => {
             let paused = pool.pause();
             assert!(matches!(paused, Ok(()) | Err(Error::Stalled { .. })), "{paused:?}");
             std::thread::sleep(Duration::from_millis(random.below(30)));
             pool.resume().expect("the owner may");
+            drawn(Feature::Pause);
         }
         _ => {}
     }

@@ -172,6 +172,7 @@ impl<'v, 's> Visit<'v, 's> {
         if self.by.random.below(4096) == 0 {
             // What this submitter has pending, which says so when it is collected.
             let _ = self.pool.purge();
+            drawn(Feature::Purge);
         }
         if self.by.random.below(512) == 0 {
             self.set = self.set.take().filter(|set| set.discard().is_err()).or_else(|| self.pool.task_set().ok());
@@ -204,10 +205,12 @@ impl Visit<'_, '_> {
         let random = &mut self.by.random;
         if random.below(4) == 0 {
             options = options.priority(if random.below(2) == 0 { Priority::High } else { Priority::Low });
+            drawn(Feature::Priority);
         }
         if random.below(256) == 0 {
             // The third is there at times.
             options = options.worker(random.below(3) as u32);
+            drawn(Feature::ForWorker);
         }
         if matches!(deed, Deed::Nap(_)) && !self.plan.has_threads() && random.below(4) == 0 {
             options = options.soft_limit(Duration::from_millis(1)).hard_limit(Duration::from_millis(2));

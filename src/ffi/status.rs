@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use taskring_status::*;
 
-/// What a function returns: `TASKRING_OK` or why not. A number never gets another meaning.
+/// What a function returns: `TASKRING_OK` or why not. A number never gets another meaning. docs/errors.md has the cause and the fix of each.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum taskring_status {

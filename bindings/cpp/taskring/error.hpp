@@ -1,4 +1,5 @@
 // What can go wrong: exceptions for those who call, outcomes for those who ask (the functions that begin with try_).
+// docs/errors.md has which one is thrown for which status, with its cause and its fix.
 #ifndef TASKRING_ERROR_HPP
 #define TASKRING_ERROR_HPP
 
