@@ -1,5 +1,6 @@
 //! What a worker is given before its first task and does after its last: initializer, exit hook, name and number, shared values.
 
+use crate::held::end_own_worker;
 use crate::process_support::common::{Board, children_of, hold, own_pid, square, unique_name};
 use crate::process_support::{kill, wait_until};
 use crate::support::is_thread;
@@ -46,6 +47,7 @@ taskring::task! {
         Err(TaskError::new("no database anywhere"))
     }
     fn end_process(code: u64) { std::process::exit(code as i32) }
+    fn end_thread() { end_own_worker() }
     /// Its number and names, while other workers are kept at work: in cell 0 of the board arrive so many.
     fn who(board: String, together: u64) -> (Option<u32>, Option<String>, String) {
         let cells = Board::at(&board);
@@ -127,11 +129,13 @@ cases! {
     }
 
     fn semantics_p21_a_worker_that_dies_in_its_initializer_is_one_that_could_not_be_started(kind) {
-        // A thread would take this process with it.
-        let kind = if is_thread(kind) { StartMethod::Spawn } else { kind };
-        let pool = Executor::builder().workers(1).start(kind).initializer(end_process, 3).build().expect("a pool");
+        let builder = Executor::builder().workers(1).start(kind);
+        // A thread that exited would take this process with it.
+        let builder = if is_thread(kind) { builder.initializer(end_thread, ()) } else { builder.initializer(end_process, 3) };
+        let pool = builder.build().expect("a pool");
         let error = pool.submit(square, 1).and_then(|future| future.result()).unwrap_err();
-        assert!(error.to_string().contains("exited with code 3"), "{error}");
+        let cause = if is_thread(kind) { "cause unknown" } else { "exited with code 3" };
+        assert!(error.to_string().contains(cause), "{error}");
     }
 
     fn semantics_p22_each_worker_runs_the_initializer_once_before_its_first_task(kind) {
