@@ -755,7 +755,9 @@ typedef struct taskring_config {
      */
     uint64_t start_timeout_ns;
     /**
-     * How long a normal end of this process waits for what was submitted. Default: no limit.
+     * How long a normal end of this process waits for what was submitted; workers that are there still are killed then. It holds too for a pool that is
+     * freed by this end, if the main thread has begun it: by the destructor of a static object, or by a function given to atexit. Where another thread
+     * has called exit, such a taskring_free may wait as any. Default: no limit.
      */
     uint64_t exit_wait_max_ns;
     /**
@@ -775,7 +777,7 @@ typedef struct taskring_config {
      */
     uint32_t kills_max;
     /**
-     * Not 0: this process ends without waiting for the pool.
+     * Not 0: this process ends without waiting for the pool, nor does it in a taskring_free for which exit_wait_max_ns would hold.
      */
     uint32_t detach_on_exit;
     /**

@@ -279,12 +279,14 @@ impl Builder {
         self
     }
     /// How long a normal end of this process (return from `main`, `exit`) waits at most for what was submitted; workers that still run
-    /// then are killed. The default is no limit.
+    /// then are killed, and those that are threads end with the process. Through C and C++ this holds too for a pool that the end of the main thread frees, by
+    /// the destructor of a static object or a hook of `atexit`. The default is no limit.
     pub fn exit_wait_max(mut self, limit: Duration) -> Builder {
         self.exit_wait_max = Some(limit);
         self
     }
-    /// Ends this process without waiting: the workers of an anonymous pool finish their running tasks and leave.
+    /// Ends this process without waiting: the workers of an anonymous pool finish their running tasks and leave. Nor does a destructor or hook wait, as with
+    /// [`exit_wait_max`](Builder::exit_wait_max).
     pub fn detach_on_exit(mut self, detach: bool) -> Builder {
         self.detach_on_exit = detach;
         self

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::exit;
 use crate::life::Bit;
 use crate::limits::{KILLED_NS_MAX, nanos};
 use crate::pool::Ticket;
@@ -258,11 +259,16 @@ impl Drop for Executor {
         if self.pool().member.is_foreign() || self.pool().of_tasks {
             return;
         }
+        // While the process ends: for no longer than that waits.
+        let ending = self.supervisor().and_then(exit::ending_of);
         // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
         if !self.pool().shut.load(Relaxed) {
+            if let (Some(ending), Some(supervisor), false) = (&ending, self.supervisor(), self.is_inside()) {
+                return ending.end(supervisor);
+            }
             let _ = self.shutdown(!self.is_inside(), false);
         }
-        self.pool().end_notifier(None);
+        self.pool().end_notifier(ending.and_then(|ending| ending.left()));
     }
 }
 

@@ -90,7 +90,9 @@ pub(crate) struct WorkerExe {
 /// ```
 pub fn init() {
     INITIALISED.store(true, Relaxed);
-    let Some(mark) = std::env::var_os(MARK) else { return };
+    let Some(mark) = std::env::var_os(MARK) else {
+        return crate::exit::watch_thread();
+    };
     // SAFETY: this comes first in `main`, or before it, so no code of the program's own runs beside it. There may be threads that a library started
     // before `main`: `unsetenv` of the C library takes its lock against other writers, moves pointers and frees nothing, so a `getenv` that is
     // going on finds the old or the new entry; Rust's own readers hold the standard library's lock.

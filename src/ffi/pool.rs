@@ -73,7 +73,9 @@ pub struct taskring_config {
     pub payload_max: u64,
     /// How long a worker may take to attach, and a task may wait for a worker that knows its function. Default: 10 s.
     pub start_timeout_ns: u64,
-    /// How long a normal end of this process waits for what was submitted. Default: no limit.
+    /// How long a normal end of this process waits for what was submitted; workers that are there still are killed then. It holds too for a pool that is
+    /// freed by this end, if the main thread has begun it: by the destructor of a static object, or by a function given to atexit. Where another thread
+    /// has called exit, such a taskring_free may wait as any. Default: no limit.
     pub exit_wait_max_ns: u64,
     /// TASKRING_DEATH_FAILS_TASK and so on.
     pub on_worker_death: u32,
@@ -83,7 +85,7 @@ pub struct taskring_config {
     pub orphans: u32,
     /// How many workers one task may kill before it is given up, up to 255. Default: 2.
     pub kills_max: u32,
-    /// Not 0: this process ends without waiting for the pool.
+    /// Not 0: this process ends without waiting for the pool, nor does it in a taskring_free for which exit_wait_max_ns would hold.
     pub detach_on_exit: u32,
     /// Must be 0.
     pub reserved: u32,

@@ -360,25 +360,40 @@ static void semantics_b11_an_exit_waits_and_keeps_its_code(uint32_t kind) {
     exit(7);
 }
 
+static taskring_pool *to_be_freed;
+static void free_it(void) { OK(taskring_free(to_be_freed)); }
+
+/* A pool that nobody frees; or a hook does, behind that of the library or before it: the last to be registered is the first to run. */
+static taskring_pool *freed_by_way(const taskring_config *config) {
+    if (own_way() == 1)
+        CHECK(atexit(free_it) == 0);
+    to_be_freed = create(config);
+    if (own_way() == 2)
+        CHECK(atexit(free_it) == 0);
+    return to_be_freed;
+}
+
 static void semantics_b11_the_wait_of_an_exit_can_be_bounded(uint32_t kind) {
     if (own_folder() == NULL) {
-        ends(kind, __func__, 0, 0, 0, 0);
+        for (int way = 0; way < 3; way++)
+            ends(kind, __func__, way, 0, 0, 0);
         return;
     }
     taskring_config config = config_of(kind, 1);
     config.exit_wait_max_ns = 100 * MS;
     /* They wait for an end that is not said before this process is gone, and with it its workers. */
-    submit_copies(create(&config), own_folder());
+    submit_copies(freed_by_way(&config), own_folder());
 }
 
 static void semantics_b11_an_exit_can_be_one_that_does_not_wait(uint32_t kind) {
     if (own_folder() == NULL) {
-        ends(kind, __func__, 0, 0, 0, in_threads(kind) ? 0 : 1); /* A process finishes what it runs. */
+        for (int way = 0; way < 3; way++)
+            ends(kind, __func__, way, 0, 0, in_threads(kind) ? 0 : 1); /* A process finishes what it runs. */
         return;
     }
     taskring_config config = config_of(kind, 1);
     config.detach_on_exit = 1;
-    submit_copies(create(&config), own_folder());
+    submit_copies(freed_by_way(&config), own_folder());
 }
 
 static void semantics_t7_a_shutdown_that_cancels_lets_what_runs_end_after_main(uint32_t kind) {

@@ -268,15 +268,19 @@ void copy_after(std::string from, std::string to, std::string after) {
 
 /// In the environment of a program that a case has run, as the owner of a pool that ends: where its files are.
 constexpr const char *FOLDER = "TASKRING_SEMANTICS_FOLDER";
+/// And in which order its pool and the library's own hook are come to at the end: see `static_pool`.
+constexpr const char *ORDER = "TASKRING_SEMANTICS_ORDER";
 
 /// A folder with four files for such a program, which is the same one with the same case.
 class owner {
 public:
-    owner(std::uint32_t kind, const char *name) {
-        CHECK(mkdtemp(folder_) != nullptr && setenv(FOLDER, folder_, 1) == 0);
+    owner(std::uint32_t kind, const char *name, const char *order = "") {
+        CHECK(mkdtemp(folder_) != nullptr && setenv(FOLDER, folder_, 1) == 0 && setenv(ORDER, order, 1) == 0);
         for (int n = 0; n < 4; n++)
             std::ofstream(file("from", n)) << "file " << n;
+        const auto start = std::chrono::steady_clock::now();
         code_ = semantics_code(kind, name);
+        took_ = std::chrono::steady_clock::now() - start;
     }
     ~owner() {
         for (int n = 0; n < 4; n++)
@@ -286,6 +290,8 @@ public:
         rmdir(folder_);
     }
     int code() const { return code_; }
+    /// It did not wait for what waits for an end that is not said.
+    bool ended_soon() const { return code_ == 0 && took_ < LIMIT / 2; }
     int copies() const {
         int found = 0;
         for (int n = 0; n < 4; n++) {
@@ -302,6 +308,7 @@ private:
 
     char folder_[32] = "/tmp/taskring-owner-XXXXXX";
     int code_;
+    std::chrono::steady_clock::duration took_{};
 };
 
 /// In that program: the tasks that copy, and what it does last. None has run before.
@@ -320,6 +327,16 @@ void at_the_end(const std::string &folder) {
 
 /// What is static is destroyed by the end of the process, which has waited then.
 std::optional<taskring::pool> kept;
+
+constexpr const char *orders[] = {"the hook first", "the destructor first"};
+
+/// The first pool of a process, made in one of these orders: what was there before the hook is destroyed after it.
+taskring::pool &static_pool(const taskring::config &chosen) {
+    if (std::string(std::getenv(ORDER)) == orders[0])
+        return kept.emplace(chosen);
+    static taskring::pool local(chosen);
+    return local;
+}
 
 void semantics_p27_files_are_copied_after_a_shutdown_that_does_not_wait_and_main(std::uint32_t kind) {
     if (const char *folder = std::getenv(FOLDER)) {
@@ -370,38 +387,53 @@ void semantics_b11_std_exit_waits_and_keeps_its_code(std::uint32_t kind) {
     CHECK(ended.copies() == 4 && ended.code() == 7);
 }
 
+taskring::config bounded(std::uint32_t kind, std::uint32_t workers) {
+    auto chosen = make_config(kind, workers);
+    chosen.exit_wait_max_ns = 100000000;
+    return chosen;
+}
+
 void semantics_b11_a_limit_bounds_the_wait_at_the_end(std::uint32_t kind) {
-    if (const char *folder = std::getenv(FOLDER)) {
-        auto chosen = make_config(kind, 2);
-        chosen.exit_wait_max_ns = 100000000;
-        kept.emplace(chosen);
+    if (const char *folder = std::getenv(FOLDER))
         // They wait for an end that is never said.
-        submit_copies(*kept, folder);
-        // The destructor finds nothing left of a pool whose workers were killed; for threads it would wait.
-        if (in_threads(kind))
-            new taskring::pool(*std::move(kept));
-        return;
+        return submit_copies(static_pool(bounded(kind, 2)), folder);
+    for (const char *order : orders) {
+        const owner ended(kind, __func__, order);
+        CHECK(ended.copies() == 0 && ended.ended_soon());
     }
-    const owner ended(kind, __func__);
-    CHECK(ended.copies() == 0 && ended.code() == 0);
+}
+
+void semantics_b11_a_limit_bounds_the_wait_for_callbacks_at_the_end(std::uint32_t kind) {
+    if (std::getenv(FOLDER) != nullptr) {
+        static std::atomic<bool> called{false};
+        auto task = static_pool(bounded(kind, 1)).submit(square, 4);
+        task.on_done([] {
+            called = true;
+            std::this_thread::sleep_for(2 * LIMIT);
+        });
+        return until([] { return called.load(); });
+    }
+    for (const char *order : orders)
+        CHECK(owner(kind, __func__, order).ended_soon());
 }
 
 void semantics_b11_a_pool_that_is_left_is_not_waited_for(std::uint32_t kind) {
     if (const char *folder = std::getenv(FOLDER)) {
         auto chosen = make_config(kind, 1);
         chosen.detach_on_exit = 1;
-        auto *const left = new taskring::pool(chosen);
-        auto running = submit_copy(*left, folder, 0);
+        auto &left = static_pool(chosen);
+        auto running = submit_copy(left, folder, 0);
         until_running(running);
-        submit_copies(*left, folder);
-        return;
+        return submit_copies(left, folder);
     }
-    const owner ended(kind, __func__);
-    CHECK(ended.copies() == 0 && ended.code() == 0);
-    std::ofstream(ended.end()).close();
-    // A worker process ends what it runs.
-    if (!in_threads(kind))
-        until([&] { return ended.copies() == 1; });
+    for (const char *order : orders) {
+        const owner ended(kind, __func__, order);
+        CHECK(ended.copies() == 0 && ended.ended_soon());
+        std::ofstream(ended.end()).close();
+        // A worker process ends what it runs.
+        if (!in_threads(kind))
+            until([&] { return ended.copies() == 1; });
+    }
 }
 
 const semantics_case cases[] = {
@@ -423,6 +455,7 @@ const semantics_case cases[] = {
     CASE(semantics_t7_what_runs_ends_after_main_and_a_shutdown_that_cancels_the_rest),
     CASE(semantics_b11_std_exit_waits_and_keeps_its_code),
     CASE(semantics_b11_a_limit_bounds_the_wait_at_the_end),
+    CASE(semantics_b11_a_limit_bounds_the_wait_for_callbacks_at_the_end),
     CASE(semantics_b11_a_pool_that_is_left_is_not_waited_for),
 };
 
