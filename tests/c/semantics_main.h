@@ -38,10 +38,9 @@ static const struct semantics_kind semantics_kinds[] = {
 /* Whether workers of this kind are threads of this process: no signal ends one of them alone. */
 static inline int in_threads(uint32_t kind) { return kind == TASKRING_THREAD || kind == TASKRING_INTERPRETER; }
 
-/* Runs a case of this program in a process of its own; the code that it exits with, or -1. */
-static inline int semantics_code(uint32_t start_method, const char *name) {
+/* Begins a case of this program in a process of its own. */
+static inline pid_t semantics_start(uint32_t start_method, const char *name) {
     const char *kind = NULL;
-    int end = -1;
     for (size_t k = 0; k < sizeof semantics_kinds / sizeof *semantics_kinds; k++)
         if (semantics_kinds[k].start_method == start_method)
             kind = semantics_kinds[k].name;
@@ -51,6 +50,13 @@ static inline int semantics_code(uint32_t start_method, const char *name) {
         execv("/proc/self/exe", args);
         _exit(127);
     }
+    return child;
+}
+
+/* Runs it to its end; the code that it exits with, or -1. */
+static inline int semantics_code(uint32_t start_method, const char *name) {
+    int end = -1;
+    const pid_t child = semantics_start(start_method, name);
     return child > 0 && waitpid(child, &end, 0) == child && WIFEXITED(end) ? WEXITSTATUS(end) : -1;
 }
 
