@@ -14,6 +14,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Once, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+/// How long an exit that kills the workers waits for the supervisor to hear of them: much longer than that takes on a loaded machine.
+const UNHEARD_OF_MAX: Duration = Duration::from_secs(1);
+
 /// A pool that the end of this process is to wait for.
 pub(crate) struct Remembered {
     supervisor: Weak<Supervisor>,
@@ -122,6 +125,11 @@ impl Remembered {
             supervisor.pool().end_notifier(self.left());
         } else {
             supervisor.kill_workers();
+            // One whose start the zygote has told of, and nobody has heard it yet, is killed when that is heard.
+            let start = Instant::now();
+            while supervisor.has_unheard_of() && start.elapsed() < UNHEARD_OF_MAX {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }

@@ -329,13 +329,17 @@ impl Supervisor {
         passed && !segment.has_unfinished()
     }
 
+    /// Whether there may be workers of the zygote that it has not been heard to have started.
+    pub(crate) fn has_unheard_of(&self) -> bool {
+        // Acquire: pairs with the Release in `hear`.
+        !lock(&self.requested).is_empty() && !self.zygote_gone.load(Acquire)
+    }
+
     /// Whether the zygote may just be starting a worker, which is there still when the pool is said to be over. A stopped one is not waited for longer than
     /// by others.
     fn expects_worker(&self, watch: &mut Watch) -> bool {
         let since = *watch.over_since.get_or_insert_with(now_ns);
-        // Acquire: pairs with the Release in `hear`.
-        let expects =
-            !lock(&self.requested).is_empty() && !self.zygote_gone.load(Acquire) && !self.pool.segment().has(Bit::Broken);
+        let expects = self.has_unheard_of() && !self.pool.segment().has(Bit::Broken);
         expects && now_ns() - since < CAUSE_GRACE_NS
     }
 
