@@ -1,14 +1,32 @@
 //! Section B: where the reference does otherwise on purpose of ours. Each of these would fail there.
 
-use crate::held::{Held, can_die, given, unwind_with};
-use crate::process_support::common::{Board, count_in, nap, own_pid, square};
-use crate::process_support::{LIMIT, Program, hear, kill, role, say, unique, wait_until};
+use crate::ending::die;
+use crate::held::{Held, can_die, given};
+use crate::process_support::common::{Board, count_in, own_pid, square};
+use crate::process_support::{LIMIT, Program, hear, role, say, unique, wait_until};
 use crate::support::pool_of;
 use std::sync::atomic::Ordering::SeqCst;
-use taskring::{Cause, Error, Executor, Future, Stage, State, When, as_completed, wait};
+use taskring::{Cause, Error, Executor, Future, Stage, StartMethod, State, When, as_completed, wait};
 
 taskring::task! {
-    fn exits(code: i32) -> u64 { std::process::exit(code) }
+    /// Exits: the process, or, in the owner's, the thread alone.
+    fn exits(code: i32, owner: u32) {
+        if std::process::id() != owner {
+            std::process::exit(code);
+        }
+        end_thread(code);
+    }
+}
+
+/// Ends this thread and nothing else.
+fn end_thread(code: i32) {
+    // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
+    unsafe { libc::syscall(libc::SYS_exit, code) };
+}
+
+/// What is told of a worker that ended in this way: nobody is told how a thread did.
+fn cause_of(kind: StartMethod, cause: Cause) -> Cause {
+    if can_die(kind) { cause } else { Cause::Unknown }
 }
 
 /// The role of a program that attaches to a pool, and what it is told: the case, the pool, and the first number to square.
@@ -60,44 +78,38 @@ cases! {
         assert_eq!(board[0].load(SeqCst), 0, "none of them ran");
     }
 
-    /// A thread cannot die alone; there a panic is what goes no further.
     fn semantics_b3_a_death_costs_one_task_and_says_why(kind) {
         let pool = pool_of(kind, 2);
-        let held = Held::new(2);
+        let (held, board) = (Held::new(2), Board::new(2));
         let other = held.start(&pool, 1);
-        let victim = if can_die(kind) { held.start(&pool, 0) } else { pool.submit(unwind_with, "p".into()).unwrap() };
+        let victim = pool.submit(die, (board.name(), 0)).unwrap();
+        wait_until("it runs", || board[0].load(SeqCst) == 1);
         let pending = pool.submit_bulk(square, 0..20).unwrap();
-        if can_die(kind) {
-            let pid = victim.worker_pid().unwrap();
-            kill(pid);
-            let lost = victim.result().unwrap_err();
-            let Error::WorkerLost { pid: found, cause, stage, .. } = lost else { panic!("{lost:?}") };
-            assert_eq!((found, cause, stage), (pid, Cause::Signal(libc::SIGKILL), Stage::MayHaveRun));
-        } else {
-            assert!(matches!(victim.result(), Err(Error::Panicked { .. })));
-        }
-        assert!(pending.iter().zip(0..).all(|(f, x)| f.result() == Ok(x * x)), "those that waited");
+        let pid = victim.worker_pid().unwrap();
+        board[1].store(1, SeqCst);
+        let lost = victim.result_timeout(LIMIT).unwrap_err();
+        let Error::WorkerLost { pid: found, cause, stage, .. } = lost else { panic!("{lost:?}") };
+        assert_eq!((found, cause, stage), (pid, cause_of(kind, Cause::Signal(libc::SIGKILL)), Stage::MayHaveRun));
+        assert!(pending.iter().zip(0..).all(|(f, x)| f.result_timeout(LIMIT) == Ok(x * x)), "those that waited");
         assert_eq!(other.state(), State::Running, "the one beside it goes on");
-        assert_eq!(pool.submit(square, 3).unwrap().result(), Ok(9), "new ones are taken, though the other worker is busy");
+        let later = pool.submit(square, 3).unwrap();
+        assert_eq!(later.result_timeout(LIMIT), Ok(9), "new ones are taken, though the other worker is busy");
         held.let_go(1);
         assert_eq!(other.result(), Ok(given(1)));
+        assert_eq!(board[0].load(SeqCst), 1, "it was not run again");
     }
 
-    /// In a pool of threads it would be the program that exits.
+    /// The code of a thread is lost.
     fn semantics_b7_a_task_that_exits_has_a_verdict_with_the_code(kind) {
         let pool = pool_of(kind, 1);
-        if !can_die(kind) {
-            let panicked = pool.submit(unwind_with, "p".into()).unwrap();
-            assert!(matches!(panicked.result_timeout(LIMIT), Err(Error::Panicked { .. })));
-            return assert_eq!(pool.submit(nap, 0).unwrap().result(), Ok(0));
-        }
         for code in [0, 3] {
-            let worker = pool.submit(own_pid, ()).unwrap().result().unwrap();
-            let future = pool.submit(exits, code).unwrap();
-            let (name, cause) = (Some("taskring-worker_0".to_owned()), Cause::Exit(code));
+            let worker = pool.submit(own_pid, ()).unwrap().result_timeout(LIMIT).unwrap();
+            let future = pool.submit(exits, (code, std::process::id())).unwrap();
+            let (name, cause) = (Some("taskring-worker_0".to_owned()), cause_of(kind, Cause::Exit(code)));
             let lost = Error::WorkerLost { pid: worker, name, cause, stage: Stage::MayHaveRun };
             assert_eq!(future.result_timeout(LIMIT), Err(lost));
         }
+        assert_eq!(pool.submit(square, 3).unwrap().result_timeout(LIMIT), Ok(9));
     }
 
     fn semantics_b9_any_process_submits_and_collects_its_own(kind) {

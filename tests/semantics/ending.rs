@@ -13,7 +13,7 @@ use taskring::{Error, Executor, Future, MultiPool, OnWorkerDeath, Stage, StartMe
 
 taskring::task! {
     /// Counts itself, waits for the next cell, and takes its worker with it.
-    fn die(board: String, cell: u64) {
+    pub fn die(board: String, cell: u64) {
         let cells = Board::at(&board);
         cells[cell as usize].fetch_add(1, SeqCst);
         wait_until("the order to die", || cells[cell as usize + 1].load(SeqCst) != 0);
