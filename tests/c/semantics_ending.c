@@ -89,6 +89,62 @@ static void semantics_p24_a_pool_that_was_shut_down_and_breaks_says_broken(uint3
     OK(taskring_free(pool));
 }
 
+/* What `dies` is told: in how many attempts it takes its worker with it. */
+struct dying {
+    tally threads;
+    pid_t owner;
+    uint32_t deaths;
+};
+
+/* Notes its thread in the file, and dies; or gives the number of the attempt. */
+static int32_t dies(taskring_call *call, void *context) {
+    struct dying it;
+    const uint32_t attempt = taskring_attempt();
+    const pid_t thread = (pid_t)syscall(SYS_gettid);
+    (void)context;
+    memcpy(&it, taskring_call_args(call, NULL), sizeof it);
+    const int fd = open(it.threads.path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    CHECK(fd >= 0 && write(fd, &thread, sizeof thread) == sizeof thread && close(fd) == 0);
+    if (attempt < it.deaths && getpid() == it.owner)
+        sleep_ms(100); /* A thread that is gone before it was noticed counts as one that could not be started. */
+    return attempt < it.deaths ? end_worker(it.owner) : taskring_call_set_result(call, &attempt, sizeof attempt);
+}
+
+/* Three attempts, each in a worker of its own. */
+static void check_attempts(const tally *threads) {
+    pid_t found[4];
+    const int fd = open(threads->path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, found, sizeof found) == 3 * sizeof *found && close(fd) == 0);
+    CHECK(found[0] != found[1] && found[0] != found[2] && found[1] != found[2]);
+    remove(threads->path);
+}
+
+static void semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once(uint32_t kind) {
+    taskring_config config = config_of(kind, 2);
+    config.on_worker_death = TASKRING_DEATH_RETRIES;
+    config.attempts_max = 3;
+    config.kills_max = 9;
+    taskring_pool *pool = create(&config);
+    const tally ran = new_tally();
+    const struct dying most = {new_tally(), getpid(), 2}, all = {new_tally(), getpid(), 3};
+    uint64_t lives = submit(pool, "dies", &most, sizeof most), lost = submit(pool, "dies", &all, sizeof all), others[PENDING];
+    uint32_t attempt = 0;
+    taskring_loss loss;
+    for (int i = 0; i < PENDING; i++)
+        others[i] = submit(pool, "count_me", &ran, sizeof ran);
+    OK(taskring_result(pool, lives, SOON, &attempt, sizeof attempt, NULL));
+    CHECK(attempt == 2);
+    STATUS(TASKRING_WORKER_LOST, taskring_result(pool, lost, SOON, NULL, 0, NULL));
+    OK(taskring_last_loss(&loss));
+    CHECK(loss.may_have_run == 1 && loss.signal == (in_threads(kind) ? 0 : SIGKILL));
+    all_end_as(pool, others, PENDING, TASKRING_OK);
+    OK(taskring_free(pool));
+    CHECK(counted(&ran) == PENDING);
+    remove(ran.path);
+    check_attempts(&most.threads);
+    check_attempts(&all.threads);
+}
+
 struct ender {
     taskring_pool *pool;
     int32_t wait, cancel, returned;
@@ -411,6 +467,7 @@ static void semantics_t7_a_shutdown_that_cancels_lets_what_runs_end_after_main(u
 static const struct semantics_case cases[] = {
     CASE(semantics_p9_a_death_breaks_the_pool_and_what_runs_elsewhere_ends),
     CASE(semantics_p11_a_broken_pool_says_who_died_and_of_what),
+    CASE(semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once),
     CASE(semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns),
     CASE(semantics_p24_a_pool_that_was_shut_down_and_breaks_says_broken),
     CASE(semantics_pm_what_runs_is_let_end_by_a_shutdown_that_waits),
@@ -431,6 +488,7 @@ int main(int argc, char **argv) {
     register_all();
     OK(taskring_register("die_when_asked", die_when_asked, NULL, NULL));
     OK(taskring_register("count_me", count_me, NULL, NULL));
+    OK(taskring_register("dies", dies, NULL, NULL));
     OK(taskring_register("entered", entered, NULL, NULL));
     OK(taskring_register("copy", copy, NULL, NULL));
     OK(taskring_init(argc, argv));

@@ -140,6 +140,35 @@ void semantics_p19_a_worker_that_dies_while_a_shutdown_waits_holds_it_up_no_long
     CHECK(later.try_get_for(0ms).status() == (breaks ? TASKRING_BROKEN : TASKRING_OK));
 }
 
+/// Counts in the first of its cells, notes its thread in the one of this attempt, and takes its worker with it in so many of them. The last argument is the
+/// process of the pool's owner.
+const taskring::task<std::uint32_t(std::string, number, std::uint32_t, pid_t)> dies{"dies"};
+
+void semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once(std::uint32_t kind) {
+    const board cells;
+    auto chosen = busy_pool::chosen(kind, 2, TASKRING_DEATH_RETRIES);
+    chosen.attempts_max = 3;
+    chosen.kills_max = 9;
+    taskring::pool pool(chosen);
+    auto lives = pool.submit(dies, cells.name(), 0, 2u, getpid()), lost = pool.submit(dies, cells.name(), 8, 3u, getpid());
+    std::vector<taskring::future<number>> others;
+    for (number cell = 16; cell < board::cells; cell++)
+        others.push_back(pool.submit(count_in, cells.name(), cell));
+    CHECK(lives.get_for(LIMIT) == 2);
+    const auto loss = loss_of(lost);
+    CHECK(loss.may_have_run == 1 && loss.signal == (in_threads(kind) ? 0 : SIGKILL));
+    for (const std::size_t first : {0, 8}) {
+        const number threads[] = {cells[first + 1], cells[first + 2], cells[first + 3]};
+        CHECK(cells[first] == 3 && threads[0] != 0 && threads[1] != 0 && threads[2] != 0);
+        CHECK(threads[0] != threads[1] && threads[0] != threads[2] && threads[1] != threads[2]);
+    }
+    for (auto &one : others)
+        CHECK(one.get_for(LIMIT) == 0);
+    pool.shutdown(true, false);
+    for (std::size_t cell = 16; cell < board::cells; cell++)
+        CHECK(cells[cell] == 1);
+}
+
 void semantics_p24_a_pool_that_is_shut_down_and_broken_throws_that_it_is_broken(std::uint32_t kind) {
     breaking_pool it(kind, 1);
     it.pool.shutdown(false, false);
@@ -440,6 +469,7 @@ const semantics_case cases[] = {
     CASE(semantics_p7_what_a_lost_task_throws_says_what_became_of_it),
     CASE(semantics_p9_a_pool_that_breaks_with_a_worker_starts_nothing_and_lets_others_end),
     CASE(semantics_p11_a_broken_pool_says_which_worker_died_and_of_what),
+    CASE(semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once),
     CASE(semantics_p19_a_worker_that_dies_while_a_shutdown_waits_holds_it_up_no_longer),
     CASE(semantics_p24_a_pool_that_is_shut_down_and_broken_throws_that_it_is_broken),
     CASE(semantics_p29_the_end_of_a_pools_scope_lets_everything_end_and_leaves_no_worker),
@@ -464,5 +494,16 @@ const semantics_case cases[] = {
 int main(int argc, char **argv) {
     define_board_tasks();
     taskring::define(copy, copy_after);
+    taskring::define(dies, [](std::string name, number first, std::uint32_t deaths, pid_t owner) {
+        board::cell *cells = board::at(name) + first;
+        cells[0]++;
+        cells[1 + taskring::attempt()] = static_cast<number>(gettid());
+        if (taskring::attempt() < deaths) {
+            // A thread that is gone before it was noticed counts as one that could not be started.
+            std::this_thread::sleep_for(getpid() == owner ? 100ms : 0ms);
+            end_worker(owner);
+        }
+        return taskring::attempt();
+    });
     return run_cases(argc, argv, cases);
 }

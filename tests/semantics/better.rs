@@ -3,10 +3,12 @@
 use crate::ending::die;
 use crate::held::{Held, can_die, given};
 use crate::process_support::common::{Board, count_in, own_pid, square};
-use crate::process_support::{LIMIT, Program, hear, role, say, unique, wait_until};
+use crate::process_support::{LIMIT, Program, hear, role, say, signal, unique, wait_until};
 use crate::support::pool_of;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
-use taskring::{Cause, Error, Executor, Future, Stage, StartMethod, State, When, as_completed, wait};
+use std::time::Duration;
+use taskring::{Cause, Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State, When, as_completed, wait};
 
 taskring::task! {
     /// Exits: the process, or, in the owner's, the thread alone.
@@ -15,6 +17,23 @@ taskring::task! {
             std::process::exit(code);
         }
         end_thread(code);
+    }
+    /// Counts in the first of its cells, notes its thread in the one of this attempt, and takes its worker with it in so many of them.
+    fn dies(board: String, first: u64, deaths: u32, owner: u32) -> u32 {
+        let cells = &Board::at(&board)[first as usize..];
+        let attempt = taskring::task::attempt();
+        cells[0].fetch_add(1, SeqCst);
+        // SAFETY: takes nothing.
+        cells[1 + attempt as usize].store(unsafe { libc::gettid() } as u64, SeqCst);
+        if attempt < deaths {
+            if std::process::id() != owner {
+                signal(std::process::id(), libc::SIGKILL);
+            }
+            // One that is gone before it was noticed counts as one that could not be started.
+            std::thread::sleep(Duration::from_millis(100));
+            end_thread(0);
+        }
+        attempt
     }
 }
 
@@ -97,6 +116,26 @@ cases! {
         held.let_go(1);
         assert_eq!(other.result(), Ok(given(1)));
         assert_eq!(board[0].load(SeqCst), 1, "it was not run again");
+    }
+
+    fn semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once(kind) {
+        let builder = Executor::builder().workers(2).start(kind).on_worker_death(OnWorkerDeath::Retry(2)).kills_max(9);
+        let pool = builder.build().unwrap();
+        let (board, owner) = (Board::new(40), std::process::id());
+        let [lives, lost] = [(0, 2), (10, 3)].map(|(first, deaths)| pool.submit(dies, (board.name(), first, deaths, owner)).unwrap());
+        let others: Vec<_> = (20..40).map(|cell| pool.submit(count_in, (board.name(), cell)).unwrap()).collect();
+        assert_eq!(lives.result_timeout(LIMIT), Ok(2), "the third attempt");
+        let lost = lost.result_timeout(LIMIT).unwrap_err();
+        let Error::WorkerLost { cause, stage, .. } = lost else { panic!("{lost:?}") };
+        assert_eq!((cause, stage), (cause_of(kind, Cause::Signal(libc::SIGKILL)), Stage::MayHaveRun));
+        for first in [0, 10] {
+            let threads: Vec<u64> = (first + 1..first + 10).map(|cell| board[cell].load(SeqCst)).filter(|&id| id != 0).collect();
+            assert_eq!((board[first].load(SeqCst), threads.len()), (3, 3));
+            assert_eq!(threads.iter().collect::<BTreeSet<_>>().len(), 3, "each in a worker of its own: {threads:?}");
+        }
+        assert!(others.iter().all(|f| f.result_timeout(LIMIT).is_ok()));
+        pool.shutdown(true, false).unwrap();
+        assert!((20..40).all(|cell| board[cell].load(SeqCst) == 1));
     }
 
     /// The code of a thread is lost.
