@@ -213,6 +213,31 @@ static void semantics_l4_map_gives_a_list_in_the_order_of_its_inputs(uint32_t ki
     OK(taskring_multi_free(multi));
 }
 
+/* How many inputs each task of a map has, but for the last one, which has what is left. */
+static void check_chunks(taskring_multi *multi, size_t count, size_t named, size_t wanted) {
+    taskring_async *result = NULL;
+    uint64_t task = 0, before = 0;
+    fill(count);
+    OK(taskring_multi_map_async(multi, "ticket_of", inputs, count, named, NULL, &result));
+    OK(taskring_async_get(result, SOON, values, MOST, NULL));
+    for (size_t i = 0; i < count; i++, before = task) {
+        CHECK(values[i].len == sizeof task);
+        memcpy(&task, values[i].data, sizeof task);
+        CHECK((task != before) == (i % wanted == 0));
+    }
+    OK(taskring_async_free(result));
+}
+
+static void semantics_l4_a_map_is_four_tasks_for_each_worker_unless_a_chunk_is_named(uint32_t kind) {
+    static const size_t chunks[][2] = {{1, 1}, {3, 1}, {12, 1}, {13, 2}, {24, 2}, {25, 3}, {100, 9}, {1000, 84}};
+    taskring_multi *multi = make_multi(kind, 3);
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
+        check_chunks(multi, chunks[i][0], 0, chunks[i][1]);
+    check_chunks(multi, 100, 1, 1);
+    check_chunks(multi, 100, 40, 40);
+    OK(taskring_multi_free(multi));
+}
+
 static void semantics_l5_no_inputs_are_no_results_at_once(uint32_t kind) {
     taskring_multi *multi = make_multi(kind, 1);
     struct told told = {0};
@@ -464,6 +489,7 @@ static void semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program
 static const struct semantics_case cases[] = {
     CASE(semantics_l3_apply_waits_for_the_result),
     CASE(semantics_l4_map_gives_a_list_in_the_order_of_its_inputs),
+    CASE(semantics_l4_a_map_is_four_tasks_for_each_worker_unless_a_chunk_is_named),
     CASE(semantics_l5_no_inputs_are_no_results_at_once),
     CASE(semantics_l6_a_failing_map_waits_for_all_and_gives_the_first_error),
     CASE(semantics_l8_one_callback_is_called_once_with_everything),

@@ -13,6 +13,8 @@ const taskring::task<numbers(number)> up_to{"up_to"};
 const taskring::task<number(number)> odd_only{"odd_only"};
 const taskring::task<std::string(std::string)> hold{"hold"};
 const taskring::task<void(std::string)> append{"append"};
+/// The task that this input is in.
+const taskring::task<number(number)> task_of{"task_of"};
 
 void define_more() {
     taskring::define(power, [](number base, std::uint32_t exponent) {
@@ -35,6 +37,7 @@ void define_more() {
             throw std::runtime_error(std::to_string(x) + " is even");
         return x;
     });
+    taskring::define(task_of, [](number) { return taskring::task_ticket(); });
     taskring::define(append, [](std::string path) {
         std::this_thread::sleep_for(2ms);
         std::ofstream(path, std::ios::app).put('1');
@@ -132,6 +135,24 @@ void semantics_l4_map_gives_a_list_in_the_order_of_its_inputs(std::uint32_t kind
     };
     CHECK(thrown<std::logic_error>([&] { pool.map(square, range()); }) == "the input");
     CHECK(pool.apply(square, 3) == 9);
+}
+
+/// Each task of a map has so many inputs, but for the last one, which has what is left.
+void check_chunks(const numbers &tasks, number chunk) {
+    for (std::size_t i = 0; i < tasks.size(); i++)
+        CHECK((i == 0 || tasks[i] != tasks[i - 1]) == (i % chunk == 0));
+}
+
+void semantics_l4_a_map_is_four_tasks_for_each_worker_unless_a_chunk_is_named(std::uint32_t kind) {
+    auto pool = make_multi(kind, 3);
+    const numbers counts{1, 3, 12, 13, 24, 25, 100, 1000}, chunks{1, 1, 1, 2, 2, 3, 9, 84};
+    for (std::size_t i = 0; i < counts.size(); i++) {
+        const auto inputs = even_numbers(counts[i]);
+        check_chunks(pool.map(task_of, inputs), chunks[i]);
+        check_chunks(pool.map_async(task_of, inputs).get(), chunks[i]);
+    }
+    check_chunks(pool.map(task_of, even_numbers(100), 1), 1);
+    check_chunks(pool.map(task_of, even_numbers(100), 40), 40);
 }
 
 void semantics_l5_no_inputs_are_no_results_at_once(std::uint32_t kind) {
@@ -310,6 +331,7 @@ void semantics_l24_a_pool_of_this_style_in_a_global_ends_with_the_program(std::u
 const semantics_case cases[] = {
     CASE(semantics_l3_apply_waits_for_the_result),
     CASE(semantics_l4_map_gives_a_list_in_the_order_of_its_inputs),
+    CASE(semantics_l4_a_map_is_four_tasks_for_each_worker_unless_a_chunk_is_named),
     CASE(semantics_l5_no_inputs_are_no_results_at_once),
     CASE(semantics_l6_a_failing_map_waits_for_all_and_gives_the_first_error),
     CASE(semantics_l8_one_callback_is_called_once_with_everything),

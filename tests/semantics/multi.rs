@@ -3,6 +3,7 @@
 use crate::process_support::common::{Board, fail_with, hold, nap, panic_with, square};
 use crate::process_support::{kill, wait_until};
 use crate::support::is_thread;
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,8 @@ taskring::task! {
     fn odd_only(x: u64) -> Result<u64, taskring::TaskError> {
         if x % 2 == 1 { Ok(x) } else { Err(taskring::TaskError::new(format!("{x} is even"))) }
     }
+    /// The number of the task that this input is in.
+    fn task_of(_input: u64) -> u64 { taskring::task::id() }
     fn leave(code: i32) -> u64 { std::process::exit(code) }
 }
 
@@ -42,6 +45,9 @@ fn teller<T: Send + 'static>(told: &Told<T>) -> impl FnOnce(Result<T, Error>) + 
     move |result| told.lock().unwrap().push(result)
 }
 
+/// How many inputs are in the first task of a map without a chunk of its own, in pools of three workers, by the number of inputs.
+const CHUNKS: [(u64, usize); 8] = [(1, 1), (3, 1), (12, 1), (13, 2), (24, 2), (25, 3), (100, 9), (1000, 84)];
+
 cases! {
     fn semantics_l1_a_pool_has_at_least_one_worker_and_starts_all_at_once(kind) {
         let none = MultiPool::with(Executor::builder().workers(0).start(kind));
@@ -69,6 +75,22 @@ cases! {
         let inputs = (0..10).inspect(|&x| assert!(x != 5, "the input"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(square, inputs))).is_err());
         assert_eq!(pool.apply(square, 3), Ok(9));
+    }
+
+    fn semantics_l4_a_map_is_four_tasks_for_each_worker_unless_a_chunk_is_named(kind) {
+        let pool = multi_pool(kind, 3);
+        for (count, chunk) in CHUNKS {
+            let started = pool.map_async(task_of, 0..count, None).unwrap().get(None);
+            for tasks in [pool.map(task_of, 0..count), started] {
+                let tasks = tasks.unwrap();
+                let found: Vec<usize> = tasks.chunk_by(u64::eq).map(<[u64]>::len).collect();
+                let wanted: Vec<usize> = (0..count).collect::<Vec<_>>().chunks(chunk).map(<[u64]>::len).collect();
+                assert_eq!(found, wanted, "{count} inputs");
+                assert_eq!(tasks.iter().collect::<BTreeSet<_>>().len(), wanted.len(), "no task is there twice");
+            }
+        }
+        let alone = pool.map_async(task_of, 0..100, Some(1)).unwrap().get(None).unwrap();
+        assert_eq!(alone.iter().collect::<BTreeSet<_>>().len(), 100);
     }
 
     fn semantics_l5_no_inputs_are_no_results_at_once(kind) {
