@@ -57,6 +57,35 @@ static void semantics_p9_a_death_breaks_the_pool_and_what_runs_elsewhere_ends(ui
     OK(taskring_free(pool));
 }
 
+static void semantics_p10_each_task_of_a_broken_pool_has_an_error_of_its_own(uint32_t kind) {
+    taskring_pool *pool = breaking(kind, 1);
+    const uint64_t failed = submit(pool, "fail_code", NULL, 0);
+    STATUS(TASKRING_TASK_FAILED, taskring_peek(pool, failed, SOON, NULL, 0, NULL));
+    const uint64_t dying = victim(pool);
+    uint64_t pending[PENDING];
+    char text[256];
+    for (uint64_t i = 0; i < PENDING; i++)
+        pending[i] = submit_square(pool, i);
+    cancel(pool, dying);
+    for (int i = 0; i < PENDING; i++) {
+        STATUS(TASKRING_BROKEN, taskring_peek(pool, pending[i], SOON, NULL, 0, NULL));
+        CHECK(i == 0 || strcmp(taskring_last_error(), text) == 0);
+        snprintf(text, sizeof text, "%s", taskring_last_error());
+    }
+    CHECK(strncmp(text, "the pool is broken: ", 20) == 0);
+    /* What is taken from one is there in the others still. */
+    for (int i = 0; i < PENDING; i++) {
+        STATUS(TASKRING_BROKEN, taskring_result(pool, pending[i], 0, NULL, 0, NULL));
+        CHECK(strcmp(taskring_last_error(), text) == 0);
+        STATUS(TASKRING_STALE, taskring_peek(pool, pending[i], 0, NULL, 0, NULL));
+    }
+    /* Those of another kind stay what they are. */
+    STATUS(TASKRING_WORKER_LOST, taskring_result(pool, dying, SOON, NULL, 0, NULL));
+    STATUS(TASKRING_TASK_FAILED, taskring_result(pool, failed, 0, NULL, 0, NULL));
+    CHECK(strcmp(taskring_last_error(), "the function returned 42") == 0);
+    OK(taskring_free(pool));
+}
+
 static void semantics_p11_a_broken_pool_says_who_died_and_of_what(uint32_t kind) {
     taskring_pool *pool = breaking(kind, 1);
     const uint64_t dying = victim(pool), pending = submit_square(pool, 3);
@@ -466,6 +495,7 @@ static void semantics_t7_a_shutdown_that_cancels_lets_what_runs_end_after_main(u
 #define CASE(name) {#name, name}
 static const struct semantics_case cases[] = {
     CASE(semantics_p9_a_death_breaks_the_pool_and_what_runs_elsewhere_ends),
+    CASE(semantics_p10_each_task_of_a_broken_pool_has_an_error_of_its_own),
     CASE(semantics_p11_a_broken_pool_says_who_died_and_of_what),
     CASE(semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once),
     CASE(semantics_p19_a_crash_while_a_shutdown_waits_is_a_verdict_and_it_returns),

@@ -87,6 +87,36 @@ void semantics_p9_a_pool_that_breaks_with_a_worker_starts_nothing_and_lets_other
     it.pool.shutdown(true, false);
 }
 
+void semantics_p10_each_task_of_a_broken_pool_has_an_error_of_its_own(std::uint32_t kind) {
+    breaking_pool it(kind, 1);
+    std::vector<taskring::future<number>> pending;
+    for (number x = 0; x < 6; x += 2)
+        pending.push_back(it.pool.submit(square, x));
+    it.cells[1] = 1;
+    std::vector<std::exception_ptr> errors;
+    std::vector<const taskring::error *> objects;
+    for (auto &one : pending) {
+        errors.push_back(one.exception_for(LIMIT));
+        broken(kind, [&] { std::rethrow_exception(errors.back()); });
+        try {
+            std::rethrow_exception(errors.back());
+        } catch (const taskring::broken_executor &e) {
+            objects.push_back(&e);
+        }
+    }
+    CHECK(objects[0] != objects[1] && objects[0] != objects[2] && objects[1] != objects[2]);
+    // What is taken from one, or goes with it, is there in the others still.
+    const auto text = broken(kind, [&] { pending[0].get_for(0ms); });
+    CHECK(!pending[0].valid() && pending[1].valid() && text == objects[1]->what());
+    errors[0] = nullptr;
+    pending.erase(pending.begin());
+    for (auto &one : pending) {
+        CHECK(broken(kind, [&] { one.result_for(0ms); }) == text);
+        CHECK(broken(kind, [&] { one.get_for(0ms); }) == text);
+    }
+    CHECK(loss_of(it.victim).may_have_run == 1);
+}
+
 void semantics_p11_a_broken_pool_says_which_worker_died_and_of_what(std::uint32_t kind) {
     if (in_threads(kind)) {
         // A thread has no number of its own, and no signal ends it alone.
@@ -468,6 +498,7 @@ void semantics_b11_a_pool_that_is_left_is_not_waited_for(std::uint32_t kind) {
 const semantics_case cases[] = {
     CASE(semantics_p7_what_a_lost_task_throws_says_what_became_of_it),
     CASE(semantics_p9_a_pool_that_breaks_with_a_worker_starts_nothing_and_lets_others_end),
+    CASE(semantics_p10_each_task_of_a_broken_pool_has_an_error_of_its_own),
     CASE(semantics_p11_a_broken_pool_says_which_worker_died_and_of_what),
     CASE(semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once),
     CASE(semantics_p19_a_worker_that_dies_while_a_shutdown_waits_holds_it_up_no_longer),
