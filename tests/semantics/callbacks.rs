@@ -61,15 +61,19 @@ cases! {
         let pool = pool_of(kind, 1);
         let board = Board::new(2);
         let running = held(&pool, &board);
-        let pending = pool.submit(square, 3).unwrap();
+        let (pending, last) = (pool.submit(square, 3).unwrap(), pool.submit(square, 4).unwrap());
         let (sender, receive) = signal::<(ThreadId, u64, State, Result<u64, Error>)>();
-        pending.on_done(move |f| sender.send((current().id(), f.id(), f.state(), f.result())).unwrap()).unwrap();
+        for future in [&pending, &last] {
+            let sender = sender.clone();
+            future.on_done(move |f| sender.send((current().id(), f.id(), f.state(), f.result())).unwrap()).unwrap();
+        }
         assert!(pending.cancel());
         assert_eq!(pending.result(), Err(Error::Cancelled));
         let (thread, id, state, result) = receive();
         assert_ne!(thread, current().id());
         assert_eq!((id, state, result), (pending.id(), State::Cancelled, Err(Error::Cancelled)));
-        assert!(pending.cancel(), "and calls nobody again: the sender is gone");
+        assert!(pending.cancel() && last.cancel());
+        assert_eq!(receive().1, last.id(), "cancelling again calls nobody: callbacks come in turn, and this one is next");
         board[1].store(1, SeqCst);
         running.result().unwrap();
     }
