@@ -254,17 +254,14 @@ static void pool_of_processes(void) {
     printf("\n");
     OK(taskring_async_free(result));
 
-    /* One result after another: a map of a pool of the other style. */
-    taskring_pool *pool = make_pool(TASKRING_SPAWN, 4, 64);
     struct numbers to_nine = {0, 9, 0, 0};
     taskring_map *map;
-    OK(taskring_map_new(pool, function(pool, "square"), next_number, &to_nine, NULL, &map));
+    OK(taskring_multi_imap(multi, "square", next_number, &to_nine, NULL, &map));
     for (int i = 0; i < 3; i++) {
         OK(taskring_map_next(map, SOON, &square, sizeof square, NULL, NULL));
         printf("main: %" PRIu64 "\n", square);
     }
     OK(taskring_map_free(map));
-    OK(taskring_free(pool));
 
     OK(taskring_multi_apply_async(multi, "doze", &ten, sizeof ten, NULL, &result));
     if (taskring_async_get(result, 100 * MS, values, 1, &count) == TASKRING_TIMED_OUT)

@@ -152,9 +152,7 @@ void pool_of_processes() {
         std::printf(" %d", static_cast<int>(found));
     std::printf("\n");
 
-    // One result after another: a map of a pool of the other style.
-    taskring::pool pool(make_config(TASKRING_SPAWN, 4));
-    auto results = pool.map(square, inputs);
+    auto results = multi.imap(square, inputs);
     std::printf("main: %d\n", static_cast<int>(*results.next()));
     std::printf("main: %d\n", static_cast<int>(*results.next()));
     std::printf("main: %d\n", static_cast<int>(*results.next_for(LIMIT)));
