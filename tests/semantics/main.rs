@@ -23,6 +23,7 @@ mod async_await;
 mod better;
 mod callbacks;
 mod circles;
+mod discard;
 mod ending;
 mod events;
 mod foreign;
@@ -65,6 +66,7 @@ const FILES: &[&[Case]] = &[
     better::CASES,
     callbacks::CASES,
     circles::CASES,
+    discard::CASES,
     ending::CASES,
     events::CASES,
     futures::CASES,
@@ -102,7 +104,7 @@ struct Cell<'a> {
 const LANGUAGES: [&str; 3] = ["Rust", "C", "C++"];
 
 /// The sections that have cases in each of them.
-const FULL_SECTIONS: &str = "FWAMPS";
+const FULL_SECTIONS: &str = "FWAMPSD";
 
 /// In the environment of a program that runs one case: the kind of its workers.
 const KIND: &str = "TASKRING_SEMANTICS_KIND";
