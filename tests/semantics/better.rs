@@ -1,13 +1,12 @@
 //! Section B: where the reference does otherwise on purpose of ours. Each of these would fail there.
 
 use crate::ending::die;
-use crate::held::{Held, can_die, given};
+use crate::held::{Held, can_die, end_own_worker, given};
 use crate::process_support::common::{Board, count_in, own_pid, square};
-use crate::process_support::{LIMIT, Program, hear, role, say, signal, unique, wait_until};
+use crate::process_support::{LIMIT, Program, hear, role, say, unique, wait_until};
 use crate::support::pool_of;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 use taskring::{Cause, Error, Executor, Future, OnWorkerDeath, Stage, StartMethod, State, When, as_completed, wait};
 
 taskring::task! {
@@ -16,31 +15,21 @@ taskring::task! {
         if std::process::id() != owner {
             std::process::exit(code);
         }
-        end_thread(code);
+        // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
+        unsafe { libc::syscall(libc::SYS_exit, code) };
     }
     /// Counts in the first of its cells, notes its thread in the one of this attempt, and takes its worker with it in so many of them.
-    fn dies(board: String, first: u64, deaths: u32, owner: u32) -> u32 {
+    fn dies(board: String, first: u64, deaths: u32) -> u32 {
         let cells = &Board::at(&board)[first as usize..];
         let attempt = taskring::task::attempt();
         cells[0].fetch_add(1, SeqCst);
         // SAFETY: takes nothing.
         cells[1 + attempt as usize].store(unsafe { libc::gettid() } as u64, SeqCst);
         if attempt < deaths {
-            if std::process::id() != owner {
-                signal(std::process::id(), libc::SIGKILL);
-            }
-            // One that is gone before it was noticed counts as one that could not be started.
-            std::thread::sleep(Duration::from_millis(100));
-            end_thread(0);
+            end_own_worker();
         }
         attempt
     }
-}
-
-/// Ends this thread and nothing else.
-fn end_thread(code: i32) {
-    // SAFETY: takes an integer. The thread has nothing on its stack that anybody else refers to; what it owns is lost.
-    unsafe { libc::syscall(libc::SYS_exit, code) };
 }
 
 /// What is told of a worker that ended in this way: nobody is told how a thread did.
@@ -121,8 +110,8 @@ cases! {
     fn semantics_b3_a_task_outlives_as_many_workers_as_the_pool_says_and_all_others_run_once(kind) {
         let builder = Executor::builder().workers(2).start(kind).on_worker_death(OnWorkerDeath::Retry(2)).kills_max(9);
         let pool = builder.build().unwrap();
-        let (board, owner) = (Board::new(40), std::process::id());
-        let [lives, lost] = [(0, 2), (10, 3)].map(|(first, deaths)| pool.submit(dies, (board.name(), first, deaths, owner)).unwrap());
+        let board = Board::new(40);
+        let [lives, lost] = [(0, 2), (10, 3)].map(|(first, deaths)| pool.submit(dies, (board.name(), first, deaths)).unwrap());
         let others: Vec<_> = (20..40).map(|cell| pool.submit(count_in, (board.name(), cell)).unwrap()).collect();
         assert_eq!(lives.result_timeout(LIMIT), Ok(2), "the third attempt");
         let lost = lost.result_timeout(LIMIT).unwrap_err();
