@@ -8,7 +8,7 @@ use crate::limits::nanos;
 use crate::multi::Keep;
 use crate::options::{SubmitOptions, request};
 use crate::outcome::{Bytes, Kind, Outcome, item_result};
-use crate::pool::Pool;
+use crate::pool::{Pool, Ticket};
 use crate::slot::OPTION_CHUNK;
 use crate::submit::WhenFull;
 use crate::sync::Ordering::{Acquire, Relaxed};
@@ -499,8 +499,11 @@ impl<S: Source> Feed<S> {
             InFlight::Task(batch) => Some(batch),
             InFlight::Failed(..) => None,
         });
-        for batch in in_order.chain(self.out.values()) {
-            self.pool.cancel(batch.core.ticket);
+        // What waits comes first: a worker that is asked to stop would begin with the next of it.
+        let begun = in_order.chain(self.out.values()).map(|batch| batch.core.ticket);
+        let begun: Vec<Ticket> = begun.filter(|&ticket| self.pool.cancel_pending(ticket).is_err()).collect();
+        for ticket in begun {
+            self.pool.cancel(ticket);
         }
     }
 }

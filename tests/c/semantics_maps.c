@@ -237,7 +237,8 @@ static void semantics_m5_the_end_of_its_time_ends_a_map_and_cancels_the_rest(uin
     STATUS(TASKRING_END, status_of_next(map, TASKRING_INFINITE));
     OK(taskring_map_free(map));
     OK(taskring_shutdown(pool, 1, 0));
-    CHECK(counted(&input.next.tally) == 1 && input.read == 9);
+    CHECK(counted(&input.next.tally) == 1);
+    CHECK(input.read == 9);
     OK(taskring_free(pool));
     remove(input.next.tally.path);
 }
