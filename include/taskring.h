@@ -756,8 +756,8 @@ typedef struct taskring_config {
     uint64_t start_timeout_ns;
     /**
      * How long a normal end of this process waits for what was submitted; workers that are there still are killed then. It holds too for a pool that is
-     * freed by this end, if the main thread has begun it: by the destructor of a static object, or by a function given to atexit. Where another thread
-     * has called exit, such a taskring_free may wait as any. Default: no limit.
+     * freed by this end, by the destructor of a static object or by a function given to atexit, if the main thread has begun it, and has called
+     * taskring_init or made this pool. Else such a taskring_free may wait as any. Default: no limit.
      */
     uint64_t exit_wait_max_ns;
     /**

@@ -12,6 +12,7 @@ use crate::state::Phase;
 use crate::supervisor::Supervisor;
 use crate::sync::Ordering::Relaxed;
 use crate::sync::now_ns;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What [`Executor::shutdown_within`] had to do at its limit; both counts are 0 when everything had ended by then.
@@ -35,8 +36,8 @@ impl Executor {
     /// (see [`Builder::detach_on_exit`](crate::Builder::detach_on_exit)). Of a submitter that is not the owner this ends its own part only.
     ///
     /// # Errors
-    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread
-    /// would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
+    /// [`Error::Forked`]; [`Error::Stalled`] when another process holds a lane and does not go on; [`Error::Busy`] when a task that runs in a thread, or
+    /// a logger, would wait for its own pool. Of a submitter that is not the owner, which waits for its own tasks: [`Error::Corrupt`].
     pub fn shutdown(&self, wait: bool, cancel_pending: bool) -> Result<()> {
         self.begin_to_end(wait)?;
         if cancel_pending {
@@ -163,9 +164,10 @@ impl Executor {
         Ok(())
     }
 
-    /// Whether this thread runs a task of this pool, whose end it would wait for.
+    /// Whether this thread runs a task of this pool, whose end it would wait for, or is the supervisor's, in a logger.
     pub(crate) fn is_inside(&self) -> bool {
-        self.supervisor().is_some() && crate::task::is_running_in(self.pool().segment())
+        let is_inside = |s: &Arc<Supervisor>| s.is_this_thread() || crate::task::is_running_in(self.pool().segment());
+        self.supervisor().is_some_and(is_inside)
     }
 
     /// Whether dropping this would be such a wait.
@@ -264,6 +266,7 @@ impl Drop for Executor {
         // Without an earlier shutdown everything submitted is waited for; after one, as it was asked. And the callbacks.
         if !self.pool().shut.load(Relaxed) {
             if let (Some(ending), Some(supervisor), false) = (&ending, self.supervisor(), self.is_inside()) {
+                self.pool().shut.store(true, Relaxed);
                 return ending.end(supervisor);
             }
             let _ = self.shutdown(!self.is_inside(), false);
@@ -320,8 +323,11 @@ mod tests {
             while !segment.has(Bit::Closing) {
                 std::thread::yield_now();
             }
-            // Were it to end now, it would within this.
-            std::thread::sleep(Duration::from_millis(50));
+            // Were it to end now, it would within this: 50 ms, or 4 s where it is to.
+            let until = crate::sync::now_ns() + if cancel_pending { 50_000_000 } else { 4_000_000_000 };
+            while segment.is_paused() && crate::sync::now_ns() < until {
+                std::thread::yield_now();
+            }
             let is_paused = segment.is_paused();
             drop(held);
             is_paused

@@ -2,8 +2,8 @@
 //! `shutdown(wait = false)`. A hook that the C library runs does it, so it holds for C programs too.
 //!
 //! A pool may also be dropped while the process ends, in C and C++: by the destructor of a static object, or by another hook. That comes before this hook if it
-//! was registered after it, as with a static pool that is the first to be made, and behind it otherwise. Either way the two of them together wait for a pool
-//! no longer than its limit.
+//! was registered after it, as with a static pool that is the first to be made, and behind it otherwise. Either way the two of them together wait for a pool's
+//! tasks no longer than its limit. Beyond that come, at most, a stalled lane's time-out and a second for workers that are just being started.
 
 use crate::life::Bit;
 use crate::pool::lock;
@@ -31,7 +31,7 @@ static POOLS: Mutex<Vec<Arc<Remembered>>> = Mutex::new(Vec::new());
 /// The end of this process has begun.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// In the main thread: dropped by `exit` before it comes to hooks and to what is static, as C++ has it for all that is `thread_local`.
+/// In the main thread: dropped by `exit` before it comes to hooks and to what is static, as C++ has it for all that is `thread_local`, and glibc does.
 struct OfThread;
 
 impl Drop for OfThread {

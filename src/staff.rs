@@ -126,7 +126,7 @@ impl Supervisor {
             }
             return Ok(());
         }
-        if self.plan.method == StartMethod::None || self.is_ending() {
+        if self.plan.method == StartMethod::None || self.is_ending() || self.is_left() {
             return Ok(());
         }
         let staff = self.staff();
@@ -158,6 +158,10 @@ impl Supervisor {
         let to_follow = staff.iter().filter(|&(&number, place)| is_to_be_followed(number, place));
         missing.extend(to_follow.map(|(&number, _)| number).take(room));
         for number in missing {
+            if self.is_ending() {
+                // Whoever ends the workers may wait for no other to be heard of.
+                break;
+            }
             watch.last_start = now;
             // It may be there, and gone again, before it is put down as a child.
             self.request(number);

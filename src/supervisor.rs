@@ -329,8 +329,15 @@ impl Supervisor {
         passed && !segment.has_unfinished()
     }
 
+    /// The end of this process leaves the pool to its workers.
+    pub(crate) fn is_left(&self) -> bool {
+        self.pool.segment().has(Bit::Orphaned)
+    }
+
     /// Whether there may be workers of the zygote that it has not been heard to have started.
     pub(crate) fn has_unheard_of(&self) -> bool {
+        // One that was just heard of is sent its signal under this lock.
+        let _children = lock(&self.children);
         // Acquire: pairs with the Release in `hear`.
         !lock(&self.requested).is_empty() && !self.zygote_gone.load(Acquire)
     }
@@ -471,7 +478,7 @@ impl Supervisor {
                 watch.ever_attached = true;
             } else {
                 watch.last_failure = now_ns();
-                if !self.is_stopping() && !child.dismissed {
+                if !self.is_stopping() && !self.is_left() && !child.dismissed {
                     self.ended_unattached(watch, cause);
                 }
             }

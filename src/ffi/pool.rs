@@ -74,8 +74,8 @@ pub struct taskring_config {
     /// How long a worker may take to attach, and a task may wait for a worker that knows its function. Default: 10 s.
     pub start_timeout_ns: u64,
     /// How long a normal end of this process waits for what was submitted; workers that are there still are killed then. It holds too for a pool that is
-    /// freed by this end, if the main thread has begun it: by the destructor of a static object, or by a function given to atexit. Where another thread
-    /// has called exit, such a taskring_free may wait as any. Default: no limit.
+    /// freed by this end, by the destructor of a static object or by a function given to atexit, if the main thread has begun it, and has called
+    /// taskring_init or made this pool. Else such a taskring_free may wait as any. Default: no limit.
     pub exit_wait_max_ns: u64,
     /// TASKRING_DEATH_FAILS_TASK and so on.
     pub on_worker_death: u32,

@@ -429,6 +429,7 @@ mod tests {
         let fields = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654321 0 0\n";
         let text = [b"12 (a) S 1 \xff) (".as_slice(), b") ", fields.as_bytes()].concat();
         assert_eq!(parse_stat_field(&text, START_TIME), Some(987_654_321));
+        assert_eq!(parse_stat_field(&text, FLAGS), Some(4_194_560));
         assert_eq!(parse_stat_field(b"12 (a) S 1 1", START_TIME), None);
         assert_eq!(parse_stat_field(b"", START_TIME), None);
         let own = start_time(pid()).unwrap();

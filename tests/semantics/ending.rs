@@ -1,6 +1,6 @@
 //! How pools end: rows of the sections on process pools, thread pools, and what is better on purpose.
 
-use crate::held::end_own_worker;
+use crate::held::{end_own_worker, second_pool_of};
 use crate::process_support::common::{Board, count_in, hold, nap, own_pid, square, unique_name};
 use crate::process_support::{Program, children_of, hear, pid_alive, role, say, signal, wait_until};
 use crate::support::{is_thread, pool_of};
@@ -18,6 +18,11 @@ taskring::task! {
         cells[cell as usize].fetch_add(1, SeqCst);
         wait_until("the order to die", || cells[cell as usize + 1].load(SeqCst) != 0);
         end_own_worker();
+    }
+    /// Adds a byte to a file.
+    fn add_to(path: String) {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, b".")).expect("written");
     }
     /// Copies a file once another one is there, not before.
     fn copy(from: String, to: String, after: String) {
@@ -464,6 +469,24 @@ cases! {
         if !is_thread(kind) {
             wait_until("what ran ends", || copies_in(folder.path()) == 1);
         }
+    }
+
+    fn semantics_b11_a_pool_that_is_left_starts_nobody_while_another_is_waited_for(kind) {
+        let starts = |folder: &Path| std::fs::metadata(folder.join("starts")).map_or(0, |file| file.len());
+        if let Some(folder) = folder() {
+            let path = folder.join("starts").to_str().expect("UTF-8").to_owned();
+            let left = Executor::builder().workers(2).start(kind).detach_on_exit(true).initializer(add_to, path).build();
+            let left = POOL.get_or_init(|| left.expect("a pool"));
+            wait_until("both are there", || starts(&folder) == 2);
+            assert_eq!(left.submit(square, 3).unwrap().result(), Ok(9));
+            // It is made later, and so it is waited for after the other was left.
+            let waited_for = second_pool_of(kind, 1);
+            waited_for.submit(nap, 1000).expect("submitted").detach();
+            return std::mem::forget(waited_for);
+        }
+        let (folder, status) = run_owner();
+        assert!(status.success(), "{status}");
+        assert_eq!(starts(folder.path()), 2);
     }
 
     fn semantics_t7_a_shutdown_that_cancels_lets_what_runs_end_after_main(kind) {

@@ -35,8 +35,8 @@ struct ending {
     std::uint64_t killed = 0;
 };
 
-/// A process pool. Destroying it waits for everything that was submitted; at the end of main or in exit, as with a pool in static storage, no longer than
-/// exit_wait_max_ns and detach_on_exit of its config allow (see there for an exit by another thread).
+/// A process pool. Destroying it waits for everything that was submitted; where the end of the process does so, as with a pool in static storage, no longer
+/// than exit_wait_max_ns and detach_on_exit of its config allow (see there for what that takes).
 class pool {
 public:
     explicit pool(const config &chosen = config()) {
