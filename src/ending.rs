@@ -85,7 +85,7 @@ impl Executor {
     pub fn shutdown_within(&self, limit: Duration) -> Result<Ending> {
         self.begin_to_end(true)?;
         let start = now_ns();
-        let locked = self.close();
+        let locked = self.supervisor().map_or(Ok(()), |supervisor| supervisor.close());
         let deadline = start.saturating_add(nanos(limit));
         if self.wait_over(Some(deadline))? {
             return locked.map(|()| Ending::default());
@@ -174,11 +174,6 @@ impl Executor {
     #[cfg(feature = "named")]
     pub(crate) fn would_wait_for_itself(&self) -> bool {
         self.is_inside() && !self.pool().shut.load(Relaxed)
-    }
-
-    /// Closes the pool, if it is this one's.
-    fn close(&self) -> Result<()> {
-        self.supervisor().map_or(Ok(()), |supervisor| supervisor.close())
     }
 
     /// Cancels what is pending: the owner everything, others their own.

@@ -1,6 +1,6 @@
 //! Sets: tasks that are discarded in one call, after which none of them begins and everything else goes on.
 
-use crate::held::{Held, assert_shorter, given};
+use crate::held::{Held, Waiting, assert_shorter};
 use crate::process_support::common::{Board, count_in, hold, monotonic_ns, scaled, square};
 use crate::process_support::{LIMIT, Program, hear, role, say, unique, wait_until};
 use crate::support::pool_of;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use taskring::{
-    Discarded, Error, Executor, Future, MapOptions, StartMethod, State, SubmitOptions, TaskError, TaskSet, When,
-    as_completed, current_pool, task, wait,
+    Discarded, Error, Executor, Future, MapOptions, State, SubmitOptions, TaskError, TaskSet, When, as_completed,
+    current_pool, task, wait,
 };
 
 taskring::task! {
@@ -49,33 +49,10 @@ taskring::task! {
     }
 }
 
-/// A pool whose only worker is kept busy, so that what is submitted waits; and a board for tasks to count themselves in.
-struct Waiting {
-    pool: Executor,
-    held: Held,
-    busy: Future<u64>,
-    board: Board,
-}
-
 impl Waiting {
-    fn new(kind: StartMethod) -> Waiting {
-        Waiting::of(pool_of(kind, 1))
-    }
-
-    fn of(pool: Executor) -> Waiting {
-        let held = Held::new(1);
-        let busy = held.start(&pool, 0);
-        Waiting { pool, held, busy, board: Board::new(3) }
-    }
-
     /// Tasks of a set, which count themselves in a cell.
     fn fill(&self, set: &TaskSet, cell: u64, count: usize) -> Vec<Future<u64>> {
         (0..count).map(|_| set.submit(count_in, (self.board.name(), cell)).unwrap()).collect()
-    }
-
-    fn let_go(&self) {
-        self.held.let_go(0);
-        assert_eq!(self.busy.result(), Ok(given(0)));
     }
 
     /// How many ran, by cell, of all that were submitted.

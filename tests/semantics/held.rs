@@ -54,6 +54,31 @@ impl Held {
     }
 }
 
+/// A pool whose only worker is kept busy, so that what is submitted waits; and a board for tasks to count themselves in.
+pub struct Waiting {
+    pub pool: Executor,
+    held: Held,
+    busy: Future<u64>,
+    pub board: Board,
+}
+
+impl Waiting {
+    pub fn new(kind: StartMethod) -> Waiting {
+        Waiting::of(pool_of(kind, 1))
+    }
+
+    pub fn of(pool: Executor) -> Waiting {
+        let held = Held::new(1);
+        let busy = held.start(&pool, 0);
+        Waiting { pool, held, busy, board: Board::new(3) }
+    }
+
+    pub fn let_go(&self) {
+        self.held.let_go(0);
+        assert_eq!(self.busy.result(), Ok(given(0)));
+    }
+}
+
 /// What the task of this number gives.
 pub fn given(i: usize) -> u64 {
     2 * i as u64

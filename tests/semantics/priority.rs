@@ -1,15 +1,15 @@
 //! Priorities: which of the tasks that wait begin first, that none waits for ever, and that submitters take turns.
 
-use crate::held::{Held, can_die, end_own_worker, given, second_pool_of};
+use crate::held::{Held, Waiting, can_die, end_own_worker, given, second_pool_of};
 use crate::process_support::common::{Board, count_in, square};
 use crate::process_support::{LIMIT, Program, hear, role, say, unique, wait_until};
-use crate::support::{not_here, pool_of};
+use crate::support::not_here;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use taskring::Priority::{High, Low, Normal};
 use taskring::{
-    CompletionQueue, Error, Executor, Future, MapOptions, Priority, Retry, StartMethod, State, SubmitOptions, as_completed,
-    current_pool, inspect,
+    CompletionQueue, Error, Executor, Future, MapOptions, Priority, Retry, State, SubmitOptions, as_completed, current_pool,
+    inspect,
 };
 
 /// The most tasks of higher levels in a row, as the documentation says.
@@ -57,25 +57,7 @@ fn of(level: Priority) -> SubmitOptions {
     SubmitOptions::new().priority(level)
 }
 
-/// A pool whose only worker is kept busy, so that all that is submitted waits; and a board whose first cell counts what has begun.
-struct Waiting {
-    pool: Executor,
-    held: Held,
-    busy: Future<u64>,
-    board: Board,
-}
-
 impl Waiting {
-    fn new(kind: StartMethod) -> Waiting {
-        Waiting::of(pool_of(kind, 1))
-    }
-
-    fn of(pool: Executor) -> Waiting {
-        let held = Held::new(1);
-        let busy = held.start(&pool, 0);
-        Waiting { pool, held, busy, board: Board::new(3) }
-    }
-
     /// What `count_in` takes. It gives how many have begun before.
     fn input(&self) -> (String, u64) {
         (self.board.name(), 0)
@@ -87,11 +69,6 @@ impl Waiting {
 
     fn submit_all(&self, level: Priority, count: usize) -> Vec<Future<u64>> {
         (0..count).map(|_| self.submit(level)).collect()
-    }
-
-    fn let_go(&self) {
-        self.held.let_go(0);
-        assert_eq!(self.busy.result(), Ok(given(0)));
     }
 }
 
